@@ -1,0 +1,52 @@
+"""What can go wrong for a user, and the exit code each kind ends with."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line; README.md documents the same list."""
+
+    SHOWN = 0
+    BUG = 1  # left to Python: a traceback is our bug, never a finding
+    USAGE = 2
+    NOT_FOUND = 3
+    CANNOT_TRACE = 4
+    FINDING = 5
+    INTERRUPTED = 130
+
+
+class MaskvizError(Exception):
+    """An error that is the input's: one line saying what was wrong with which value, and one hint.
+
+    Attributes:
+        message: What was wrong, with the value received. No final full stop needed.
+        hint: What to do next, or None where there is nothing to say.
+        exit_code: The documented exit code of this kind of error.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(MaskvizError):
+    """The command line asks for something that does not exist or does not go together."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotFoundError(MaskvizError):
+    """A model or file is missing, unreadable, damaged, or cannot be written."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class CannotTraceError(MaskvizError):
+    """The model cannot be traced on this input, or the run would not fit."""
+
+    exit_code = ExitCode.CANNOT_TRACE

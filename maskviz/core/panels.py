@@ -1,0 +1,228 @@
+"""What renderers draw. A panel knows numbers, labels and words, and nothing of attention or formats.
+
+Strings in panels are already printable (see `printable`); renderers still have to escape their own markup.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from maskviz.core.arrays import BoolArray, ByteArray, FloatArray, sealed
+from maskviz.core.words import Scale
+
+
+class Tone(StrEnum):
+    """How much a sentence matters."""
+
+    PLAIN = "plain"
+    QUIET = "quiet"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One sentence or paragraph."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as it is shown.
+
+    Attributes:
+        text: Printable text.
+        role: "text", "special", "mask" or "padding": how it is to be marked.
+    """
+
+    text: str
+    role: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStrip:
+    """Rows of tokens, one per text, each token numbered from 0 within its row.
+
+    Attributes:
+        names: Names of the rows, such as "text 1"; empty where one row needs none.
+    """
+
+    title: str
+    rows: tuple[tuple[Token, ...], ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A small table.
+
+    Attributes:
+        columns: Column titles; a title that ends in ">" marks a right-aligned column and is shown without it.
+        rows: Cells as printable text.
+        caption: A sentence below, may be empty.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """A reason that occurs in a mask: its bit, its word and the share of cells in [0, 1] it blocks."""
+
+    code: int
+    word: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskGrid:
+    """One mask of one text.
+
+    Attributes:
+        title: Which mask, such as "layers 0-3".
+        caption: The rule in words and the shares, one line.
+        codes: uint8 [query, key], 0 = visible, else the lowest `Reason` bit of the cell.
+        queries, keys: Tokens along the two axes.
+        meaningless: bool [query], True where the query is padding and its row is drawn greyed.
+        legend: The reasons that occur.
+    """
+
+    title: str
+    caption: str
+    codes: ByteArray
+    queries: tuple[Token, ...]
+    keys: tuple[Token, ...]
+    meaningless: BoolArray
+    legend: tuple[LegendEntry, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codes", sealed(self.codes, np.uint8))
+        object.__setattr__(self, "meaningless", sealed(self.meaningless, np.bool_))
+        expected = (len(self.queries), len(self.keys))
+        if self.codes.shape != expected or self.meaningless.shape != expected[:1]:
+            raise ValueError(f"codes {self.codes.shape} do not fit {expected[0]} queries and {expected[1]} keys")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heatmap:
+    """One map of numbers over tokens, such as the attention of one head.
+
+    Attributes:
+        title, caption: Which map it is; what it says, one line.
+        values: float32 [query, key].
+        blocked: bool [query, key], True where the mask blocks: drawn distinct from zero.
+        queries, keys: Tokens along the two axes.
+        meaningless: bool [query], True for rows of padding queries, drawn greyed.
+        scale: Linear, or logarithmic between `floor` and `top`.
+        top: Value of the scale's upper end.
+        floor: Lower end of a logarithmic scale; values below it are drawn as it.
+        unit: What the colour bar measures.
+    """
+
+    title: str
+    caption: str
+    values: FloatArray
+    blocked: BoolArray
+    queries: tuple[Token, ...]
+    keys: tuple[Token, ...]
+    meaningless: BoolArray
+    scale: Scale = Scale.LINEAR
+    top: float = 1.0
+    floor: float = 1e-4
+    unit: str = "attention"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", sealed(self.values, np.float32))
+        object.__setattr__(self, "blocked", sealed(self.blocked, np.bool_))
+        object.__setattr__(self, "meaningless", sealed(self.meaningless, np.bool_))
+        expected = (len(self.queries), len(self.keys))
+        if self.values.shape != expected or self.blocked.shape != expected or self.meaningless.shape != expected[:1]:
+            raise ValueError(f"values {self.values.shape} do not fit {expected[0]} queries and {expected[1]} keys")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadTile:
+    """One head's map among many.
+
+    Attributes:
+        row, column: Place in the grid; rows are layers as listed in `HeadGrid.row_names`, columns are heads.
+        values: float32 [query, key].
+        blocked: bool [query, key].
+        meaningless: bool [query].
+        gate: Gate of the head in [0, 1] where there is a head mask and it is below 1, else None.
+    """
+
+    row: int
+    column: int
+    values: FloatArray
+    blocked: BoolArray
+    meaningless: BoolArray
+    gate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadGrid:
+    """Small maps of many heads, layers down and heads across.
+
+    Attributes:
+        row_names: Names of the rows, such as "layer 0".
+        column_names: Names of the columns, such as "head 3".
+        tiles: The maps.
+        scale, top, floor: As in `Heatmap`, the same for every tile.
+    """
+
+    title: str
+    caption: str
+    row_names: tuple[str, ...]
+    column_names: tuple[str, ...]
+    tiles: tuple[HeadTile, ...]
+    scale: Scale = Scale.LINEAR
+    top: float = 1.0
+    floor: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """A plain map of numbers, layers down and heads across.
+
+    Attributes:
+        values: float32 [row, column], NaN where there is nothing.
+        row_names, column_names: Names along the axes.
+        top: Value of the scale's upper end.
+        unit: What the numbers measure.
+    """
+
+    title: str
+    caption: str
+    values: FloatArray
+    row_names: tuple[str, ...]
+    column_names: tuple[str, ...]
+    top: float
+    unit: str
+
+
+Panel = Note | TokenStrip | Table | MaskGrid | Heatmap | HeadGrid | Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A title and its panels, top to bottom.
+
+    Attributes:
+        title: One line.
+        subtitle: The model in one line.
+        panels: What to draw.
+        facts: Metadata for files: model, text, command.
+    """
+
+    title: str
+    subtitle: str
+    panels: tuple[Panel, ...]
+    facts: dict[str, str] = field(default_factory=dict)

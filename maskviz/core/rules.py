@@ -1,0 +1,228 @@
+"""The rules masks are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from maskviz.core.algebra import Grid, Leaf, Rule
+from maskviz.core.arrays import AnyArray, BoolArray, ByteArray, Content, IntArray
+from maskviz.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Causal(Leaf):
+    """A query sees itself and what came before: `key <= query`."""
+
+    place: ClassVar[int] = 0
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.FUTURE
+
+    def visible(self, at: Grid) -> BoolArray:
+        return np.asarray(at.key <= at.query)
+
+    def __str__(self) -> str:
+        return "causal"
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Leaf):
+    """A query sees the last `size` tokens, its own included, and all that follow: `query - key < size`."""
+
+    place: ClassVar[int] = 1
+
+    size: int
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.WINDOW
+
+    def visible(self, at: Grid) -> BoolArray:
+        return np.asarray(at.query - at.key < self.size)
+
+    def __str__(self) -> str:
+        return f"window({self.size})"
+
+
+@dataclass(frozen=True, slots=True)
+class Band(Leaf):
+    """A query sees at most `reach` tokens to either side: `|query - key| <= reach`."""
+
+    place: ClassVar[int] = 1
+
+    reach: int
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.WINDOW
+
+    def visible(self, at: Grid) -> BoolArray:
+        return np.asarray(np.abs(at.query - at.key) <= self.reach)
+
+    def __str__(self) -> str:
+        return f"window(±{self.reach})"
+
+
+@dataclass(frozen=True, slots=True)
+class Itself(Leaf):
+    """A query sees its own position: `query == key`."""
+
+    exception: ClassVar[bool] = True
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.SPARSE
+
+    def visible(self, at: Grid) -> BoolArray:
+        return np.asarray(at.query == at.key)
+
+    def __str__(self) -> str:
+        return "itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk(Leaf):
+    """A query sees its own chunk of `size` tokens: `(query - start) // size == (key - start) // size`.
+
+    Attributes:
+        size: Tokens in a chunk.
+        start: int64 [batch], position of the first chunk's first token (the left padding of a row).
+    """
+
+    place: ClassVar[int] = 1
+
+    size: int
+    start: Content
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.CHUNK
+
+    def visible(self, at: Grid) -> BoolArray:
+        start = self.start.array[at.batch]
+        return np.asarray((at.query - start) // self.size == (at.key - start) // self.size)
+
+    def __str__(self) -> str:
+        return f"chunk({self.size})"
+
+
+@dataclass(frozen=True, slots=True)
+class Padding(Leaf):
+    """A query sees keys that are no padding: `keep[batch, key]`.
+
+    Attributes:
+        keep: bool [batch, token], False = padding. Positions beyond its end are not kept.
+        queries: True where the model also blocks the whole row of a padding query.
+    """
+
+    place: ClassVar[int] = 3
+
+    keep: Content
+    queries: bool = False
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.PADDING
+
+    def visible(self, at: Grid) -> BoolArray:
+        kept = _looked_up(self.keep.array, at.batch, at.key, beyond=False)
+        if self.queries:
+            kept = kept & _looked_up(self.keep.array, at.batch, at.query, beyond=False)
+        return kept
+
+    def __str__(self) -> str:
+        return "padding(keys, queries)" if self.queries else "padding"
+
+
+@dataclass(frozen=True, slots=True)
+class Document(Leaf):
+    """A query sees its own document: `document[batch, query] == document[batch, key]`.
+
+    Attributes:
+        document: int64 [batch, token], the document a token belongs to.
+    """
+
+    document: Content
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.DOCUMENT
+
+    def visible(self, at: Grid) -> BoolArray:
+        ids = self.document.array
+        own = _looked_up(ids, at.batch, at.query, beyond=-1)
+        return np.asarray(own == _looked_up(ids, at.batch, at.key, beyond=-2))
+
+    def __str__(self) -> str:
+        return "document"
+
+
+@dataclass(frozen=True, slots=True)
+class Span(Leaf):
+    """Tokens of one span see each other: `span[batch, query] == span[batch, key] >= 0`.
+
+    Attributes:
+        span: int64 [batch, token], the span (such as an image) a token belongs to, -1 for none.
+    """
+
+    exception: ClassVar[bool] = True
+
+    span: Content
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.OTHER
+
+    def visible(self, at: Grid) -> BoolArray:
+        own = _looked_up(self.span.array, at.batch, at.query, beyond=-1)
+        return np.asarray((own >= 0) & (own == _looked_up(self.span.array, at.batch, at.key, beyond=-1)))
+
+    def __str__(self) -> str:
+        return "same span"
+
+
+@dataclass(frozen=True, slots=True)
+class Repositioned(Rule):
+    """A rule that is asked about a token's own position instead of its index, as in packed sequences.
+
+    Attributes:
+        rule: The rule asked.
+        position: int64 [batch, token], the position each index stands for.
+    """
+
+    rule: Rule
+    position: Content
+
+    def _grid(self, at: Grid) -> Grid:
+        return Grid(
+            at.batch,
+            _looked_up(self.position.array, at.batch, at.query, beyond=0),
+            _looked_up(self.position.array, at.batch, at.key, beyond=0),
+        )
+
+    def visible(self, at: Grid) -> BoolArray:
+        return self.rule.visible(self._grid(at))
+
+    def reasons(self, at: Grid) -> ByteArray:
+        return self.rule.reasons(self._grid(at))
+
+    @property
+    def readable(self) -> bool:
+        return self.rule.readable
+
+    def leaves(self) -> tuple[Rule, ...]:
+        return self.rule.leaves()
+
+    def __str__(self) -> str:
+        return str(self.rule)
+
+
+def _looked_up(table: AnyArray, batch: IntArray, index: IntArray, beyond: int) -> AnyArray:
+    """`table[batch, index]`, with `beyond` for an index past the table's end."""
+    inside = index < table.shape[1]
+    found = table[batch, np.minimum(index, table.shape[1] - 1)]
+    return np.asarray(np.where(inside, found, table.dtype.type(beyond)))

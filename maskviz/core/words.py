@@ -1,0 +1,29 @@
+"""Words with a fixed list of values. They stand apart so that the command line can offer them without numpy."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a token is in its row."""
+
+    TEXT = "text"
+    SPECIAL = "special"
+    MASK = "mask"
+    PADDING = "padding"
+
+
+class Stack(StrEnum):
+    """Which attention of a model a call belongs to."""
+
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    CROSS = "cross"
+
+
+class Scale(StrEnum):
+    """How a value becomes a colour."""
+
+    LINEAR = "linear"
+    LOG = "log"
