@@ -1,0 +1,1 @@
+"""transformers: names become live objects, and texts become batches."""

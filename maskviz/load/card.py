@@ -1,0 +1,87 @@
+"""A model's card, read from its config without building the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from maskviz.core.trace import ModelCard
+
+_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
+_KEY_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
+_WIDTH = ("hidden_size", "d_model", "n_embd", "dim")
+
+
+def card_of(config: PreTrainedConfig, name: str, architecture: str) -> ModelCard:
+    """Return what a config says of its model; what it does not say is None or left out, never guessed.
+
+    For a composite config (an image-text model) the text part is meant.
+    """
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
+    layers, heads = _number(text, _LAYERS), _number(text, _HEADS)
+    all_layers, all_heads = [layers], [heads]
+    if encoder_decoder:
+        all_layers.append(_number(text, ("decoder_layers", "num_decoder_layers")) or layers)
+        all_heads.append(_number(text, ("decoder_attention_heads",)) or heads)
+    key_heads = [_key_heads(text) or count for count in all_heads]
+    return ModelCard(
+        name=name,
+        architecture=architecture,
+        model_type=str(config.model_type),
+        encoder_decoder=encoder_decoder,
+        layers=tuple(count for count in all_layers if count),
+        heads=tuple(count for count in all_heads if count),
+        key_heads=tuple(count for count in key_heads if count),
+        hidden_size=_number(text, _WIDTH),
+        vocabulary=_number(text, ("vocab_size",)),
+        positions=_number(text, ("max_position_embeddings",)),
+        attention=layer_kinds(text, layers or 0),
+    )
+
+
+def layer_kinds(config: PreTrainedConfig, layers: int) -> tuple[str, ...]:
+    """One description per layer, such as "full" or "sliding window 4096", as the config words it.
+
+    This is the config's claim. What a layer really sees is what `show` traces.
+    """
+    kinds = _read(config, "layer_types")
+    if not isinstance(kinds, list | tuple) or len(kinds) != layers:
+        window = _number(config, ("sliding_window",))
+        used = _read(config, "use_sliding_window")
+        kinds = ["sliding_attention" if window and used is not False else "full_attention"] * layers
+    return tuple(_described(str(kind), config) for kind in kinds)
+
+
+def _described(kind: str, config: PreTrainedConfig) -> str:
+    plain = kind.removesuffix("_attention")
+    if plain == "sliding":
+        window = _number(config, ("sliding_window", "local_attention"))
+        return f"sliding window {window}" if window else "sliding window"
+    if plain == "chunked":
+        return f"chunks of {_number(config, ('attention_chunk_size',))}"
+    return plain.replace("_", " ")
+
+
+def _key_heads(config: PreTrainedConfig) -> int | None:
+    if _read(config, "multi_query") is True and not _read(config, "new_decoder_architecture"):
+        return 1
+    return _number(config, _KEY_HEADS)
+
+
+def _number(config: PreTrainedConfig, names: tuple[str, ...]) -> int | None:
+    for name in names:
+        value = _read(config, name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return None
+
+
+def _read(config: PreTrainedConfig, name: str) -> Any:
+    # Some per-layer attributes of heterogeneous configs raise when read at the top.
+    try:
+        return getattr(config, name, None)
+    except Exception:
+        return None

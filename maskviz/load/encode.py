@@ -1,0 +1,233 @@
+"""Texts, pairs or ids become a padded batch, and the tensors a model is called with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from maskviz.core.arrays import AnyArray, BoolArray, IntArray
+from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.trace import Batch
+from maskviz.load.labels import token_labels, token_roles
+from maskviz.load.model import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be encoded.
+
+    Attributes:
+        texts: One text per row, or empty where ids are given.
+        pairs: Second texts, one per row, or empty.
+        ids: Rows of raw ids instead of texts; no special tokens are added.
+        targets, target_ids: The decoder's texts or raw ids, one per row, or empty.
+        padding_side: "left", "right", or None for the tokenizer's own.
+        pad_to: Length every row is padded to, or None for the longest row's.
+        max_length: Length rows are cut to, or None.
+        cumulative_positions: Whether position ids count real tokens, as `generate()` passes them.
+    """
+
+    texts: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+    ids: tuple[tuple[int, ...], ...] = ()
+    targets: tuple[str, ...] = ()
+    target_ids: tuple[tuple[int, ...], ...] = ()
+    padding_side: str | None = None
+    pad_to: int | None = None
+    max_length: int | None = None
+    cumulative_positions: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A batch, the keyword arguments of the model's forward that stand for it, and what the reader must know."""
+
+    batch: Batch
+    inputs: dict[str, torch.Tensor]
+    notes: tuple[str, ...] = ()
+
+
+def encode(loaded: Loaded, request: Request) -> Encoded:
+    """Encode a request for a model.
+
+    Raises:
+        UsageError: nothing to encode, or parts that do not go together.
+        NotFoundError: texts are given and there is no tokenizer.
+        CannotTraceError: a row is longer than the model's positions.
+    """
+    _check(request)
+    notes: list[str] = []
+    rows, types = _rows(loaded, request)
+    rows, types = _cut(rows, types, request.max_length, notes)
+    pad = _pad_id(loaded)
+    side = request.padding_side or _own_side(loaded.tokenizer)
+    ids, keep = padded(rows, pad, side, request.pad_to)
+    _check_positions(loaded, ids.shape[1])
+    batch = Batch(
+        ids, keep, token_labels(loaded.tokenizer, ids), token_roles(loaded.tokenizer, ids, keep), _texts(request)
+    )
+    inputs: dict[str, AnyArray] = {"input_ids": ids, "attention_mask": keep.astype(np.int64)}
+    if types is not None:
+        batch = replace(batch, token_types=padded(types, 0, side, request.pad_to)[0])
+        inputs["token_type_ids"] = np.asarray(batch.token_types)
+    if request.cumulative_positions:
+        batch = replace(batch, position_ids=np.maximum(keep.cumsum(axis=1) - 1, 0))
+        inputs["position_ids"] = np.asarray(batch.position_ids)
+    if loaded.card.encoder_decoder:
+        decoder = _decoder(loaded, request, pad, notes)
+        batch = replace(batch, decoder=decoder)
+        inputs["decoder_input_ids"] = decoder.ids
+        inputs["decoder_attention_mask"] = decoder.keep.astype(np.int64)
+    elif request.targets or request.target_ids:
+        raise UsageError(f"{loaded.card.architecture} has no decoder of its own", "leave out --target")
+    return Encoded(batch, _accepted(loaded, inputs), tuple(notes))
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int, side: str, length: int | None = None) -> tuple[IntArray, BoolArray]:
+    """Rows of ids as ids [batch, token] and keep [batch, token] (False = padding), padded on one side."""
+    longest = max(map(len, rows))
+    width = max(longest, length or 0)
+    ids = np.full((len(rows), width), pad, dtype=np.int64)
+    keep = np.zeros((len(rows), width), dtype=np.bool_)
+    for index, row in enumerate(rows):
+        place = slice(0, len(row)) if side == "right" else slice(width - len(row), width)
+        ids[index, place] = row
+        keep[index, place] = True
+    return ids, keep
+
+
+def _check(request: Request) -> None:
+    if bool(request.texts) == bool(request.ids):
+        if request.texts:
+            raise UsageError("texts and --ids are given together", "give one or the other")
+        raise UsageError("there is no text", 'give one, such as maskviz show "some text", or - for standard input')
+    for index, text in enumerate(request.texts):
+        if not text.strip():
+            raise UsageError(f"text {index + 1} is empty", "give at least one word")
+    for text in (*request.texts, *request.pairs, *request.targets):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise UsageError(f"the text {text[:20]!r} is not valid UTF-8", "check the terminal's encoding")
+    count = len(request.texts) or len(request.ids)
+    for what, rows in (("--pair", request.pairs), ("--target", request.targets), ("--target-ids", request.target_ids)):
+        if rows and len(rows) != count:
+            raise UsageError(f"{len(rows)} {what} for {count} texts", f"give one {what} per text")
+    if any(not row for row in request.ids + request.target_ids):
+        raise UsageError("a row of ids is empty", 'write numbers, such as --ids "5 17 3"')
+
+
+def _rows(loaded: Loaded, request: Request) -> tuple[list[list[int]], list[list[int]] | None]:
+    """Token ids of each row, and their segments where the tokenizer returns them."""
+    if request.ids:
+        _check_ids(request.ids, loaded)
+        return [list(row) for row in request.ids], None
+    tokenizer = _needed(loaded)
+    pairs: Sequence[str | None] = request.pairs or [None] * len(request.texts)
+    encodings = [tokenizer(text, pair) for text, pair in zip(request.texts, pairs, strict=True)]
+    rows = [list(encoding["input_ids"]) for encoding in encodings]
+    if not all(rows):
+        raise UsageError("a text has no tokens", "give at least one word")
+    has_types = all("token_type_ids" in encoding for encoding in encodings)
+    return rows, [list(encoding["token_type_ids"]) for encoding in encodings] if has_types else None
+
+
+def _needed(loaded: Loaded) -> PreTrainedTokenizerBase:
+    if loaded.tokenizer is None:
+        raise NotFoundError(
+            f"{loaded.card.name!r} comes without a usable tokenizer"
+            + (f": {loaded.tokenizer_problem}" if loaded.tokenizer_problem else ""),
+            'give token ids instead: --ids "5 17 3", one per row',
+        )
+    return loaded.tokenizer
+
+
+def _check_ids(rows: tuple[tuple[int, ...], ...], loaded: Loaded) -> None:
+    vocabulary = loaded.card.vocabulary
+    for token in (token for row in rows for token in row):
+        if token < 0 or (vocabulary is not None and token >= vocabulary):
+            raise UsageError(f"id {token} is not in the vocabulary", f"ids run from 0 to {(vocabulary or 1) - 1}")
+
+
+def _cut(
+    rows: list[list[int]], types: list[list[int]] | None, limit: int | None, notes: list[str]
+) -> tuple[list[list[int]], list[list[int]] | None]:
+    if limit is None or max(map(len, rows)) <= limit:
+        return rows, types
+    if limit < 1:
+        raise UsageError(f"--max-length {limit} leaves no token", "give at least 1")
+    for index, row in enumerate(rows):
+        if len(row) > limit:
+            notes.append(f"text {index + 1} was cut from {len(row)} to {limit} tokens (--max-length {limit})")
+    return [row[:limit] for row in rows], types and [row[:limit] for row in types]
+
+
+def _check_positions(loaded: Loaded, length: int) -> None:
+    limit = loaded.card.positions
+    own = getattr(loaded.tokenizer, "model_max_length", None)
+    if limit and isinstance(own, int) and own < limit:  # RoBERTa's first positions are reserved
+        limit = own
+    if limit and length > limit:
+        raise CannotTraceError(
+            f"the text has {length} tokens, {loaded.card.name!r} has positions for {limit}",
+            f"cut it with --max-length {limit}",
+        )
+
+
+def _own_side(tokenizer: PreTrainedTokenizerBase | None) -> str:
+    return str(tokenizer.padding_side) if tokenizer is not None else "right"
+
+
+def _pad_id(loaded: Loaded) -> int:
+    """The tokenizer's padding id, the config's, or 0: padding is masked, so any id in the vocabulary will do."""
+    candidates = [getattr(loaded.tokenizer, "pad_token_id", None), getattr(loaded.model.config, "pad_token_id", None)]
+    return next((int(one) for one in candidates if isinstance(one, int) and one >= 0), 0)
+
+
+def _texts(request: Request) -> tuple[str, ...]:
+    if request.pairs:
+        return tuple(f"{text} | {pair}" for text, pair in zip(request.texts, request.pairs, strict=True))
+    return request.texts or ("",) * len(request.ids)
+
+
+def _decoder(loaded: Loaded, request: Request, pad: int, notes: list[str]) -> Batch:
+    """The decoder's side: the target shifted right behind the start token, as in training; or the ids as given."""
+    start = _start_id(loaded)
+    if request.target_ids:
+        _check_ids(request.target_ids, loaded)
+        rows = [list(row) for row in request.target_ids]
+    elif request.targets:
+        tokenizer = _needed(loaded)
+        rows = [[start, *tokenizer(text_target=target)["input_ids"]][:-1] for target in request.targets]
+        rows = [row or [start] for row in rows]
+    else:
+        notes.append("no --target: the decoder is shown its start token alone")
+        rows = [[start]] * max(len(request.texts), len(request.ids))
+    ids, keep = padded(rows, pad, "right")
+    texts = request.targets or ("",) * len(rows)
+    return Batch(ids, keep, token_labels(loaded.tokenizer, ids), token_roles(loaded.tokenizer, ids, keep), texts)
+
+
+def _start_id(loaded: Loaded) -> int:
+    config = loaded.model.config
+    generation = getattr(loaded.model, "generation_config", None)
+    for owner in (config, generation):
+        for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
+            value: Any = getattr(owner, name, None)
+            if isinstance(value, int) and value >= 0:
+                return value
+    return 0
+
+
+def _accepted(loaded: Loaded, inputs: dict[str, AnyArray]) -> dict[str, torch.Tensor]:
+    """The inputs that the model's forward takes, as tensors on its device."""
+    parameters = inspect.signature(loaded.model.forward).parameters
+    return {
+        name: torch.as_tensor(np.array(array), device=loaded.model.device)
+        for name, array in inputs.items()
+        if name in parameters or name in ("input_ids", "attention_mask")
+    }

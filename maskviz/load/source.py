@@ -1,0 +1,169 @@
+"""What a model name means, and transformers' own errors in words a user can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from maskviz import demo
+from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "model.ckpt")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model comes from.
+
+    Attributes:
+        name: As the user wrote it.
+        location: A folder or a hub id, as `from_pretrained` takes it.
+        gguf_file: Name of the .gguf file in that folder, or None.
+        demo: Whether it is one of our own demo models.
+        revision: Branch, tag or commit on the hub, or None.
+        offline: Whether only what is on disk may be used.
+        trust_remote_code: Whether code that comes with the model may run.
+    """
+
+    name: str
+    location: str
+    gguf_file: str | None = None
+    demo: bool = False
+    revision: str | None = None
+    offline: bool = False
+    trust_remote_code: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments every `from_pretrained` of this source takes."""
+        arguments: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
+        if self.revision is not None:
+            arguments["revision"] = self.revision
+        if self.offline or self.demo:
+            arguments["local_files_only"] = True
+        if self.gguf_file is not None:
+            arguments["gguf_file"] = self.gguf_file
+        return arguments
+
+
+def resolve(name: str, *, revision: str | None = None, offline: bool = False, trust: bool = False) -> Source:
+    """Tell a demo name, a .gguf file, a folder and a hub id apart.
+
+    Raises:
+        UsageError: an empty name or an unknown demo model.
+        NotFoundError: a path that is not there, or is no model.
+    """
+    if not name.strip():
+        raise UsageError("the model name is empty", "give a hub id, a folder, a .gguf file or demo:bert")
+    if name.startswith("demo:"):
+        return _demo(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise _no_config(name, path)
+        return Source(name, str(path), offline=offline, trust_remote_code=trust)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise NotFoundError(f"model file {name!r} does not exist", "check the path")
+        return Source(name, str(path.parent), gguf_file=path.name, trust_remote_code=trust)
+    if path.exists():
+        raise NotFoundError(
+            f"{name!r} is a file and no model", "give the folder that holds config.json, or a .gguf file"
+        )
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise NotFoundError(
+            f"model folder {name!r} does not exist", "check the path; hub ids look like bert-base-uncased"
+        )
+    return Source(name, name, revision=revision, offline=offline, trust_remote_code=trust)
+
+
+def _demo(name: str) -> Source:
+    demo_name = name.removeprefix("demo:")
+    if demo_name not in demo.NAMES:
+        known = ", ".join(f"demo:{known}" for known in demo.NAMES)
+        raise UsageError(f"there is no demo model {name!r}", f"there are {known}")
+    return Source(name, str(demo.folder(demo_name)), demo=True)
+
+
+def _no_config(name: str, folder: Path) -> NotFoundError:
+    files = sorted(folder.glob("*.gguf"))
+    if files:
+        return NotFoundError(f"folder {name!r} has no config.json", f"for its .gguf file write --model {files[0]}")
+    return NotFoundError(f"folder {name!r} has no config.json", "give a folder written by save_pretrained")
+
+
+@contextmanager
+def explained(source: Source, what: str) -> Iterator[None]:
+    """Turn what `from_pretrained` raises into a MaskvizError; nothing of ours may run in the block."""
+    try:
+        yield
+    except Exception as error:  # the libraries below it raise kinds of their own, and every one is about the input
+        raise _explanation(source, what, error) from error
+
+
+def _explanation(source: Source, what: str, error: Exception) -> NotFoundError | CannotTraceError | UsageError:
+    said = str(error)
+    lowered = said.lower()
+    if "trust_remote_code" in said or "remote code" in lowered:
+        return UsageError(
+            f"model {source.name!r} brings its own code and {what} needs it", "if you trust it, add --trust-remote-code"
+        )
+    if isinstance(error, ImportError) or (source.gguf_file is not None and "pip install" in said):
+        return NotFoundError(f"cannot read the {what} of {source.name!r}: {first_line(said)}", _missing(source))
+    if isinstance(error, SafetensorError):
+        return NotFoundError(
+            f"the {what} of {source.name!r} are damaged: {first_line(said)}", "copy or download the file again"
+        )
+    if "safetensors" in lowered or any(name in said for name in _PICKLES):
+        return _without_safetensors(source, said)
+    if not Path(source.location).exists():
+        return _not_on_hub(source, what, lowered)
+    return NotFoundError(
+        f"cannot read the {what} of {source.name!r}: {first_line(said)}", "the files may be damaged or incomplete"
+    )
+
+
+def _without_safetensors(source: Source, said: str) -> NotFoundError:
+    if any((Path(source.location) / name).exists() for name in _PICKLES) or any(name in said for name in _PICKLES):
+        return NotFoundError(
+            f"the weights of {source.name!r} are a pickle, which can run code when it is opened: not loaded",
+            "convert it once where you trust it: AutoModel.from_pretrained(...).save_pretrained('folder')",
+        )
+    return NotFoundError(
+        f"no usable weights in {source.name!r}: {first_line(said)}", "maskviz reads model.safetensors and .gguf files"
+    )
+
+
+def _not_on_hub(source: Source, what: str, lowered: str) -> NotFoundError:
+    if source.offline:
+        return NotFoundError(
+            f"the {what} of {source.name!r} is not in the local cache", "leave out --offline to download it"
+        )
+    if "couldn't connect" in lowered or "connection" in lowered or "offline" in lowered or "resolve" in lowered:
+        return NotFoundError(
+            f"cannot reach the model hub for {source.name!r}, and it is not in the local cache",
+            "check the network, give a local folder, or try --model demo:bert",
+        )
+    if "gated" in lowered or "401" in lowered or "private" in lowered:
+        return NotFoundError(
+            f"model {source.name!r} does not exist on the hub, or is private or gated",
+            "check the spelling; for a gated model log in with 'hf auth login'",
+        )
+    return NotFoundError(f"model {source.name!r} has no usable {what}", "check the spelling, or give a local folder")
+
+
+def _missing(source: Source) -> str:
+    if source.gguf_file is not None:
+        return "reading .gguf files needs two more packages: pip install 'maskviz[gguf]'"
+    return "install the package it names"
+
+
+def first_line(text: str) -> str:
+    """The first line of an error's text, cut to a readable length."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:200] if lines else "no reason given"
