@@ -1,0 +1,1 @@
+"""torch: one forward pass becomes a Trace."""

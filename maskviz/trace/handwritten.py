@@ -1,0 +1,123 @@
+"""The tap for models that write their attention by hand: it sees softmax and scaled_dot_product_attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
+
+from maskviz.core.arrays import BoolArray, FloatArray
+from maskviz.core.masks import Delivery
+from maskviz.trace.attend import attend_heads
+from maskviz.trace.doors import to_floats, visible_cells
+from maskviz.trace.recorder import Captured, Recorder, broadcast_cells
+
+_SOFTMAX = {torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax}
+_SDPA_PARAMETERS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+
+
+class SoftmaxListener(TorchFunctionMode):
+    """Records every softmax that is one of attention, and gates its result.
+
+    A factor on a head's probabilities is the same factor on the head's output, since mixing the values is linear:
+    here the probabilities carry the gate, and the pattern is recorded before it.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        positional: tuple[Any, ...] = (),
+        arguments: dict[str, Any] | None = None,
+    ) -> Any:
+        del types
+        arguments = arguments or {}
+        if not self._recorder.paused and self._recorder.module_paths:
+            if function in _SOFTMAX:
+                return self._softmax(function, positional, arguments)
+            if function is torch.nn.functional.scaled_dot_product_attention:
+                return self._sdpa(function, positional, arguments)
+        return function(*positional, **arguments)
+
+    def _softmax(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+        result = function(*positional, **arguments)
+        scores = positional[0] if positional else arguments["input"]
+        dimension = arguments.get("dim", positional[1] if len(positional) > 1 else None)
+        if scores.ndim != 4 or dimension not in (-1, 3):
+            return result
+        gate = self._recorder.gate
+        self._record(result, visible_cells(scores), key_heads=scores.shape[1])
+        return result if gate is None else result * _column(gate, result)
+
+    def _sdpa(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+        output = function(*positional, **arguments)
+        given = dict(zip(_SDPA_PARAMETERS, positional, strict=False)) | arguments
+        query, key, mask = given["query"], given["key"], given.get("attn_mask")
+        if query.ndim != 4:
+            return output
+        if mask is None:
+            mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device)
+            mask = mask.tril() if given.get("is_causal") else mask
+        visible = torch.as_tensor(visible_cells(mask), device=query.device)
+        _, pattern = attend_heads(
+            query,
+            key,
+            given["value"],
+            visible,
+            scale=given.get("scale") or query.shape[-1] ** -0.5,
+            bias=None if mask.dtype is torch.bool else mask,
+        )
+        gate = self._recorder.gate
+        self._record(pattern, visible_cells(mask), key_heads=key.shape[1])
+        return output if gate is None else output * _column(gate, output)
+
+    def _record(self, pattern: torch.Tensor, visible: BoolArray, key_heads: int) -> None:
+        batch, heads, queries, keys = pattern.shape
+        self._recorder.calls.append(
+            Captured(
+                module=self._recorder.module_paths[-1],
+                heads=heads,
+                key_heads=key_heads,
+                pattern=to_floats(pattern),
+                visible=broadcast_cells(visible, (batch, queries, keys)),
+                source=None,
+                bias=None,
+                delivery=Delivery.ADDITIVE,
+            )
+        )
+
+
+def _column(gate: FloatArray, like: torch.Tensor) -> torch.Tensor:
+    """Gates [head] as [head, 1, 1], of the type and device of `like`."""
+    return torch.as_tensor(np.array(gate), dtype=like.dtype, device=like.device)[:, None, None]
+
+
+@contextmanager
+def module_path_hooks(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
+    """Keep `recorder.module_paths` up to date with the modules that are running."""
+    handles = []
+
+    def entering(path: str) -> Callable[..., None]:
+        return lambda *_: recorder.module_paths.append(path)
+
+    def leaving(*_: Any) -> None:
+        recorder.module_paths.pop()
+
+    try:
+        for path, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(entering(path)))
+            handles.append(module.register_forward_hook(leaving, always_call=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        recorder.module_paths.clear()

@@ -1,0 +1,92 @@
+"""What a model's outputs mean, and the part of them that is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskviz.core.arrays import FloatArray
+from maskviz.core.trace import Batch, OutputKind, Outputs
+from maskviz.core.words import Role
+from maskviz.trace.doors import to_array, to_floats
+
+
+def main_output(returned: Any) -> torch.Tensor | None:
+    """The logits, or the last hidden states, or the first tensor of what a model returned; None without any."""
+    for name in ("logits", "prediction_logits", "start_logits", "last_hidden_state"):
+        value = getattr(returned, name, None)
+        if isinstance(value, torch.Tensor):
+            return value
+    values = returned.values() if isinstance(returned, dict) else returned if isinstance(returned, tuple) else ()
+    return next((value for value in values if isinstance(value, torch.Tensor)), None)
+
+
+def kept_outputs(returned: Any, batch: Batch, *, causal: bool, labels: tuple[str, ...]) -> Outputs | None:
+    """Keep logits at the places a reader looks, the loss of every token, or the hidden states.
+
+    Args:
+        returned: What the model returned.
+        batch: What went in; the decoder's side is read where there is one.
+        causal: Whether a logit predicts the token after its position (else the token at it).
+        labels: Names of the classes, for classifiers.
+    """
+    tensor = main_output(returned)
+    if tensor is None:
+        return None
+    side = batch.decoder or batch
+    has_logits = any(isinstance(getattr(returned, n, None), torch.Tensor) for n in ("logits", "prediction_logits"))
+    if has_logits and tensor.ndim == 2 and len(tensor) == side.rows:
+        rows = np.array([(row, -1) for row in range(side.rows)])
+        return Outputs(OutputKind.CLASSES, rows, to_floats(tensor), labels[: tensor.shape[-1]])
+    if tensor.ndim != 3 or tensor.shape[:2] != side.ids.shape:
+        return None
+    if not has_logits:
+        return Outputs(
+            OutputKind.HIDDEN, np.empty((0, 2), np.int64), np.empty((0, 0), np.float32), hidden=to_floats(tensor)
+        )
+    if tensor.shape[-1] == len(labels):
+        places = np.argwhere(side.keep)
+        return Outputs(OutputKind.CLASSES, places, _at(tensor, places), labels)
+    return _language_model(tensor, side, causal)
+
+
+def _language_model(logits: torch.Tensor, side: Batch, causal: bool) -> Outputs:
+    """Outputs of logits [batch, token, vocabulary]."""
+    kind = OutputKind.CAUSAL_LM if causal else OutputKind.MASKED_LM
+    if causal:
+        places = np.array([(row, int(np.flatnonzero(keep)[-1])) for row, keep in enumerate(side.keep) if keep.any()])
+    else:
+        places = np.argwhere([[role is Role.MASK for role in row] for row in side.roles])
+    return Outputs(kind, places, _at(logits, places), token_loss=_token_loss(logits, side, causal))
+
+
+def _at(logits: torch.Tensor, places: Any) -> FloatArray:
+    rows, positions = (torch.as_tensor(np.array(column, dtype=np.int64)) for column in places.reshape(-1, 2).T)
+    return to_floats(logits[rows, positions])
+
+
+def _token_loss(logits: torch.Tensor, side: Batch, causal: bool) -> FloatArray:
+    """Natural-log loss float32 [batch, token] of predicting each real token; NaN where nothing predicts it.
+
+    A causal model predicts a token from the position before it, so the first real token has none. A masked model is
+    asked at the token's own place; at a mask token the truth is not known.
+    """
+    loss = np.full(side.ids.shape, np.nan, dtype=np.float32)
+    predicted = side.keep.copy()
+    if causal:
+        predicted[:, 0] = False
+        predicted[:, 1:] &= side.keep[:, :-1]
+    else:
+        predicted &= np.array([[role is not Role.MASK for role in row] for row in side.roles])
+    known = np.argwhere(predicted & (side.ids < logits.shape[-1]))
+    for row in range(side.rows):  # one text at a time: a full log-softmax of a batch may not fit
+        positions = known[known[:, 0] == row, 1]
+        if not len(positions):
+            continue
+        index = torch.as_tensor(positions)
+        scores = logits[row, index - 1 if causal else index].float().log_softmax(-1)
+        truth = torch.as_tensor(side.ids[row, positions].copy(), device=scores.device)
+        loss[row, positions] = to_array(-scores.gather(-1, truth[:, None])[:, 0])
+    return loss
