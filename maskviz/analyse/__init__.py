@@ -1,0 +1,1 @@
+"""Pure functions: a Trace in, a result out."""
