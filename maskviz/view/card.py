@@ -1,0 +1,77 @@
+"""A model card in a line and as a table."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from maskviz.core.panels import Note, Page, Panel, Table, Tone
+from maskviz.core.printable import printable
+from maskviz.core.trace import ModelCard
+from maskviz.view.tokens import plural
+
+
+def card_line(card: ModelCard) -> str:
+    """The model in one line."""
+    parts = [printable(card.name), card.architecture, _size(card)]
+    if card.parameters:
+        parts.append(f"{short_count(card.parameters)} parameters")
+    if card.dtype:
+        parts.append(f"{card.dtype} on {card.device}")
+    if card.note:
+        parts.append(card.note)
+    return " · ".join(parts)
+
+
+def info_page(card: ModelCard) -> Page:
+    """What a config says of a model, and the attention of its layers as the config words it."""
+    panels: list[Panel] = [
+        Table("", ("property", "value"), tuple((name, value) for name, value in _facts(card) if value)),
+        _layer_table(card),
+        Note("As the config words it. What a layer really sees is what 'maskviz show' traces.", Tone.QUIET),
+    ]
+    return Page(
+        printable(card.name), f"{card.architecture} · {_size(card)}", tuple(panels), {"model": printable(card.name)}
+    )
+
+
+def short_count(count: int) -> str:
+    """1234567 as 1.2M."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{letter}"
+    return str(count)
+
+
+def _size(card: ModelCard) -> str:
+    if not card.layers or not card.heads:
+        return card.model_type
+    if card.encoder_decoder and len(card.layers) > 1:
+        return f"{card.layers[0]} + {card.layers[1]} layers × {plural(card.heads[0], 'head')}"
+    grouped = f" ({plural(card.key_heads[0], 'key head')})" if card.key_heads[:1] != card.heads[:1] else ""
+    return f"{plural(card.layers[0], 'layer')} × {plural(card.heads[0], 'head')}{grouped}"
+
+
+def _facts(card: ModelCard) -> list[tuple[str, str]]:
+    return [
+        ("type", card.model_type),
+        ("class", card.architecture),
+        ("layers", " + ".join(map(str, card.layers))),
+        ("heads", " + ".join(map(str, card.heads))),
+        ("key heads", " + ".join(map(str, card.key_heads))),
+        ("width", f"{card.hidden_size:,}" if card.hidden_size else ""),
+        ("vocabulary", f"{card.vocabulary:,}" if card.vocabulary else ""),
+        ("positions", f"{card.positions:,}" if card.positions else "not limited by the config"),
+        ("note", card.note),
+    ]
+
+
+def _layer_table(card: ModelCard) -> Table:
+    """Layers of the same kind in one row, in order."""
+    rows = []
+    for kind, group in groupby(enumerate(card.attention), key=lambda pair: pair[1]):
+        numbers = [layer for layer, _ in group]
+        span = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+        heads, key_heads = (str(counts[0]) if counts else "?" for counts in (card.heads, card.key_heads))
+        rows.append((span, kind, heads, key_heads))
+    title = "encoder layers" if card.encoder_decoder else "layers"
+    return Table(title, ("layer>", "attention", "heads>", "key heads>"), tuple(rows))

@@ -1,0 +1,173 @@
+"""What a head mask changed, as panels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from maskviz.core.heads import Head, HeadMask
+from maskviz.core.panels import Heatmap, Matrix, Note, Panel, Table, Tone
+from maskviz.core.results import Comparison, PatternDiff, PlaceDiff
+from maskviz.core.trace import AttentionCall, OutputKind, Trace
+from maskviz.core.words import Scale
+from maskviz.view.attention import heatmap
+from maskviz.view.tokens import plural
+
+Names = Callable[[int], str]
+
+
+def change_panels(before: Trace, after: Trace, change: Comparison, names: Names, scale: Scale) -> list[Panel]:
+    """What was silenced, how the outputs moved, how later attention moved, and the head that moved most.
+
+    Args:
+        before, after: The plain and the gated run.
+        change: Their comparison.
+        names: The printable token an id stands for.
+        scale: Of the attention maps.
+    """
+    panels: list[Panel] = []
+    if after.head_mask is not None:
+        panels.append(Note(describe(after.head_mask)))
+    panels += [_place_table(after, place, change, names) for place in change.places]
+    if change.kind is OutputKind.MASKED_LM and not change.places:
+        panels.append(Note("No mask token in the text, so no prediction to compare.", Tone.QUIET))
+    if change.losses:
+        panels.append(_loss_table(change))
+    if change.hidden:
+        panels.append(_hidden_table(change))
+    panels += _moved_matrices(after, change.patterns)
+    most = most_moved(change)
+    if most is None:
+        panels.append(Note("No attention moved: nothing runs behind these heads.", Tone.QUIET))
+    else:
+        panels += before_and_after(before, after, *most, scale)
+    return panels
+
+
+def describe(mask: HeadMask) -> str:
+    """A head mask in a sentence."""
+    heads = mask.changed()
+    if not heads:
+        return "The head mask keeps every head."
+    silenced = [_named(mask, stack, head) for stack, head, gate in heads if gate == 0]
+    scaled = [f"{_named(mask, stack, head)} to {gate:g}" for stack, head, gate in heads if gate > 0]
+    parts = []
+    if silenced:
+        parts.append(f"silenced {plural(len(silenced), 'head')}: {_listed(silenced)}")
+    if scaled:
+        parts.append(f"scaled {_listed(scaled)}")
+    return f"What if: {'; '.join(parts)}. Gates act before the output projection; maps are drawn before the gate."
+
+
+def most_moved(change: Comparison) -> tuple[AttentionCall, int] | None:
+    """The head whose attention moved most, or None where none did."""
+    moving = [diff for diff in change.patterns if np.nanmax(diff.moved, initial=0.0) > 1e-6]
+    if not moving:
+        return None
+    most = max(moving, key=lambda diff: float(np.nanmax(diff.moved)))
+    return most.call, int(np.nanargmax(most.moved))
+
+
+def before_and_after(before: Trace, after: Trace, call: AttentionCall, head: int, scale: Scale) -> list[Heatmap]:
+    """One head's map in both runs, on the first text."""
+    earlier = before.calls[after.calls.index(call)]
+    return [
+        heatmap(before, earlier, head, 0, scale, ", before"),
+        heatmap(after, call, head, 0, scale, ", after"),
+    ]
+
+
+def _place_table(trace: Trace, place: PlaceDiff, change: Comparison, names: Names) -> Table:
+    rows = tuple(
+        (_name(change, one.index, names), f"{one.before:.1%}", f"{one.after:.1%}", f"{one.after - one.before:+.1%}")
+        for one in place.candidates
+    )
+    what = "class" if change.kind is OutputKind.CLASSES else "token"
+    return Table(
+        _place_title(trace, place, change),
+        (what, "before>", "after>", "change>"),
+        rows,
+        f"KL divergence {place.divergence:.4f} nats; the top {what} {'changes' if place.flipped else 'stays'}",
+    )
+
+
+def _place_title(trace: Trace, place: PlaceDiff, change: Comparison) -> str:
+    side = trace.batch.decoder or trace.batch
+    text = f"text {place.row + 1}, " if side.rows > 1 else ""
+    if place.position < 0:
+        return f"{text}classes"
+    token = f"{place.position} {side.tokens[place.row][place.position].strip()!r}"
+    if change.kind is OutputKind.CAUSAL_LM:
+        return f"{text}next token after {token}"
+    return f"{text}prediction at {token}"
+
+
+def _name(change: Comparison, index: int, names: Names) -> str:
+    return change.labels[index] if index < len(change.labels) else names(index)
+
+
+def _loss_table(change: Comparison) -> Table:
+    rows = tuple(
+        (
+            str(loss.row + 1),
+            str(loss.tokens),
+            f"{loss.before:.4f}",
+            f"{loss.after:.4f}",
+            f"{loss.after - loss.before:+.4f}",
+            f"{_perplexity(loss.before)} → {_perplexity(loss.after)}",
+        )
+        for loss in change.losses
+    )
+    what = "predicting each token from those before it"
+    if change.kind is OutputKind.MASKED_LM:
+        what = "naming each visible token in its place"
+    columns = ("text>", "tokens>", "loss before>", "after>", "change>", "perplexity")
+    return Table("loss of the text", columns, rows, f"nats per token, {what}")
+
+
+def _perplexity(loss: float) -> str:
+    return f"{math.exp(loss):,.2f}" if loss < 30 else f"1e{loss / math.log(10):.0f}"
+
+
+def _hidden_table(change: Comparison) -> Table:
+    rows = tuple((str(one.row + 1), f"{one.cosine:.4f}", f"{one.relative_norm:.4f}") for one in change.hidden)
+    return Table(
+        "last hidden states",
+        ("text>", "cosine>", "change of norm>"),
+        rows,
+        "mean over real tokens; the change is relative to the norm before",
+    )
+
+
+def _moved_matrices(trace: Trace, patterns: tuple[PatternDiff, ...]) -> list[Matrix]:
+    matrices = []
+    for stack in trace.stacks:
+        diffs = [diff for diff in patterns if diff.call.stack is stack]
+        heads = max(diff.call.heads for diff in diffs)
+        values = np.full((len(diffs), heads), np.nan, dtype=np.float32)
+        for line, diff in enumerate(diffs):
+            values[line, : diff.call.heads] = diff.moved
+        name = f"{stack.value} " if len(trace.stacks) > 1 else ""
+        matrices.append(
+            Matrix(
+                title=f"how far each {name}head's attention moved",
+                caption="total variation distance, 0 = the same, 1 = elsewhere altogether; mean over real queries",
+                values=values,
+                row_names=tuple(f"layer {diff.call.layer}" for diff in diffs),
+                column_names=tuple(str(head) for head in range(heads)),
+                top=max(float(np.nanmax(values, initial=0.0)), 1e-3),
+                unit="distance moved",
+            )
+        )
+    return matrices
+
+
+def _named(mask: HeadMask, stack: str, head: Head) -> str:
+    return str(head) if len(mask.gates) == 1 else f"{stack} {head}"
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

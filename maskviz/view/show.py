@@ -1,0 +1,139 @@
+"""The page of `maskviz show` and `maskviz view`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from maskviz.core.errors import UsageError
+from maskviz.core.heads import parse_selection
+from maskviz.core.panels import Note, Page, Panel, Tone
+from maskviz.core.printable import printable
+from maskviz.core.results import Comparison
+from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.words import Scale, Stack
+from maskviz.view.attention import head_grid, heatmap
+from maskviz.view.card import card_line
+from maskviz.view.changes import Names, change_panels
+from maskviz.view.masks import mask_panels
+from maskviz.view.tokens import token_strips
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What of a trace is to be drawn.
+
+    Attributes:
+        layers, heads: Selections such as "0,2-4,-1", None for all.
+        stack: "encoder", "decoder", "cross", or None for all.
+        text: Number of the text whose attention is drawn, from 1; None draws every mask and the first text's heads.
+        scale: Of attention maps.
+        title: Title of the page, None for the text itself.
+    """
+
+    layers: str | None = None
+    heads: str | None = None
+    stack: str | None = None
+    text: int | None = None
+    scale: Scale = Scale.LINEAR
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WhatIf:
+    """The plain run beside a gated one, and what changed.
+
+    Attributes:
+        before: The plain run.
+        change: The comparison of the two.
+        names: The printable token an id stands for.
+    """
+
+    before: Trace
+    change: Comparison
+    names: Names
+
+
+def show_page(trace: Trace, choice: Choice, what_if: WhatIf | None = None, command: str = "") -> Page:
+    """Build the page: notes, tokens, one picture per distinct mask, attention, and what a head mask changed.
+
+    Raises:
+        UsageError: the choice names a layer, head, stack or text that is not there.
+    """
+    calls = chosen_calls(trace, choice)
+    rows = _rows(trace, choice)
+    panels: list[Panel] = [Note(note, Tone.WARNING) for note in trace.notes]
+    panels += token_strips(trace, rows)
+    panels += mask_panels(trace, rows, calls)
+    if what_if is not None:
+        panels += change_panels(what_if.before, trace, what_if.change, what_if.names, choice.scale)
+    if what_if is None or choice.layers or choice.heads:
+        panels += _attention(trace, calls, choice, rows[0])
+    panels.append(Note(_evidence(what_if.before if what_if else trace), Tone.QUIET))
+    return Page(_title(trace, choice), card_line(trace.card), tuple(panels), _facts(trace, command))
+
+
+def chosen_calls(trace: Trace, choice: Choice) -> tuple[AttentionCall, ...]:
+    """The calls of the chosen stack and layers, in order."""
+    stacks = trace.stacks
+    if choice.stack is not None:
+        if choice.stack not in [stack.value for stack in stacks]:
+            raise UsageError(f"there is no {choice.stack} attention here", f"there is {', '.join(stacks)}")
+        stacks = (Stack(choice.stack),)
+    chosen: list[AttentionCall] = []
+    for stack in stacks:
+        calls = trace.of_stack(stack)
+        if choice.layers is not None:
+            last = max(call.layer for call in calls)
+            layers = parse_selection(choice.layers, last + 1, "layer")
+            calls = tuple(call for call in calls if call.layer in layers)
+            if not calls:
+                raise UsageError(f"layer {choice.layers} has no attention", "'maskviz info' lists the layers")
+        chosen += calls
+    return tuple(chosen)
+
+
+def _rows(trace: Trace, choice: Choice) -> tuple[int, ...]:
+    if choice.text is None:
+        return tuple(range(trace.batch.rows))
+    if not 1 <= choice.text <= trace.batch.rows:
+        raise UsageError(f"text {choice.text} does not exist", f"there are texts 1 to {trace.batch.rows}")
+    return (choice.text - 1,)
+
+
+def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row: int) -> list[Panel]:
+    panels: list[Panel] = []
+    for stack in trace.stacks:
+        of_stack = [call for call in calls if call.stack is stack and call.pattern is not None]
+        if not of_stack:
+            continue
+        count = max(call.heads for call in of_stack)
+        heads = None if choice.heads is None else parse_selection(choice.heads, count, "head")
+        if len(of_stack) == 1 and heads is not None and len(heads) == 1:
+            panels.append(heatmap(trace, of_stack[0], heads[0], row, choice.scale))
+        else:
+            panels.append(head_grid(trace, of_stack, heads, row, choice.scale))
+    return panels
+
+
+def _evidence(trace: Trace) -> str:
+    if trace.drift is None:
+        return "Masks and attention as the model's own code ran them."
+    plain = f"a plain {trace.plain_attention} run" if trace.plain_attention else "a plain run"
+    return f"As the model's own code ran it; listening moved its outputs by at most {trace.drift:.1e} from {plain}."
+
+
+def _title(trace: Trace, choice: Choice) -> str:
+    if choice.title is not None:
+        return printable(choice.title)
+    texts = [text for text in trace.batch.texts if text]
+    if not texts:
+        return f"attention of {printable(trace.card.name)}"
+    first = printable(" ".join(texts[0].split()))
+    first = first if len(first) <= 90 else f"{first[:89]}…"
+    return first if len(texts) == 1 else f"{first} (+{len(texts) - 1} more)"
+
+
+def _facts(trace: Trace, command: str) -> dict[str, str]:
+    facts = {"model": trace.card.name, "text": " | ".join(trace.batch.texts), "command": command}
+    return {name: printable(fact) for name, fact in facts.items() if fact}

@@ -1,0 +1,194 @@
+"""Traces become panels that say what they show."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from maskviz.analyse.comparison import compare
+from maskviz.core.errors import UsageError
+from maskviz.core.heads import parse_head_mask
+from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Table, TokenStrip, Tone
+from maskviz.core.reasons import Reason
+from maskviz.trace.run import head_shapes, run_gated
+from maskviz.view.card import card_line, info_page, short_count
+from maskviz.view.changes import describe
+from maskviz.view.masks import mask_panels
+from maskviz.view.show import Choice, WhatIf, show_page
+from maskviz.view.tokens import ranges
+from tests.trace.conftest import example_of
+
+Shown = TypeVar("Shown")
+
+
+def page_of(model_type: str, choice: Choice) -> Page:
+    return show_page(example_of(model_type).trace, choice)
+
+
+def panels(page: Page, kind: type[Shown]) -> list[Shown]:
+    return [panel for panel in page.panels if isinstance(panel, kind)]
+
+
+def what_if_page(model_type: str, mask: str, choice: Choice) -> Page:
+    example = example_of(model_type)
+    head_mask = parse_head_mask(mask, head_shapes(example.trace))
+    after = run_gated(example.model, example.encoded.inputs, example.trace, head_mask)
+    what_if = WhatIf(example.trace, compare(example.trace, after), lambda index: f"token {index}")
+    return show_page(after, choice, what_if)
+
+
+def test_each_distinct_mask_is_drawn_once_per_text_with_the_layers_that_share_it() -> None:
+    titles = [panel.title for panel in panels(page_of("gemma3", Choice()), MaskGrid)]
+    assert titles == [
+        *[f"layer 0, text {text}: causal ∧ padding" for text in (1, 2, 3)],
+        *[f"layers 1-2, text {text}: causal ∧ window(4) ∧ padding" for text in (1, 2, 3)],
+    ]
+
+
+def test_texts_that_show_the_same_share_a_picture() -> None:
+    from maskviz.load.encode import Request, encode
+    from maskviz.trace.run import run
+    from tests.trace.conftest import loaded_tiny, random_rows
+
+    loaded = loaded_tiny("llama")
+    encoded = encode(loaded, Request(ids=random_rows((5, 5))))
+    trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    assert [panel.title for panel in mask_panels(trace, (0, 1), trace.calls)] == ["all layers, texts 1-2: causal"]
+
+
+def test_a_mask_panel_shows_reasons_labels_and_padding_rows() -> None:
+    trace = example_of("llama").trace
+    panel = panels(page_of("llama", Choice(text=1)), MaskGrid)[0]
+    assert [token.text for token in panel.keys] == list(trace.batch.tokens[0])
+    assert panel.meaningless.tolist() == [True] * 4 + [False] * 5
+    assert panel.codes[8, 0] == Reason.PADDING
+    assert panel.codes[4, 8] == Reason.FUTURE
+    assert panel.codes[8, 8] == 0
+    assert {(entry.word, round(entry.share, 4)) for entry in panel.legend} == {
+        ("padding", round(4 / 9, 4)),
+        ("future", round(36 / 81, 4)),
+    }
+
+
+def test_choosing_a_layer_and_head_draws_one_large_map() -> None:
+    trace = example_of("llama").trace
+    page = page_of("llama", Choice(layers="2", heads="3", text=2))
+    (panel,) = panels(page, Heatmap)
+    assert panel.title == "head 2.3, text 2 of 3"
+    assert trace.calls[2].pattern is not None
+    assert np.array_equal(panel.values, trace.calls[2].pattern[1, 3])
+    assert np.array_equal(panel.blocked, ~trace.calls[2].mask.visible[1, 0])
+    assert not panels(page, HeadGrid)
+
+
+def test_other_choices_draw_a_grid_of_heads_on_one_scale() -> None:
+    (grid,) = panels(page_of("llama", Choice(layers="0,-1", heads="1-2")), HeadGrid)
+    assert grid.row_names == ("layer 0", "layer 2")
+    assert grid.column_names == ("head 1", "head 2")
+    assert len(grid.tiles) == 4
+    assert grid.top == max(float(tile.values[~tile.meaningless].max()) for tile in grid.tiles)
+
+
+def test_encoder_decoders_draw_every_stack() -> None:
+    page = page_of("t5", Choice(text=1))
+    assert [grid.title.split()[0] for grid in panels(page, HeadGrid)] == ["encoder", "decoder", "cross"]
+    cross = panels(page_of("t5", Choice(stack="cross", text=2)), MaskGrid)[0]
+    assert cross.codes.shape == (6, 9)
+    strips = panels(page, TokenStrip)
+    assert [strip.title for strip in strips] == ["encoder tokens", "decoder tokens"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (Choice(layers="7"), "layer 7 does not exist"),
+        (Choice(heads="9"), "head 9 does not exist"),
+        (Choice(text=4), "text 4 does not exist"),
+        (Choice(stack="cross"), "no cross attention"),
+    ],
+)
+def test_choices_that_are_not_there_are_said(choice: Choice, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        page_of("llama", choice)
+
+
+def test_sinks_are_named_where_rows_do_not_sum_to_one() -> None:
+    (panel,) = panels(page_of("gpt_oss", Choice(layers="0", heads="0")), Heatmap)
+    assert "goes to a sink outside the text" in panel.caption
+    (panel,) = panels(page_of("llama", Choice(layers="0", heads="0")), Heatmap)
+    assert "sums to 1" in panel.caption
+
+
+def test_a_what_if_says_what_was_silenced_and_what_moved() -> None:
+    page = what_if_page("llama", "0:1; 1:2=0.5", Choice())
+    notes = [note.text for note in panels(page, Note)]
+    assert "What if: silenced 1 head: 0.1; scaled 1.2 to 0.5." in notes[0]
+    tables = panels(page, Table)
+    assert [table.title for table in tables] == [
+        *[
+            f"text {text}, next token after 8 '{word}'"
+            for text, word in zip((1, 2, 3), last_tokens("llama"), strict=True)
+        ],
+        "loss of the text",
+    ]
+    assert tables[0].rows[0][0].startswith("token ")
+    (matrix,) = panels(page, Matrix)
+    assert matrix.values.shape == (3, 4)
+    assert (matrix.values[0] == 0).all()
+    before, after = panels(page, Heatmap)
+    assert before.title.endswith("before")
+    assert after.title.endswith("after")
+    moved = np.unravel_index(matrix.values.argmax(), matrix.values.shape)
+    assert before.title.startswith(f"head {moved[0]}.{moved[1]}")
+
+
+def last_tokens(model_type: str) -> list[str]:
+    return [row[-1] for row in example_of(model_type).trace.batch.tokens]
+
+
+def test_gated_heads_are_marked_in_the_grid() -> None:
+    page = what_if_page("llama", "1:2=0.5; 1:0", Choice(layers="1"))
+    (grid,) = panels(page, HeadGrid)
+    assert [tile.gate for tile in grid.tiles] == [0.0, None, 0.5, None]
+
+
+def test_silencing_the_last_layer_moves_no_attention_and_says_so() -> None:
+    page = what_if_page("llama", "2:*", Choice())
+    assert any("No attention moved" in note.text for note in panels(page, Note))
+    assert not panels(page, Heatmap)
+
+
+def test_a_head_mask_is_described_in_words() -> None:
+    shapes = {"encoder": (2, 3), "cross": (2, 3)}
+    assert "silenced 2 heads: encoder 0.1, cross 1.0" in describe(parse_head_mask("0:1; cross 1:0", shapes))
+    assert describe(parse_head_mask("0:1=1", shapes)) == "The head mask keeps every head."
+
+
+def test_the_card_is_one_line() -> None:
+    assert card_line(example_of("llama").trace.card) == ("llama · LlamaForCausalLM · 3 layers × 4 heads (2 key heads)")
+    assert "3 + 2 layers × 4 heads" in card_line(example_of("t5").trace.card)
+
+
+def test_info_groups_layers_of_a_kind() -> None:
+    tables = panels(info_page(example_of("gemma3").trace.card), Table)
+    assert tables[1].rows == (("0", "full", "4", "2"), ("1-2", "sliding window 4", "4", "2"))
+
+
+def test_drift_is_said_and_notes_are_warnings() -> None:
+    notes = panels(page_of("llama", Choice()), Note)
+    assert "from a plain sdpa run" in notes[-1].text
+    assert notes[-1].tone is Tone.QUIET
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(7, "7"), (999, "999"), (1234, "1.2k"), (135e6, "135.0M"), (70.6e9, "70.6B")]
+)
+def test_counts_are_short(count: float, text: str) -> None:
+    assert short_count(int(count)) == text
+
+
+def test_ranges_are_listed_as_people_do() -> None:
+    assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+    assert ranges([]) == ""
