@@ -1,0 +1,1 @@
+"""Drawing: a Page of panels in, terminal text or image bytes out. Renderers know no attention."""

@@ -1,0 +1,132 @@
+"""Folding: many cells into one, honestly. A mask is never averaged to grey; a map of numbers keeps its peaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from maskviz.core.arrays import AnyArray, BoolArray, ByteArray, FloatArray
+
+
+class Fill(IntEnum):
+    """How many cells of a tile are visible."""
+
+    NONE = 0
+    SOME = 1
+    ALL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Size of a tile in cells; the last tile of an axis may be shorter."""
+
+    rows: int
+    columns: int
+
+    @property
+    def folds(self) -> bool:
+        """Whether a tile is more than one cell."""
+        return self.rows > 1 or self.columns > 1
+
+    def __str__(self) -> str:
+        return f"{self.rows} × {self.columns}"
+
+
+def tile_to_fit(cells: int, places: int) -> int:
+    """Return the smallest tile length that folds `cells` into at most `places` tiles; 1 where nothing is folded."""
+    return max(1, -(-cells // max(1, places)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldedMask:
+    """A mask in tiles.
+
+    Attributes:
+        fill: uint8 [tile row, tile column], a `Fill` each.
+        codes: uint8, same shape: where nothing of a tile is visible, the lowest code in it; else 0.
+        meaningless: bool [tile row], True where every query of the tile is padding.
+    """
+
+    fill: ByteArray
+    codes: ByteArray
+    meaningless: BoolArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldedMap:
+    """A map of numbers in tiles.
+
+    Attributes:
+        values: float32 [tile row, tile column]: the largest unblocked value of each tile, 0 where there is none.
+            NaN only where every unblocked value is NaN.
+        blocked: bool, same shape, True where every cell of the tile is blocked.
+        meaningless: bool [tile row], True where every query of the tile is padding.
+    """
+
+    values: FloatArray
+    blocked: BoolArray
+    meaningless: BoolArray
+
+
+def fold_mask(codes: ByteArray, meaningless: BoolArray, tile: Tile) -> FoldedMask:
+    """Fold a mask into tiles of none, some or all visible.
+
+    Rows of padding queries count only in tiles that hold no other row.
+
+    Args:
+        codes: uint8 [query, key], 0 = visible, else a reason.
+        meaningless: bool [query], True where the query is padding.
+        tile: Size of a tile.
+    """
+    counted, tile_meaningless = _counted(meaningless, tile.rows)
+    visible = codes == 0
+    some = _reduce(np.logical_or, visible & counted, tile)
+    every = _reduce(np.logical_and, visible | ~counted, tile)
+    fill = np.where(every, Fill.ALL, np.where(some, Fill.SOME, Fill.NONE)).astype(np.uint8)
+    lowest = _reduce(np.minimum, np.where(counted, codes, np.uint8(255)), tile)
+    return FoldedMask(fill, np.where(fill == Fill.NONE, lowest, 0).astype(np.uint8), tile_meaningless)
+
+
+def fold_values(values: FloatArray, blocked: BoolArray, meaningless: BoolArray, tile: Tile) -> FoldedMap:
+    """Fold a map of numbers into the largest unblocked value of each tile.
+
+    Rows of padding queries count only in tiles that hold no other row.
+
+    Args:
+        values: float32 [query, key].
+        blocked: bool [query, key], True where the mask blocks.
+        meaningless: bool [query], True where the query is padding.
+        tile: Size of a tile.
+    """
+    if not tile.folds:
+        return FoldedMap(np.where(blocked, np.float32(0.0), values), blocked, meaningless)
+    counted, tile_meaningless = _counted(meaningless, tile.rows)
+    heard = counted & ~blocked
+    largest = _reduce(np.fmax, np.where(heard, values, np.float32(-np.inf)), tile)
+    all_blocked = ~_reduce(np.logical_or, heard, tile)
+    # Beside a NaN, fmax keeps the -inf of unheard cells; a tile whose heard cells are all NaN says so.
+    sound = _reduce(np.logical_or, heard & ~np.isnan(values), tile)
+    shown = np.where(sound, largest, np.where(all_blocked, np.float32(0.0), np.float32(np.nan)))
+    return FoldedMap(shown.astype(np.float32), all_blocked, tile_meaningless)
+
+
+def _counted(meaningless: BoolArray, rows: int) -> tuple[BoolArray, BoolArray]:
+    """Return which rows count, bool [query, 1], and which tile rows are all padding, bool [tile row]."""
+    if meaningless.size == 0:
+        return ~meaningless[:, None], meaningless
+    tiles = np.logical_and.reduceat(meaningless, np.arange(0, len(meaningless), rows))
+    return (~meaningless | np.repeat(tiles, rows)[: len(meaningless)])[:, None], tiles
+
+
+def _reduce(function: np.ufunc, cells: AnyArray, tile: Tile) -> AnyArray:
+    """Reduce [row, column] tile by tile; reduceat takes the shorter last tile as it is."""
+    if cells.size == 0:
+        shape = (-(-cells.shape[0] // tile.rows), -(-cells.shape[1] // tile.columns))
+        return np.zeros(shape, dtype=cells.dtype)
+    columns = np.arange(0, cells.shape[1], tile.columns)
+    rows = np.arange(0, cells.shape[0], tile.rows)
+    narrow: AnyArray = function.reduceat(cells, columns, axis=1)
+    folded: AnyArray = function.reduceat(narrow, rows, axis=0)
+    return folded

@@ -1,0 +1,165 @@
+"""A page as a figure: PNG, SVG or PDF, on white, sized by its content and the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Panel, Table, TokenStrip, Tone
+from maskviz.core.printable import printable
+from maskviz.render.fonts import typeface_for
+from maskviz.render.image_canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block
+from maskviz.render.image_grid import heatmap_block, mask_block
+from maskviz.render.image_heads import head_grid_block
+from maskviz.render.image_matrix import matrix_block
+from maskviz.render.image_words import note_block, strip_block, table_block
+
+ImageFormat = Literal["png", "svg", "pdf"]
+
+_MARGIN = 0.3  # inches
+_GAP = 0.28
+_WIDTH = 10.0  # inches that grids side by side and wrapped text take
+_LEAST_WIDTH = 3.6
+_CROWD = 2  # grids on a page from which on each is smaller, so that two stand side by side
+# The user's own style sheet must not change a figure, and texts in SVG and PDF stay texts.
+_SETTINGS: Any = {
+    "svg.hashsalt": "maskviz",
+    "svg.fonttype": "none",
+    "svg.image_inline": True,
+    "pdf.fonttype": 42,
+    "pdf.compression": 6,
+    "text.usetex": False,
+    "text.antialiased": True,
+    "image.composite_image": True,
+    "path.simplify": True,
+    "savefig.bbox": None,
+    "savefig.pad_inches": 0.1,
+    "savefig.transparent": False,
+    "axes.facecolor": "none",
+}
+
+
+def figure(page: Page, *, dpi: int = 150) -> Figure:
+    """Return the page as a matplotlib figure on an Agg canvas, never registered with pyplot.
+
+    Args:
+        page: What to draw.
+        dpi: Device pixels per inch; cells are whole pixels at this resolution.
+    """
+    with matplotlib.rc_context(_SETTINGS):
+        return _figure(page, dpi)
+
+
+def image_bytes(page: Page, format: ImageFormat, *, dpi: int = 150) -> bytes:
+    """Return the page as a file of the given format; the same page gives the same bytes."""
+    with matplotlib.rc_context(_SETTINGS):
+        buffer = io.BytesIO()
+        _figure(page, dpi).savefig(buffer, format=format, dpi=dpi, metadata=_metadata(page, format))
+        return buffer.getvalue()
+
+
+def _figure(page: Page, dpi: int) -> Figure:
+    typeface = typeface_for(_strings(page), dpi)
+    grids = sum(isinstance(panel, MaskGrid | Heatmap) for panel in page.panels)
+    paper = Paper(typeface, dpi, _WIDTH, crowded=grids >= _CROWD)
+    panels = list(page.panels)
+    if typeface.apology:
+        panels.append(Note(typeface.apology, Tone.QUIET))
+    content = stacked([_page_heading(page, paper), *_rows(panels, paper)], _GAP)
+    # Whole device pixels: the picture code places cells on them.
+    width = math.ceil((max(content.width, _LEAST_WIDTH) + 2 * _MARGIN) * dpi) / dpi
+    height = math.ceil((content.height + 2 * _MARGIN) * dpi) / dpi
+    drawn = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
+    FigureCanvasAgg(drawn)
+    content.draw(Canvas(drawn, typeface), _MARGIN, _MARGIN)
+    return drawn
+
+
+def _page_heading(page: Page, paper: Paper) -> Block:
+    title, subtitle = Ink(13.0, bold=True), Ink(8.5, QUIET_INK)
+    lines = [(line, title) for line in paper.typeface.wrap(page.title, title.size, paper.width, bold=True)]
+    lines += [(line, subtitle) for line in paper.typeface.wrap(page.subtitle, subtitle.size, paper.width)]
+    return text_block([(line, ink) for line, ink in lines if line], paper)
+
+
+def _rows(panels: list[Panel], paper: Paper) -> list[Block]:
+    """Return the panels as blocks: neighbouring grids side by side, neighbouring notes close together."""
+    rows: list[Block] = []
+    for kind, group in groupby(panels, _kind):
+        blocks = [_block(panel, paper) for panel in group]
+        if kind == "grid":
+            rows.append(flowed(blocks, _WIDTH, _GAP, _GAP))
+        elif kind == "note":
+            rows.append(stacked(blocks, 0.06))
+        else:
+            rows += blocks
+    return rows
+
+
+def _kind(panel: Panel) -> str:
+    match panel:
+        case MaskGrid() | Heatmap():
+            return "grid"
+        case Note():
+            return "note"
+        case _:
+            return "other"
+
+
+def _block(panel: Panel, paper: Paper) -> Block:
+    match panel:
+        case Note():
+            return note_block(panel, paper)
+        case TokenStrip():
+            return strip_block(panel, paper)
+        case Table():
+            return table_block(panel, paper)
+        case MaskGrid():
+            return mask_block(panel, paper)
+        case Heatmap():
+            return heatmap_block(panel, paper)
+        case HeadGrid():
+            return head_grid_block(panel, paper)
+        case Matrix():
+            return matrix_block(panel, paper)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Yield every string in a page, its metadata aside."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _strings(each)
+    elif is_dataclass(value):
+        for each_field in fields(value):
+            yield from _strings(getattr(value, each_field.name))
+
+
+def _metadata(page: Page, format: ImageFormat) -> dict[str, str | None]:
+    """Return what the file says about itself; dates and versions are left out, they would change the bytes."""
+    facts = [printable(f"{name}: {value}") for name, value in page.facts.items()]
+    title, subtitle = printable(page.title), printable(page.subtitle)
+    description = "\n".join([subtitle, *facts])
+    match format:
+        case "png":
+            return {"Title": title, "Description": description, "Software": "maskviz"}
+        case "svg":
+            return {"Title": title, "Description": description, "Creator": "maskviz", "Date": None}
+        case "pdf":
+            return {
+                "Title": title,
+                "Subject": subtitle,
+                "Keywords": "; ".join(facts),
+                "Creator": "maskviz",
+                "Producer": None,
+                "CreationDate": None,
+            }

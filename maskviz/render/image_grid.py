@@ -1,0 +1,170 @@
+"""One mask or one map of numbers as a block of a figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskviz.core.arrays import ByteArray
+from maskviz.core.panels import Heatmap, MaskGrid, Token
+from maskviz.render.fold import Fill, FoldedMask, Tile, fold_mask, fold_values, tile_to_fit
+from maskviz.render.image_canvas import (
+    LABEL_SIZE,
+    QUIET_INK,
+    Block,
+    Canvas,
+    Ink,
+    Paper,
+    heading,
+    line_height,
+    stacked,
+)
+from maskviz.render.image_legend import heat_legend, mask_legend, scale_bar
+from maskviz.render.palette import SOME, greyed, heat_colours, level, rgb, swatch_of
+
+_ALL_LABELS = 60  # tokens along an axis up to which each has its label
+_LABEL_PITCH = 0.118  # inches a label needs
+_THINNED_PITCH = 0.16  # inches from label to label where not each token has one
+_LARGEST_CELL = 0.2
+_ROOMY, _CROWDED = 6.4, 3.9  # inches the longer side of a grid should take
+_MOST_PLACES = 1200  # places along an axis; more are folded
+_TOKEN_ROOM = 0.95  # inches a token's label may take
+_GRID_LINES = 40  # places up to which cells are separated by white lines
+
+Labels = tuple[tuple[int, str], ...]  # place along the axis, text
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The frame of a grid.
+
+    Attributes:
+        tile: Cells folded into one place.
+        pixels: Device pixels along a side of one place.
+        place: Inches along a side of one place.
+        rows, columns: Labels of the queries and of the keys.
+        row_room, column_room: Inches the labels take beside and below the grid.
+    """
+
+    tile: Tile
+    pixels: int
+    place: float
+    rows: Labels
+    columns: Labels
+    row_room: float
+    column_room: float
+
+
+def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper) -> Axes:
+    """Return the frame of a grid: square places of whole pixels, each token labelled where there is room."""
+    longest = max(len(queries), len(keys), 1)
+    side = tile_to_fit(longest, _MOST_PLACES)
+    places = -(-longest // side)
+    target = (_CROWDED if paper.crowded else _ROOMY) / places
+    least = _LABEL_PITCH if longest <= _ALL_LABELS else 0.0
+    pixels = max(1, round(min(_LARGEST_CELL, max(least, target)) * paper.dpi))
+    place = pixels / paper.dpi
+    rows, row_room = _labels(queries, side, place, paper)
+    columns, column_room = _labels(keys, side, place, paper)
+    return Axes(Tile(side, side), pixels, place, rows, columns, row_room, column_room)
+
+
+def _labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) -> tuple[Labels, float]:
+    """Return (place, text) of the labels along an axis and the inches they need; a thinned axis has numbers too."""
+    needed = _LABEL_PITCH * 0.99 if place / side >= _LABEL_PITCH * 0.99 else _THINNED_PITCH
+    stride = next(step for step in _strides() if step * place / side >= needed)
+    chosen = range(0, len(tokens), stride)
+    names = [f"{number} {_bare(tokens[number])}" if stride > 1 else _bare(tokens[number]) for number in chosen]
+    texts = [paper.typeface.fit(name, LABEL_SIZE, _TOKEN_ROOM) for name in names]
+    room = max((paper.typeface.width(text, LABEL_SIZE) for text in texts), default=0.0)
+    return tuple((number // side, text) for number, text in zip(chosen, texts, strict=True)), room
+
+
+def _strides() -> tuple[int, ...]:
+    return tuple(digit * 10**power for power in range(7) for digit in (1, 2, 5))
+
+
+def _bare(token: Token) -> str:
+    return token.text.strip() or "·" * len(token.text)
+
+
+def mask_block(panel: MaskGrid, paper: Paper) -> Block:
+    """Return a mask with its legend."""
+    axes = axes_for(panel.queries, panel.keys, paper)
+    folded = fold_mask(panel.codes, panel.meaningless, axes.tile)
+    grid = _grid_block(mask_colours(folded), axes)
+    room = max(grid.width, 2.4)
+    some = bool((folded.fill == Fill.SOME).any())
+    legend = mask_legend(panel.legend, some, bool(panel.meaningless.any()), paper, room)
+    note = _fold_note(axes.tile, "none, some or all of", paper)
+    return stacked([heading(panel.title, panel.caption, paper, room), grid, legend, note], 0.07)
+
+
+def mask_colours(folded: FoldedMask) -> ByteArray:
+    """Return uint8 [tile row, tile column, 3] of a folded mask on paper."""
+    table = np.zeros((256, 3), dtype=np.uint8)
+    for code in np.unique(folded.codes):
+        table[code] = rgb(swatch_of(int(code)).fill)
+    colours = table[folded.codes]
+    colours[folded.fill == Fill.SOME] = rgb(SOME.fill)
+    colours[folded.meaningless] = greyed(colours[folded.meaningless])
+    return colours
+
+
+def heatmap_block(panel: Heatmap, paper: Paper) -> Block:
+    """Return a map of numbers with its scale."""
+    axes = axes_for(panel.queries, panel.keys, paper)
+    folded = fold_values(panel.values, panel.blocked, panel.meaningless, axes.tile)
+    levels = level(folded.values, panel.scale, panel.top, panel.floor)
+    grid = _grid_block(heat_colours(levels, folded.blocked, folded.meaningless), axes)
+    room = max(grid.width, 3.2)
+    legend = heat_legend(
+        scale_bar(panel.scale, panel.floor, panel.top, panel.unit, paper),
+        blocked=bool(folded.blocked.any()),
+        meaningless=bool(folded.meaningless.any()),
+        not_a_number=bool((np.isnan(levels) & ~folded.blocked).any()),
+        paper=paper,
+        room=room,
+    )
+    note = _fold_note(axes.tile, "the largest of", paper)
+    return stacked([heading(panel.title, panel.caption, paper, room), grid, legend, note], 0.07)
+
+
+def _fold_note(tile: Tile, meaning: str, paper: Paper) -> Block:
+    words = f"each cell is {meaning} {tile} cells" if tile.folds else ""
+    return heading("", words, paper, paper.width)
+
+
+def _grid_block(colours: ByteArray, axes: Axes) -> Block:
+    """Return the grid with its labels: queries at its left, keys below it, read from below."""
+    height, width = colours.shape[0] * axes.place, colours.shape[1] * axes.place
+    name = line_height(LABEL_SIZE)
+    start = name + axes.row_room + 0.1
+
+    def draw(canvas: Canvas, x: float, y: float) -> None:
+        left, bottom = x + start, y + height
+        if colours.size:
+            canvas.picture(left, y, colours, axes.pixels)
+        if max(colours.shape[:2], default=0) <= _GRID_LINES:
+            canvas.lines(_separators(left, y, colours.shape, axes.place), "#ffffff", 0.5)
+        for place, text in axes.rows:
+            canvas.text(left - 0.05, y + (place + 0.5) * axes.place, text, Ink(align="right", anchor="center"))
+        for place, text in axes.columns:
+            upright = Ink(align="right", upright=True)
+            canvas.text(left + (place + 0.5) * axes.place, bottom + 0.05, text, upright)
+        quiet = Ink(colour=QUIET_INK, align="center", anchor="center")
+        canvas.text(left + width / 2, bottom + axes.column_room + 0.08 + name / 2, "key", quiet)
+        turned = Ink(colour=QUIET_INK, align="center", anchor="center", upright=True)
+        canvas.text(x + name / 2, y + height / 2, "query", turned)
+
+    return Block(start + width, height + axes.column_room + 0.08 + name, draw)
+
+
+def _separators(
+    left: float, top: float, shape: tuple[int, ...], place: float
+) -> list[tuple[float, float, float, float]]:
+    rows, columns = shape[0], shape[1]
+    right, bottom = left + columns * place, top + rows * place
+    across = [(left, top + row * place, right, top + row * place) for row in range(1, rows)]
+    return across + [(left + column * place, top, left + column * place, bottom) for column in range(1, columns)]

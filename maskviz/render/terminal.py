@@ -1,0 +1,54 @@
+"""A page in the terminal: each panel becomes lines of styled text no wider than the console."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Panel, Table, TokenStrip
+from maskviz.render.screen import Screen, heading
+from maskviz.render.terminal_grid import heatmap_lines, mask_lines
+from maskviz.render.terminal_heads import head_grid_lines
+from maskviz.render.terminal_matrix import matrix_lines
+from maskviz.render.terminal_words import note_lines, strip_lines, table_lines
+
+
+def render(page: Page, console: Console, height: int | None = None) -> None:
+    """Draw a page on a console.
+
+    Args:
+        page: What to draw. Its strings are shown as they are: no markup, no emoji codes, no control characters.
+        console: Where to draw; its width, colours and encoding are respected.
+        height: Lines of the terminal. A single picture is folded to about that, a grid of heads to about three
+            times that. None draws as long as the width asks for.
+    """
+    screen = Screen.of(console, height)
+    blocks = [heading(screen, page.title, page.subtitle)]
+    blocks += [panel_lines(panel, screen) for panel in page.panels]
+    for number, block in enumerate(block for block in blocks if block):
+        if number:
+            console.print()
+        for line in block:
+            line.truncate(screen.width)
+            if not any("on #" in str(span.style) for span in line.spans):
+                line.rstrip()  # spaces that show no colour
+            console.print(screen.coloured(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
+    """Return the lines of one panel, each at most the screen's width."""
+    match panel:
+        case Note():
+            return note_lines(panel, screen)
+        case TokenStrip():
+            return strip_lines(panel, screen)
+        case Table():
+            return table_lines(panel, screen)
+        case MaskGrid():
+            return mask_lines(panel, screen)
+        case Heatmap():
+            return heatmap_lines(panel, screen)
+        case HeadGrid():
+            return head_grid_lines(panel, screen)
+        case Matrix():
+            return matrix_lines(panel, screen)

@@ -1,0 +1,235 @@
+"""Pages as files: pixels at computed places, the same bytes each time, nothing cut, nothing read as a formula."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from maskviz.core.arrays import ByteArray
+from maskviz.core.panels import Note, Page, Token, TokenStrip, Tone
+from maskviz.render import fonts
+from maskviz.render.fonts import Typeface, typeface_for
+from maskviz.render.image import ImageFormat, figure, image_bytes
+from maskviz.render.palette import BLOCKED, REASONS, VISIBLE, rgb, sequential
+from tests.render.panels_to_draw import (
+    head_grid,
+    heatmap,
+    mask,
+    matrix,
+    open_map,
+    open_mask,
+    page,
+    reasons,
+    table,
+    tokens,
+    wild_page,
+    wild_text,
+)
+
+EVERYTHING = page(
+    TokenStrip("tokens", (tokens(14), tokens(6, 2)), ("text 1", "text 2")),
+    mask(reasons(9, window=4)),
+    mask(reasons(8, padding=2), "text 1", padding=2),
+    heatmap(),
+    head_grid(2, 4, 9, {(0, 3): 0.0, (1, 1): 0.25}),
+    matrix(),
+    table(),
+    Note("A plain note."),
+    Note("A warning.", Tone.WARNING),
+)
+FORMATS: tuple[ImageFormat, ...] = ("png", "svg", "pdf")
+
+
+def pixels(shown: Page, dpi: int = 150) -> ByteArray:
+    """Return uint8 [row, column, 3] of the page as PNG."""
+    return np.asarray(Image.open(io.BytesIO(image_bytes(shown, "png", dpi=dpi))).convert("RGB"))
+
+
+def grid_corner(drawn: Figure) -> tuple[int, int]:
+    """Return the device pixel (row, column) of the first picture's top left corner."""
+    box = drawn.axes[0].get_window_extent()
+    return round(drawn.bbox.height - box.y1), round(box.x0)
+
+
+def texts(drawn: Figure) -> Iterator[Text]:
+    yield from (artist for artist in drawn.findobj(Text) if isinstance(artist, Text) and artist.get_text())
+
+
+def test_each_cell_of_a_mask_has_the_colour_of_its_reason() -> None:
+    panel = mask(reasons(9, window=4))
+    picture, (top, left) = pixels(page(panel)), grid_corner(figure(page(panel)))
+    cell = 30  # device pixels: 0.2 inches at 150 dpi
+    for (row, column), code in np.ndenumerate(panel.codes):
+        expected = REASONS[int(code)].fill if code else VISIBLE.fill
+        colour = picture[top + row * cell + cell // 2, left + column * cell + cell // 2]
+        assert tuple(colour) == rgb(expected), (row, column)
+
+
+def test_blocked_and_zero_differ_and_neither_is_paper() -> None:
+    panel = open_map(np.zeros((2, 2)), [[False, True], [False, False]])
+    picture, (top, left) = pixels(page(panel)), grid_corner(figure(page(panel)))
+    zero, stopped = picture[top + 15, left + 15], picture[top + 15, left + 45]
+    assert tuple(zero) == tuple(sequential(np.zeros(1))[0])
+    assert tuple(stopped) == rgb(BLOCKED.fill)
+    assert tuple(stopped) != (255, 255, 255)
+
+
+def test_every_cell_of_a_large_map_is_equally_many_pixels() -> None:
+    values = np.indices((300, 300)).sum(axis=0) % 2
+    panel = open_map(values)
+    picture, (top, left) = pixels(page(panel)), grid_corner(figure(page(panel)))
+    cell = 3
+    expected = np.repeat(np.repeat(values, cell, axis=0), cell, axis=1)
+    shown = picture[top : top + 300 * cell, left : left + 300 * cell, 0]
+    assert ((shown > 150) == (expected == 1)).all()
+
+
+def test_padding_rows_are_grey() -> None:
+    panel = mask(reasons(8, padding=2), padding=2)
+    picture, (top, left) = pixels(page(panel)), grid_corner(figure(page(panel)))
+    red, green, blue = picture[top + 7 * 30 + 15, left + 15]
+    assert red == green == blue
+
+
+def test_all_heads_are_one_picture() -> None:
+    drawn = figure(page(head_grid(30, 9, 24)))
+    assert len(drawn.axes) == 2  # the maps and the scale
+    assert len(drawn.axes[0].images) == 1
+
+
+def test_gated_heads_are_marked() -> None:
+    words = {text.get_text() for text in texts(figure(page(head_grid(2, 4, 9, {(0, 3): 0.0, (1, 1): 0.25}))))}
+    assert {"✂ ×0", "×0.25"} <= words
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_page_gives_the_same_bytes_twice(format: ImageFormat) -> None:
+    assert image_bytes(EVERYTHING, format) == image_bytes(EVERYTHING, format)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_users_own_style_changes_nothing(format: ImageFormat) -> None:
+    plain = image_bytes(EVERYTHING, format)
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "savefig.bbox": "tight", "text.usetex": True}):
+        assert image_bytes(EVERYTHING, format) == plain
+
+
+def test_drawing_leaves_the_global_settings_alone() -> None:
+    before = dict(matplotlib.rcParams)
+    image_bytes(EVERYTHING, "svg")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_files_say_what_they_are() -> None:
+    png = Image.open(io.BytesIO(image_bytes(EVERYTHING, "png"))).info
+    assert png["Title"] == "Attention masks" and "model: demo:bert" in png["Description"]
+    svg = image_bytes(EVERYTHING, "svg").decode()
+    assert "<dc:title>Attention masks</dc:title>" in svg and "text: the quick brown fox" in svg
+    pdf = image_bytes(EVERYTHING, "pdf")
+    assert b"(Attention masks)" in pdf and b"(model: demo:bert; text: the quick brown fox)" in pdf
+    for written in (svg.encode(), pdf):
+        assert b"20" + b"26-" not in written and matplotlib.__version__.encode() not in written
+
+
+def test_svg_text_stays_text_and_pdf_fonts_are_truetype() -> None:
+    root = ElementTree.fromstring(image_bytes(EVERYTHING, "svg"))
+    words = {node.text for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"[CLS]", "jumps", "query", "key"} <= words
+    assert b"/TrueType" in image_bytes(EVERYTHING, "pdf") or b"/CIDFontType2" in image_bytes(EVERYTHING, "pdf")
+
+
+@pytest.mark.parametrize("token", ["$x$", "a_b$", "\\alpha", "$\\frac{1}{2}$", "^$_$"])
+def test_no_token_is_read_as_a_formula(token: str) -> None:
+    svg = image_bytes(page(TokenStrip("t", ((Token(token),),))), "svg").decode()
+    assert f">{token}</text>" in svg
+
+
+@settings(max_examples=15, deadline=None)
+@given(wild_text, st.sampled_from(FORMATS))
+def test_any_token_is_drawn_without_a_warning(text: str, format: ImageFormat) -> None:
+    written = image_bytes(wild_page(text), format)
+    if format == "svg":
+        ElementTree.fromstring(written)
+    assert len(written) > 1000
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        EVERYTHING,
+        page(head_grid(3, 12, 20)),
+        page(mask(reasons(60))),
+        page(mask(reasons(200))),
+        page(heatmap(5), title="A long title that goes on " * 9),
+    ],
+    ids=["everything", "heads", "60 tokens", "200 tokens", "long title"],
+)
+def test_no_text_is_cut_by_the_edge_or_by_other_text(shown: Page) -> None:
+    drawn = figure(shown)
+    page_box = drawn.bbox
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts(drawn)]
+    assert len(boxes) > 5
+    for words, box in boxes:
+        assert page_box.x0 <= box.x0 and box.x1 <= page_box.x1, words
+        assert page_box.y0 <= box.y0 and box.y1 <= page_box.y1, words
+    corners = np.array([[box.x0, box.y0, box.x1, box.y1] for _, box in boxes])
+    corners += [1.5, 1.5, -1.5, -1.5]  # anti-aliased edges may touch
+    for number, (x0, y0, x1, y1) in enumerate(corners[:-1]):
+        later = corners[number + 1 :]
+        meets = (later[:, 0] < x1) & (later[:, 2] > x0) & (later[:, 1] < y1) & (later[:, 3] > y0)
+        assert not meets.any(), (boxes[number][0], boxes[number + 1 + int(meets.argmax())][0])
+
+
+def test_empty_pages_and_panels_are_drawn() -> None:
+    for shown in (Page("", "", ()), page(open_mask((), ()), TokenStrip("strip", ((),)), head_grid(0, 0, 2))):
+        assert min(figure(shown).get_size_inches()) > 0.5
+        assert image_bytes(shown, "png")
+
+
+def test_a_large_mask_is_one_picture_with_thinned_labels_on_a_sane_page() -> None:
+    drawn = figure(page(mask(reasons(512))))
+    assert len(drawn.axes) == 1 and max(drawn.get_size_inches()) < 12
+    labels = [text.get_text() for text in texts(drawn) if re.match(r"\d+ \S+$", text.get_text())]
+    assert 20 < len(labels) < 120
+
+
+def test_a_huge_mask_is_folded_and_says_so() -> None:
+    drawn = figure(page(mask(reasons(2500))))
+    assert max(drawn.get_size_inches()) < 12
+    assert any("none, some or all of 3 × 3 cells" in text.get_text() for text in texts(drawn))
+
+
+def test_a_character_without_a_glyph_is_an_escape_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_families_at_hand", lambda: ())
+    fonts._families_for.cache_clear()
+    words = [text.get_text() for text in texts(figure(page(TokenStrip("t", ((Token("你"),),)))))]
+    fonts._families_for.cache_clear()
+    assert "\\u4f60" in words
+    assert any("glyphs for \\u4f60: install fonts-noto-cjk" in text for text in words)
+
+
+def test_text_of_the_house_font_looks_at_no_other_font(monkeypatch: pytest.MonkeyPatch) -> None:
+    def looks_around() -> tuple[str, ...]:
+        raise AssertionError("looked for other fonts")
+
+    monkeypatch.setattr(fonts, "_families_at_hand", looks_around)
+    fonts._families_for.cache_clear()
+    assert typeface_for(["naïve ∧ × … ✂ ≤"]) == Typeface(("DejaVu Sans",), frozenset())
+
+
+def test_widths_are_those_of_the_figure() -> None:
+    typeface = typeface_for([""])
+    drawn = figure(page(Note("measured words")))
+    extent = next(text for text in texts(drawn) if text.get_text() == "measured words").get_window_extent()
+    assert typeface.width("measured words", 7.5) * 150 == pytest.approx(extent.width, abs=3)

@@ -1,0 +1,90 @@
+"""Colours and characters: distinct, monotone, and there for every reason."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from maskviz.core.reasons import Reason
+from maskviz.core.words import Scale
+from maskviz.render.palette import (
+    ASCII_SHADES,
+    BLOCKED,
+    MEANINGLESS,
+    REASONS,
+    SHADES,
+    SOME,
+    VISIBLE,
+    level,
+    rgb,
+    sequential,
+)
+
+
+def lightness(colour: str) -> float:
+    return float(np.array(rgb(colour)) @ np.array([0.30, 0.59, 0.11]))
+
+
+def test_each_reason_has_a_character_and_a_fill_of_its_own() -> None:
+    assert set(REASONS) == set(Reason)
+    looks = [VISIBLE, SOME, MEANINGLESS, *REASONS.values()]
+    for one, other in combinations(looks, 2):
+        assert one.character != other.character
+        assert one.ascii_character != other.ascii_character
+        assert one.fill != other.fill
+    assert all(look.ascii_character.isascii() for look in looks)
+
+
+def test_every_blocked_cell_is_much_lighter_than_a_visible_one() -> None:
+    assert all(lightness(swatch.fill) - lightness(VISIBLE.fill) > 35 for swatch in REASONS.values())
+
+
+@pytest.mark.parametrize("swatch", [VISIBLE, *REASONS.values()])
+def test_ink_is_readable_on_black_and_on_white(swatch: object) -> None:
+    assert 60 < lightness(swatch.ink) < 205  # type: ignore[attr-defined]
+
+
+def test_the_scale_gets_lighter_step_by_step() -> None:
+    steps = sequential(np.linspace(0, 1, 50)).astype(float) @ np.array([0.30, 0.59, 0.11])
+    assert (np.diff(steps) > 0).all()
+
+
+def test_blocked_is_far_from_every_colour_of_the_scale() -> None:
+    distance = np.abs(sequential(np.linspace(0, 1, 256)).astype(int) - np.array(rgb(BLOCKED.fill))).sum(axis=1)
+    assert distance.min() > 150
+
+
+def test_a_level_is_clipped_and_logarithmic_where_asked() -> None:
+    values = np.array([0, 1e-4, 1e-2, 1, 3], dtype=np.float32)
+    np.testing.assert_allclose(level(values, Scale.LINEAR, 2.0, 1e-4), [0, 5e-5, 5e-3, 0.5, 1], rtol=1e-5)
+    np.testing.assert_allclose(level(values, Scale.LOG, 1.0, 1e-4), [0, 0, 0.5, 1, 1], atol=1e-6)
+    assert level(np.zeros(3, dtype=np.float32), Scale.LINEAR, 0.0, 1e-4).tolist() == [0, 0, 0]  # without a top
+
+
+def test_shades_are_distinct() -> None:
+    assert len(set(SHADES)) == len(SHADES) and len(set(ASCII_SHADES)) == len(ASCII_SHADES)
+    assert ASCII_SHADES.isascii()
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("palette", "matplotlib"),
+        ("fold", "matplotlib"),
+        ("terminal", "matplotlib"),
+        ("image", "matplotlib.pyplot"),
+        ("image", "torch"),
+    ],
+)
+def test_importing_stays_light(module: str, unwanted: str) -> None:
+    code = f"import sys, maskviz.render.{module}; sys.exit({unwanted!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_import_test_can_fail() -> None:
+    code = "import sys, maskviz.render.image; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
