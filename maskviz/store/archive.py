@@ -1,0 +1,69 @@
+"""A saved run as the bytes of one file."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskviz.core.arrays import AnyArray
+from maskviz.core.errors import NotFoundError
+from maskviz.store.saved import Saved, from_parts, to_parts
+
+
+def npz_bytes(saved: Saved) -> bytes:
+    """A run as a compressed .npz, the same bytes for the same run."""
+    meta, arrays = to_parts(saved)
+    buffer = io.BytesIO()
+    named: dict[str, Any] = {"meta": np.array(json.dumps(meta, ensure_ascii=False)), **arrays}
+    np.savez_compressed(buffer, **named)
+    return buffer.getvalue()
+
+
+def json_bytes(saved: Saved) -> bytes:
+    """A run as JSON: the metadata of the .npz, and its arrays as nested lists under "arrays"."""
+    meta, arrays = to_parts(saved)
+    meta["arrays"] = {name: _listed(array) for name, array in arrays.items()}
+    return (json.dumps(meta, ensure_ascii=False) + "\n").encode()
+
+
+def read_npz(path: Path) -> Saved:
+    """Read a run that `npz_bytes` wrote. Nothing in the file is executed.
+
+    Raises:
+        NotFoundError: the file is missing, damaged, or no saved run.
+    """
+    hint = "give an .npz written by 'maskviz show -o run.npz'"
+    if not path.is_file():
+        raise NotFoundError(f"file {str(path)!r} does not exist", hint)
+    if not zipfile.is_zipfile(path):
+        raise NotFoundError(f"{str(path)!r} is damaged or no .npz", hint)
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile) or "meta" not in file.files:
+                raise NotFoundError(f"{str(path)!r} is no saved maskviz run", hint)
+            arrays = {name: file[name] for name in file.files if name != "meta"}
+            return from_parts(json.loads(str(file["meta"])), arrays)
+    except NotFoundError:
+        raise
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise NotFoundError(f"{str(path)!r} is damaged or no .npz: {_said(error)}", hint) from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise NotFoundError(f"{str(path)!r} is no run that maskviz can read: {_said(error)}", hint) from error
+
+
+def _said(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:160]
+
+
+def _listed(array: AnyArray) -> Any:
+    """Nested lists; float32 at the nine digits that name it exactly."""
+    if array.dtype == np.float32:
+        return np.array([float(f"{value:.9g}") for value in array.ravel().tolist()]).reshape(array.shape).tolist()
+    return array.astype(np.int64).tolist() if array.dtype == np.uint8 else array.tolist()

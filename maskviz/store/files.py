@@ -1,0 +1,52 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from maskviz.core.errors import NotFoundError
+
+
+def check_writable(path: Path) -> None:
+    """Make sure a file can be written, before any work is done for it.
+
+    Raises:
+        NotFoundError: its folder does not exist or may not be written, or the path is a folder.
+    """
+    if path.is_dir():
+        raise NotFoundError(f"cannot write {str(path)!r}: it is a folder", "name a file in it")
+    folder = path.parent
+    if not folder.is_dir():
+        raise NotFoundError(
+            f"cannot write {str(path)!r}: folder {str(folder)!r} does not exist", "make the folder first"
+        )
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise NotFoundError(f"cannot write {str(path)!r}: permission denied", "choose another place")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there, so that a reader never meets half of it.
+
+    Raises:
+        NotFoundError: the disk is full or the place has become unwritable.
+    """
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:40]}.", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise NotFoundError(f"cannot write {str(path)!r}: {error.strerror}", "check the disk and the folder") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True) if temporary else None
+
+
+def _umask() -> int:
+    """The mask new files get; asked by setting it, there is no other way."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
