@@ -1,0 +1,1 @@
+"""The command line: arguments become values, values become pages and files."""

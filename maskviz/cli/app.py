@@ -1,0 +1,85 @@
+"""The typer app and the one boundary where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import maskviz
+from maskviz.cli import info, show, view
+from maskviz.cli.env import Env
+from maskviz.core.errors import ExitCode, MaskvizError
+from maskviz.core.printable import printable
+
+
+class ReportingGroup(TyperGroup):
+    """A MaskvizError becomes two lines on stderr and its exit code; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MaskvizError as error:
+            report(error)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            sys.stderr.write("maskviz: interrupted\n")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="maskviz",
+    cls=ReportingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="See, question and trust the attention masks of Transformer models.",
+    epilog="Exit codes: 0 shown, 1 our bug, 2 usage, 3 model or file, 4 cannot be traced, 5 finding, 130 interrupted.",
+)
+app.command("show")(show.show)
+app.command("view")(view.view)
+app.command("info")(info.info)
+
+
+def report(error: MaskvizError) -> None:
+    """Say what was wrong on stderr: one line, and one hint."""
+    sys.stderr.write(f"maskviz: error: {printable(error.message)}\n")
+    if error.hint:
+        sys.stderr.write(f"  hint: {printable(error.hint)}\n")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"maskviz {maskviz.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """See, question and trust the attention masks of Transformer models."""
+    del version
+    if ctx.obj is None:
+        ctx.obj = Env(command=shlex.join(["maskviz", *sys.argv[1:]]))
+
+
+def main() -> None:
+    """Entry point of the `maskviz` command."""
+    try:
+        app()
+    except BrokenPipeError:  # the reader has seen enough (maskviz ... | head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.SHOWN)
+    except KeyboardInterrupt:
+        sys.stderr.write("maskviz: interrupted\n")
+        sys.exit(ExitCode.INTERRUPTED)

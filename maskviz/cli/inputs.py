@@ -1,0 +1,60 @@
+"""Texts and ids from arguments, files and standard input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskviz.cli.env import Env, decoded
+from maskviz.core.errors import NotFoundError, UsageError
+
+# Ten million bytes are more text than any attention map can show, and a million gates as JSON.
+_LARGEST = 10_000_000
+
+
+def read_texts(env: Env, texts: list[str] | None, file: Path | None, ids: list[str] | None) -> tuple[str, ...]:
+    """The texts of the arguments, of standard input for "-", and of a file, one per line.
+
+    Raises:
+        UsageError: nothing is given at all.
+        NotFoundError: the file is missing or not UTF-8.
+    """
+    if (texts or []).count("-") > 1:
+        raise UsageError("'-' is given twice", "standard input can be read once")
+    found = [env.read_text().rstrip("\n") if text == "-" else text for text in texts or ()]
+    if file is not None:
+        lines = decoded(bytes_of(file, "file"), str(file)).splitlines()
+        found += [line for line in lines if line.strip()]
+        if not found:
+            raise UsageError(f"file {str(file)!r} has no text", "write one text per line")
+    if not found and not ids:
+        raise UsageError("there is no text", 'give one, such as maskviz show "some text", or - for standard input')
+    return tuple(found)
+
+
+def parse_ids(rows: list[str] | None, option: str) -> tuple[tuple[int, ...], ...]:
+    """Rows of ids such as "5 17 3"; commas will do as well.
+
+    Raises:
+        UsageError: something in them is no number.
+    """
+    parsed = []
+    for row in rows or ():
+        try:
+            parsed.append(tuple(int(word) for word in row.replace(",", " ").split()))
+        except ValueError as error:
+            raise UsageError(f"{option} {row!r}: not all of it are numbers", f'write {option} "5 17 3"') from error
+    return tuple(parsed)
+
+
+def bytes_of(path: Path, what: str) -> bytes:
+    """The content of an input file.
+
+    Raises:
+        NotFoundError: it cannot be read or is larger than any text or mask.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise NotFoundError(f"{what} {str(path)!r} has {path.stat().st_size:,} bytes", "10 MB is the limit")
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{what} {str(path)!r} cannot be read: {error.strerror}", "check the path") from error

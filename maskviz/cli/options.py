@@ -1,0 +1,76 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskviz.core.words import Scale, Stack
+
+
+class Side(StrEnum):
+    """Side padding is put on."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
+class Positions(StrEnum):
+    """Position ids passed to the model."""
+
+    PLAIN = "plain"
+    CUMSUM = "cumsum"
+
+
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TEXT", help="Texts; several form one padded batch. - reads standard input as one text."),
+]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="Hub id, folder, .gguf file, or demo:bert, demo:gpt, demo:t5.")
+]
+Pairs = Annotated[list[str] | None, typer.Option("--pair", help="Second text of a row; once per text.")]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", help="Decoder text of an encoder-decoder; once per text.")
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Option("--ids", help='Token ids instead of a text, "5 17 3"; once per row, no special tokens added.'),
+]
+TargetIds = Annotated[list[str] | None, typer.Option("--target-ids", help="Decoder ids, as they are; once per row.")]
+File = Annotated[Path | None, typer.Option("--file", help="Texts from a UTF-8 file, one per line.")]
+PaddingSide = Annotated[
+    Side | None, typer.Option("--padding-side", help="Default: the tokenizer's own; right without one.")
+]
+PadTo = Annotated[int | None, typer.Option("--pad-to", min=1, help="Pad every row to this many tokens.")]
+MaxLength = Annotated[int | None, typer.Option("--max-length", min=1, help="Cut rows to this many tokens, and say so.")]
+PositionIds = Annotated[
+    Positions, typer.Option("--position-ids", help="cumsum counts real tokens, as generate() does; plain passes none.")
+]
+HeadMaskText = Annotated[
+    str | None,
+    typer.Option(
+        "--head-mask",
+        metavar="SPEC",
+        help='What-if: silence heads, "0:3,5; 2:*; 4:1=0.5; keep 6:1,2", or @file.json / @file.npy, 1 keeps.',
+    ),
+]
+Layers = Annotated[str | None, typer.Option("--layer", metavar="LAYERS", help="Layers to draw, such as 0,2-4,-1.")]
+Heads = Annotated[str | None, typer.Option("--head", metavar="HEADS", help="Heads to draw, such as 3,7.")]
+StackName = Annotated[Stack | None, typer.Option("--stack", help="Only this attention of an encoder-decoder.")]
+TextNumber = Annotated[int | None, typer.Option("--text", min=1, help="Draw this text of the batch only, from 1.")]
+ScaleName = Annotated[Scale, typer.Option("--scale", help="Colour scale of attention.")]
+Title = Annotated[str | None, typer.Option("--title", help="Title of the page; default: the text.")]
+Dpi = Annotated[int, typer.Option("--dpi", min=30, max=1200, help="Resolution of PNG files.")]
+Output = Annotated[
+    list[Path] | None,
+    typer.Option("--output", "-o", help="File to write, by suffix .png .svg .pdf .txt .json .npz; repeatable."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, xpu.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16; auto is float32 on the CPU.")]
+Revision = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Let code that comes with the model run.")]

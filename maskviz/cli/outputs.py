@@ -1,0 +1,87 @@
+"""Where results go: the terminal, or files by their suffix."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from maskviz.cli.env import Env
+from maskviz.core.errors import UsageError
+from maskviz.store.files import check_writable, write_whole
+
+if TYPE_CHECKING:
+    from maskviz.core.panels import Page
+
+DRAWN = (".png", ".svg", ".pdf", ".txt")
+# Columns of a .txt file: a file has no terminal to fit, and 100 columns print on a page.
+_TEXT_WIDTH = 100
+
+DataWriter = Callable[[], bytes]
+
+
+def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...]) -> list[Path]:
+    """Make sure every file has a known suffix and can be written, before a model is loaded for it.
+
+    Raises:
+        UsageError: an unknown suffix, or a file named twice.
+        NotFoundError: a place that cannot be written.
+    """
+    paths = paths or []
+    known = (*DRAWN, *data_suffixes)
+    for path in paths:
+        if path.suffix.lower() not in known:
+            raise UsageError(f"cannot tell the format of {str(path)!r}", f"end it in one of {' '.join(known)}")
+        check_writable(path)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("an output file is named twice", "give each -o a name of its own")
+    return paths
+
+
+def deliver(env: Env, page: Page, paths: list[Path], dpi: int, data: Mapping[str, DataWriter] | None = None) -> None:
+    """Write the page to every file, or to the terminal where no file is named.
+
+    Args:
+        env: The world outside.
+        page: What to draw.
+        paths: Files, as `checked` returned them.
+        dpi: Resolution of PNG files.
+        data: What writes the suffixes that hold data and no picture.
+    """
+    if not paths:
+        from maskviz.render.terminal import render
+
+        render(page, env.console(), env.lines())
+        return
+    contents = {path: _content(page, path, dpi, data or {}) for path in paths}
+    for path, content in contents.items():
+        write_whole(path, content)
+        env.say(f"wrote {path}")
+
+
+def _content(page: Page, path: Path, dpi: int, data: Mapping[str, DataWriter]) -> bytes:
+    suffix = path.suffix.lower()
+    if suffix in data:
+        return data[suffix]()
+    if suffix == ".txt":
+        return text_of(page, _TEXT_WIDTH).encode()
+    from maskviz.render.image import image_bytes
+
+    match suffix:
+        case ".svg":
+            return image_bytes(page, "svg", dpi=dpi)
+        case ".pdf":
+            return image_bytes(page, "pdf", dpi=dpi)
+    return image_bytes(page, "png", dpi=dpi)
+
+
+def text_of(page: Page, width: int) -> str:
+    """The terminal's picture as plain text."""
+    from maskviz.render.terminal import render
+
+    buffer = io.StringIO()
+    render(page, Console(file=buffer, width=width, color_system=None, markup=False, highlight=False, emoji=False))
+    return buffer.getvalue()

@@ -1,0 +1,40 @@
+"""`maskviz view`: a saved run drawn again, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskviz.cli import options as o
+from maskviz.cli.env import Env
+from maskviz.cli.outputs import checked, deliver
+from maskviz.core.words import Scale
+
+Run = Annotated[Path, typer.Argument(help="An .npz written by 'maskviz show -o run.npz'.")]
+
+
+def view(
+    ctx: typer.Context,
+    run: Run,
+    layer: o.Layers = None,
+    head: o.Heads = None,
+    stack: o.StackName = None,
+    text: o.TextNumber = None,
+    scale: o.ScaleName = Scale.LINEAR,
+    title: o.Title = None,
+    output: o.Output = None,
+    dpi: o.Dpi = 150,
+) -> None:
+    """Draw a saved run again; needs neither the model nor torch."""
+    env: Env = ctx.obj
+    paths = checked(output, (".json", ".npz"))
+
+    from maskviz.cli.pages import data_writers, page_of
+    from maskviz.store.archive import read_npz
+    from maskviz.view.show import Choice
+
+    saved = read_npz(run)
+    page = page_of(saved, Choice(layer, head, stack, text, scale, title), env.command)
+    deliver(env, page, paths, dpi, data_writers(saved))
