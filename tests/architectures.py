@@ -98,8 +98,42 @@ ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
 }
 
+# Types beyond the promise whose attention comes in other shapes: scores of [batch * head, query, key] (XGLM, TrOCR),
+# two mask constants at once (OpenAI GPT), one module for all layers (ALBERT), positions counted from ids (RoBERTa).
+MORE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "xglm": (
+        "XGLMConfig",
+        "XGLMForCausalLM",
+        {"vocab_size": VOCABULARY, "d_model": 32, "ffn_dim": 40, "num_layers": 3, "attention_heads": 4}
+        | {"max_position_embeddings": 64, "pad_token_id": 0},
+    ),
+    "trocr": (
+        "TrOCRConfig",
+        "TrOCRForCausalLM",
+        {"vocab_size": VOCABULARY, "d_model": 32, "decoder_ffn_dim": 40, "decoder_layers": 3}
+        | {"decoder_attention_heads": 4, "max_position_embeddings": 64, "pad_token_id": 0},
+    ),
+    "openai-gpt": ("OpenAIGPTConfig", "OpenAIGPTLMHeadModel", _OLD | {"n_embd": 32, "n_positions": 64}),
+    "albert": ("AlbertConfig", "AlbertForMaskedLM", _COMMON | {"embedding_size": 16}),
+    "roberta": ("RobertaConfig", "RobertaForMaskedLM", _COMMON),
+}
+
 # Which of them pad on the left, as decoders do.
-LEFT_PADDED = {"gpt2", "llama", "mistral", "gemma2", "gemma3", "qwen3", "gpt_oss", "bloom", "mpt", "falcon", "gptj"}
+LEFT_PADDED = {
+    "xglm",
+    "openai-gpt",
+    "gpt2",
+    "llama",
+    "mistral",
+    "gemma2",
+    "gemma3",
+    "qwen3",
+    "gpt_oss",
+    "bloom",
+    "mpt",
+    "falcon",
+    "gptj",
+}
 ENCODER_DECODERS = {"t5", "bart"}
 
 
@@ -108,7 +142,7 @@ def tiny(model_type: str, seed: int = 0, attention: str | None = None) -> PreTra
 
     `attention` is the implementation it is built with, such as "eager"; None leaves the choice to transformers.
     """
-    config_name, class_name, numbers = ARCHITECTURES[model_type]
+    config_name, class_name, numbers = (ARCHITECTURES | MORE)[model_type]
     torch.manual_seed(seed)
     config = getattr(transformers, config_name)(**numbers)
     if attention is not None:

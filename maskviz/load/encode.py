@@ -63,9 +63,11 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
     """
     _check(request)
     notes: list[str] = []
-    rows, types = _rows(loaded, request)
-    rows, types = _cut(rows, types, request.max_length, notes)
-    pad = _pad_id(loaded)
+    rows, types = _rows(loaded, request, notes)
+    longest = max(map(len, rows))
+    if request.pad_to is not None and request.pad_to < longest:
+        raise UsageError(f"--pad-to {request.pad_to} is less than the {longest} tokens there are", "--max-length cuts")
+    pad = _pad_id(loaded, raw=bool(request.ids))
     side = request.padding_side or _own_side(loaded.tokenizer)
     ids, keep = padded(rows, pad, side, request.pad_to)
     _check_positions(loaded, ids.shape[1])
@@ -121,19 +123,43 @@ def _check(request: Request) -> None:
         raise UsageError("a row of ids is empty", 'write numbers, such as --ids "5 17 3"')
 
 
-def _rows(loaded: Loaded, request: Request) -> tuple[list[list[int]], list[list[int]] | None]:
-    """Token ids of each row, and their segments where the tokenizer returns them."""
+def _rows(loaded: Loaded, request: Request, notes: list[str]) -> tuple[list[list[int]], list[list[int]] | None]:
+    """Token ids of each row, and their segments where the tokenizer returns them, cut to the length asked for."""
     if request.ids:
         _check_ids(request.ids, loaded)
-        return [list(row) for row in request.ids], None
+        rows = [list(row) for row in request.ids]
+        cut = rows if request.max_length is None else [row[: request.max_length] for row in rows]
+        _note_cuts(rows, cut, notes)
+        return cut, None
     tokenizer = _needed(loaded)
     pairs: Sequence[str | None] = request.pairs or [None] * len(request.texts)
     encodings = [tokenizer(text, pair) for text, pair in zip(request.texts, pairs, strict=True)]
-    rows = [list(encoding["input_ids"]) for encoding in encodings]
-    if not all(rows):
+    full = [list(encoding["input_ids"]) for encoding in encodings]
+    if not all(full):
         raise UsageError("a text has no tokens", "give at least one word")
+    if request.max_length is not None and max(map(len, full)) > request.max_length:
+        encodings = [_shortened(tokenizer, one, request.max_length) for one in zip(request.texts, pairs, strict=True)]
+    rows = [list(encoding["input_ids"]) for encoding in encodings]
+    _note_cuts(full, rows, notes)
     has_types = all("token_type_ids" in encoding for encoding in encodings)
     return rows, [list(encoding["token_type_ids"]) for encoding in encodings] if has_types else None
+
+
+def _shortened(tokenizer: PreTrainedTokenizerBase, texts: tuple[str, str | None], limit: int) -> Any:
+    """The tokenizer's own cut, which keeps its special tokens and takes from the longer text of a pair."""
+    try:
+        encoding = tokenizer(*texts, truncation=True, max_length=limit)
+    except Exception as error:  # the tokenizers' library raises kinds of its own where nothing would be left
+        raise UsageError(f"--max-length {limit} leaves no room for the text", "give a larger one") from error
+    if len(encoding["input_ids"]) > limit:
+        raise UsageError(f"--max-length {limit} leaves no room beside the special tokens", "give a larger one")
+    return encoding
+
+
+def _note_cuts(full: Sequence[Sequence[int]], cut: Sequence[Sequence[int]], notes: list[str]) -> None:
+    for index, (before, after) in enumerate(zip(full, cut, strict=True)):
+        if len(after) < len(before):
+            notes.append(f"text {index + 1} was cut from {len(before)} to {len(after)} tokens (--max-length)")
 
 
 def _needed(loaded: Loaded) -> PreTrainedTokenizerBase:
@@ -153,19 +179,6 @@ def _check_ids(rows: tuple[tuple[int, ...], ...], loaded: Loaded) -> None:
             raise UsageError(f"id {token} is not in the vocabulary", f"ids run from 0 to {(vocabulary or 1) - 1}")
 
 
-def _cut(
-    rows: list[list[int]], types: list[list[int]] | None, limit: int | None, notes: list[str]
-) -> tuple[list[list[int]], list[list[int]] | None]:
-    if limit is None or max(map(len, rows)) <= limit:
-        return rows, types
-    if limit < 1:
-        raise UsageError(f"--max-length {limit} leaves no token", "give at least 1")
-    for index, row in enumerate(rows):
-        if len(row) > limit:
-            notes.append(f"text {index + 1} was cut from {len(row)} to {limit} tokens (--max-length {limit})")
-    return [row[:limit] for row in rows], types and [row[:limit] for row in types]
-
-
 def _check_positions(loaded: Loaded, length: int) -> None:
     limit = loaded.card.positions
     own = getattr(loaded.tokenizer, "model_max_length", None)
@@ -182,9 +195,14 @@ def _own_side(tokenizer: PreTrainedTokenizerBase | None) -> str:
     return str(tokenizer.padding_side) if tokenizer is not None else "right"
 
 
-def _pad_id(loaded: Loaded) -> int:
-    """The tokenizer's padding id, the config's, or 0: padding is masked, so any id in the vocabulary will do."""
-    candidates = [getattr(loaded.tokenizer, "pad_token_id", None), getattr(loaded.model.config, "pad_token_id", None)]
+def _pad_id(loaded: Loaded, raw: bool) -> int:
+    """The tokenizer's padding id for texts, the config's for raw ids, else 0.
+
+    The id matters beside the mask: RoBERTa counts its positions from the ids that are not padding.
+    """
+    of_tokenizer = getattr(loaded.tokenizer, "pad_token_id", None)
+    of_config = getattr(loaded.model.config.get_text_config(), "pad_token_id", None)
+    candidates = (of_config,) if raw else (of_tokenizer, of_config)
     return next((int(one) for one in candidates if isinstance(one, int) and one >= 0), 0)
 
 

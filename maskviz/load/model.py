@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
 import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
@@ -98,7 +99,8 @@ def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto"
 
 
 def quiet() -> None:
-    """Keep transformers from writing advice and progress between our own lines."""
+    """Keep transformers and the hub's client from writing advice, retries and progress between our own lines."""
+    huggingface_hub.utils.logging.set_verbosity_error()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
 

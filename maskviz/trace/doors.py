@@ -23,10 +23,9 @@ def to_floats(tensor: torch.Tensor) -> FloatArray:
     return array
 
 
-# Constants the field blocks with besides the type's own minimum: XLNet's -1e30, many scripts' -1e9.
-_SURELY_BLOCKED = -1e9
-# The old TensorFlow constant -1e4 (CTRL, early BERT code), told from a bias only where nothing stronger occurs.
-_WEAKLY_BLOCKED = -9e3
+# Code blocks with the type's minimum, -1e30 (XLNet), -1e9 or TensorFlow's old -1e4, and adds scores to it. At this
+# value below its row's best a key's weight is zero in every float type: nothing that takes part is taken for blocked.
+_BLOCKED = -9e3
 
 
 def visible_cells(scores: torch.Tensor) -> BoolArray:
@@ -37,15 +36,7 @@ def visible_cells(scores: torch.Tensor) -> BoolArray:
             tensor is taken as True = visible.
 
     Returns:
-        bool array of the same shape, True = visible. A cell is blocked at or below half of the type's minimum or
-        -1e9; where no cell is that low, at or below -9e3.
+        bool array of the same shape, True = visible; a cell is blocked at or below -9000.
     """
-    if scores.dtype is torch.bool:
-        given: BoolArray = to_array(scores)
-        return given
-    limit = max(torch.finfo(scores.dtype).min / 2, _SURELY_BLOCKED)
-    blocked = scores <= limit
-    if not bool(blocked.any()):
-        blocked = scores <= _WEAKLY_BLOCKED
-    visible: BoolArray = to_array(~blocked)
+    visible: BoolArray = to_array(scores if scores.dtype is torch.bool else scores > _BLOCKED)
     return visible

@@ -52,11 +52,19 @@ class SoftmaxListener(TorchFunctionMode):
         result = function(*positional, **arguments)
         scores = positional[0] if positional else arguments["input"]
         dimension = arguments.get("dim", positional[1] if len(positional) > 1 else None)
-        if scores.ndim != 4 or dimension not in (-1, 3):
+        if dimension not in (-1, scores.ndim - 1) or not self._is_attention(scores):
             return result
         gate = self._recorder.gate
-        self._record(result, visible_cells(scores), key_heads=scores.shape[1])
-        return result if gate is None else result * _column(gate, result)
+        split = (self._recorder.rows, -1, *scores.shape[-2:])
+        pattern = result.reshape(split)
+        self._record(pattern, visible_cells(scores.reshape(split)), key_heads=pattern.shape[1])
+        return result if gate is None else (pattern * _column(gate, result)).reshape(result.shape)
+
+    def _is_attention(self, scores: torch.Tensor) -> bool:
+        """[batch, head, query, key] or [batch * head, query, key], unlike a router's [batch, token, expert]."""
+        if scores.ndim == 4:
+            return scores.shape[0] == self._recorder.rows
+        return scores.ndim == 3 and scores.shape[0] > self._recorder.rows and scores.shape[0] % self._recorder.rows == 0
 
     def _sdpa(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         output = function(*positional, **arguments)

@@ -53,6 +53,7 @@ class Recorder:
     """What a tapped run leaves behind, and the gates it is to apply.
 
     Attributes:
+        rows: Rows of the batch.
         gates: float32 [head] or None for each attention call, in the order the calls run; empty for none.
         heard: Masks transformers built, in order.
         calls: Attention calls, in order.
@@ -60,6 +61,7 @@ class Recorder:
         paused: Whether the taps look away, inside code they called themselves.
     """
 
+    rows: int
     gates: Sequence[FloatArray | None] = ()
     heard: list[Heard] = field(default_factory=list)
     calls: list[Captured] = field(default_factory=list)

@@ -39,7 +39,7 @@ def run(model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCard) -
     """
     plain_attention = str(getattr(model.config, "_attn_implementation", None) or "eager")
     plain = main_output(_plain_forward(model, inputs, card))
-    recorder = Recorder()
+    recorder = Recorder(batch.rows)
     captured = _listened_forward(model, inputs, recorder)
     calls = _calls(recorder, batch, card)
     if not calls:
@@ -65,7 +65,7 @@ def run_gated(model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: H
         plain: What `run` returned for them; its calls say which head is where.
         head_mask: The gates.
     """
-    recorder = Recorder(gates=[head_mask.of(call.stack, call.layer) for call in plain.calls])
+    recorder = Recorder(plain.batch.rows, [head_mask.of(call.stack, call.layer) for call in plain.calls])
     captured = _listened_forward(model, inputs, recorder)
     calls = tuple(replace(call, pattern=heard.pattern) for call, heard in zip(plain.calls, recorder.calls, strict=True))
     trace = replace(plain, calls=calls, head_mask=head_mask, drift=None, plain_attention="")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from maskviz.core.heads import Head, HeadMask
-from maskviz.core.panels import Heatmap, Matrix, Note, Panel, Table, Tone
+from maskviz.core.panels import Matrix, Note, Panel, Table, Tone
 from maskviz.core.results import Comparison, PatternDiff, PlaceDiff
 from maskviz.core.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
@@ -18,14 +18,13 @@ from maskviz.view.tokens import plural
 Names = Callable[[int], str]
 
 
-def change_panels(before: Trace, after: Trace, change: Comparison, names: Names, scale: Scale) -> list[Panel]:
-    """What was silenced, how the outputs moved, how later attention moved, and the head that moved most.
+def change_panels(after: Trace, change: Comparison, names: Names) -> list[Panel]:
+    """What was silenced, how the outputs moved, and how later attention moved.
 
     Args:
-        before, after: The plain and the gated run.
-        change: Their comparison.
+        after: The gated run.
+        change: Its comparison with the plain one.
         names: The printable token an id stands for.
-        scale: Of the attention maps.
     """
     panels: list[Panel] = []
     if after.head_mask is not None:
@@ -37,13 +36,20 @@ def change_panels(before: Trace, after: Trace, change: Comparison, names: Names,
         panels.append(_loss_table(change))
     if change.hidden:
         panels.append(_hidden_table(change))
-    panels += _moved_matrices(after, change.patterns)
+    return panels + _moved_matrices(after, change.patterns)
+
+
+def most_moved_maps(before: Trace, after: Trace, change: Comparison, row: int, scale: Scale) -> list[Panel]:
+    """The map of the head whose attention moved most, before and after, for one text."""
     most = most_moved(change)
     if most is None:
-        panels.append(Note("No attention moved: nothing runs behind these heads.", Tone.QUIET))
-    else:
-        panels += before_and_after(before, after, *most, scale)
-    return panels
+        return [Note("No attention moved: nothing runs behind these heads.", Tone.QUIET)]
+    call, head = most
+    earlier = before.calls[after.calls.index(call)]
+    return [
+        heatmap(before, earlier, head, row, scale, ", before"),
+        heatmap(after, call, head, row, scale, ", after"),
+    ]
 
 
 def describe(mask: HeadMask) -> str:
@@ -68,15 +74,6 @@ def most_moved(change: Comparison) -> tuple[AttentionCall, int] | None:
         return None
     most = max(moving, key=lambda diff: float(np.nanmax(diff.moved)))
     return most.call, int(np.nanargmax(most.moved))
-
-
-def before_and_after(before: Trace, after: Trace, call: AttentionCall, head: int, scale: Scale) -> list[Heatmap]:
-    """One head's map in both runs, on the first text."""
-    earlier = before.calls[after.calls.index(call)]
-    return [
-        heatmap(before, earlier, head, 0, scale, ", before"),
-        heatmap(after, call, head, 0, scale, ", after"),
-    ]
 
 
 def _place_table(trace: Trace, place: PlaceDiff, change: Comparison, names: Names) -> Table:

@@ -14,7 +14,7 @@ from maskviz.core.trace import AttentionCall, Trace
 from maskviz.core.words import Scale, Stack
 from maskviz.view.attention import head_grid, heatmap
 from maskviz.view.card import card_line
-from maskviz.view.changes import Names, change_panels
+from maskviz.view.changes import Names, change_panels, most_moved_maps
 from maskviz.view.masks import mask_panels
 from maskviz.view.tokens import token_strips
 
@@ -26,7 +26,7 @@ class Choice:
     Attributes:
         layers, heads: Selections such as "0,2-4,-1", None for all.
         stack: "encoder", "decoder", "cross", or None for all.
-        text: Number of the text whose attention is drawn, from 1; None draws every mask and the first text's heads.
+        text: Number of the text that is drawn, from 1; None draws every text's masks and the longest text's heads.
         scale: Of attention maps.
         title: Title of the page, None for the text itself.
     """
@@ -62,13 +62,15 @@ def show_page(trace: Trace, choice: Choice, what_if: WhatIf | None = None, comma
     """
     calls = chosen_calls(trace, choice)
     rows = _rows(trace, choice)
+    row = max(rows, key=lambda one: int(trace.batch.keep[one].sum()))
     panels: list[Panel] = [Note(note, Tone.WARNING) for note in trace.notes]
     panels += token_strips(trace, rows)
     panels += mask_panels(trace, rows, calls)
     if what_if is not None:
-        panels += change_panels(what_if.before, trace, what_if.change, what_if.names, choice.scale)
+        panels += change_panels(trace, what_if.change, what_if.names)
+        panels += most_moved_maps(what_if.before, trace, what_if.change, row, choice.scale)
     if what_if is None or choice.layers or choice.heads:
-        panels += _attention(trace, calls, choice, rows[0])
+        panels += _attention(trace, calls, choice, row)
     panels.append(Note(_evidence(what_if.before if what_if else trace), Tone.QUIET))
     return Page(_title(trace, choice), card_line(trace.card), tuple(panels), _facts(trace, command))
 

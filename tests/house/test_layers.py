@@ -30,6 +30,7 @@ MAY_USE: dict[str, set[str]] = {
     "transformers": {"load", "trace", "demo"},
     "tokenizers": {"demo"},
     "safetensors": {"load", "demo"},
+    "huggingface_hub": {"load"},
     "rich": {"render", "cli"},
     "matplotlib": {"render"},
     "typer": {"cli", "demo"},

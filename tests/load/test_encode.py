@@ -80,10 +80,21 @@ def test_roles_tell_special_mask_and_padding_apart(bert: Loaded) -> None:
     assert roles["[PAD]"] is Role.PADDING
 
 
-def test_a_cut_is_said(bert: Loaded) -> None:
+def test_a_cut_is_the_tokenizers_own_and_is_said(bert: Loaded) -> None:
     encoded = encode(bert, Request(("one two three four five",), max_length=4))
+    assert encoded.batch.tokens[0][0] == "[CLS]"
+    assert encoded.batch.tokens[0][-1] == "[SEP]"
     assert encoded.batch.length == 4
     assert any("cut from" in note and "to 4 tokens" in note for note in encoded.notes)
+    assert encode(bert, Request(ids=((1, 2, 3),), max_length=2)).batch.ids.tolist() == [[1, 2]]
+    assert not encode(bert, Request(("one",), max_length=40)).notes
+
+
+def test_lengths_that_leave_no_room_are_refused(bert: Loaded) -> None:
+    with pytest.raises(UsageError, match="leaves no room"):
+        encode(bert, Request(("one two three",), max_length=1))
+    with pytest.raises(UsageError, match="--pad-to 2 is less than the"):
+        encode(bert, Request(("one two three",), pad_to=2))
 
 
 def test_rows_can_be_padded_to_a_length(bert: Loaded) -> None:

@@ -14,7 +14,7 @@ from maskviz.load.card import card_of
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded
 from maskviz.trace.run import run
-from tests.architectures import ARCHITECTURES, ENCODER_DECODERS, LEFT_PADDED, VOCABULARY, tiny
+from tests.architectures import ARCHITECTURES, ENCODER_DECODERS, LEFT_PADDED, MORE, VOCABULARY, tiny
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +56,6 @@ def example_of(model_type: str) -> Example:
     return Example(model_type, loaded.model, loaded, encoded, trace)
 
 
-@pytest.fixture(params=sorted(ARCHITECTURES))
+@pytest.fixture(params=sorted(ARCHITECTURES | MORE))
 def example(request: pytest.FixtureRequest) -> Example:
     return example_of(request.param)

