@@ -18,7 +18,7 @@ def compare(before: Trace, after: Trace, top: int = 5) -> Comparison:
     """
     patterns = tuple(_moved(before, after, index) for index in range(len(after.calls)))
     if before.outputs is None or after.outputs is None:
-        return Comparison(OutputKind.HIDDEN, (), (), (), (), patterns)
+        return Comparison(None, (), (), (), (), patterns)
     return Comparison(
         kind=after.outputs.kind,
         labels=after.outputs.labels,
@@ -41,25 +41,46 @@ def _moved(before: Trace, after: Trace, index: int) -> PatternDiff:
 def _places(before: Outputs, after: Outputs, top: int) -> tuple[PlaceDiff, ...]:
     if not before.logits.size:
         return ()
-    first, second = _log_softmax(before.logits), _log_softmax(after.logits)
+    first, second = _readings(before), _readings(after)
     return tuple(
-        _place(int(row), int(position), first[index], second[index], top)
+        _place(before.kind, (int(row), int(position)), first[index], second[index], top)
         for index, (row, position) in enumerate(after.places)
     )
 
 
-def _place(row: int, position: int, before: AnyArray, after: AnyArray, top: int) -> PlaceDiff:
-    """Compare log probabilities float64 [vocabulary or class] at one place."""
-    listed = {int(index) for scores in (before, after) for index in np.argsort(-scores, kind="stable")[:top]}
-    candidates = [Candidate(index, float(np.exp(before[index])), float(np.exp(after[index]))) for index in listed]
+def _readings(outputs: Outputs) -> AnyArray:
+    """Logits as they are read, float64 [place, vocabulary or class]: a score as it is, else probabilities."""
+    logits = outputs.logits.astype(np.float64)
+    if outputs.kind is OutputKind.SCORE:
+        return logits
+    if outputs.kind is OutputKind.LABELS:
+        sigmoid: AnyArray = 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+        return sigmoid
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    softmax: AnyArray = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return softmax
+
+
+def _place(kind: OutputKind, place: tuple[int, int], before: AnyArray, after: AnyArray, top: int) -> PlaceDiff:
+    """Compare readings float64 [vocabulary or class] at one place."""
+    listed = {int(index) for readings in (before, after) for index in np.argsort(-readings, kind="stable")[:top]}
+    candidates = [Candidate(index, float(before[index]), float(after[index])) for index in listed]
     candidates.sort(key=lambda one: (-max(one.before, one.after), one.index))
+    exclusive = kind not in (OutputKind.SCORE, OutputKind.LABELS)
     return PlaceDiff(
-        row=row,
-        position=position,
+        row=place[0],
+        position=place[1],
         candidates=tuple(candidates[:top]),
-        divergence=float((np.exp(before) * (before - after)).sum()),
+        divergence=_divergence(before, after) if exclusive else None,
         flipped=bool(before.argmax() != after.argmax()),
     )
+
+
+def _divergence(before: AnyArray, after: AnyArray) -> float:
+    """Kullback-Leibler divergence of probabilities `after` from `before`, in nats; infinite where one became 0."""
+    likely = before > 0
+    with np.errstate(divide="ignore"):
+        return float((before[likely] * (np.log(before[likely]) - np.log(after[likely]))).sum())
 
 
 def _losses(before: Outputs, after: Outputs) -> tuple[LossDiff, ...]:
@@ -89,14 +110,6 @@ def _row_change(row: int, before: FloatArray, after: FloatArray) -> HiddenDiff:
     cosine = (before * after).sum(axis=-1) / np.maximum(size * other, 1e-12)
     change = np.linalg.norm(after - before, axis=-1) / np.maximum(size, 1e-12)
     return HiddenDiff(row, _mean(cosine), _mean(change))
-
-
-def _log_softmax(logits: FloatArray) -> AnyArray:
-    """Log probabilities float64 over the last axis."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=-1, keepdims=True)
-    result: AnyArray = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
-    return result
 
 
 def _mean(values: AnyArray) -> float:

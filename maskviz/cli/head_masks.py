@@ -23,7 +23,7 @@ def parse_or_read_head_mask(text: str, shapes: Mapping[str, tuple[int, int]]) ->
     """
     if not text.startswith("@"):
         return parse_head_mask(text, shapes)
-    path = Path(text[1:]).expanduser()
+    path = Path(text[1:])
     raw = bytes_of(path, "head mask file")
     hint = "it must hold layers x heads numbers from 0 to 1, 1 keeps a head"
     try:
@@ -32,6 +32,6 @@ def parse_or_read_head_mask(text: str, shapes: Mapping[str, tuple[int, int]]) ->
         else:
             array = np.array(json.loads(raw), dtype=np.float32)
         return head_mask_of(np.asarray(array, dtype=np.float32), shapes)
-    except (ValueError, TypeError, EOFError, OSError) as error:
+    except (ValueError, TypeError, EOFError, OSError, RecursionError) as error:
         said = (str(error).splitlines() or ["unreadable"])[0]
         raise NotFoundError(f"head mask file {str(path)!r} cannot be read: {said}", hint) from error

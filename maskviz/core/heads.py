@@ -89,7 +89,7 @@ def parse_selection(text: str, count: int, what: str) -> tuple[int, ...]:
         if match is None:
             raise UsageError(
                 f"{what} {text!r}: cannot read {part.strip()!r}",
-                f"write numbers and ranges, such as 0,2-{count - 1},-1",
+                "write numbers and ranges, such as 0,2-4,-1",
             )
         if match[1]:
             chosen += range(count)

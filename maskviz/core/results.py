@@ -10,7 +10,7 @@ from maskviz.core.trace import AttentionCall, OutputKind
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One token or class, with its probability before and after."""
+    """One token or class with its probability before and after, or one score."""
 
     index: int
     before: float
@@ -25,14 +25,14 @@ class PlaceDiff:
         row: Row of the batch.
         position: Token position, -1 for a whole row's classes.
         candidates: The most probable tokens or classes of either run, by the larger probability.
-        divergence: Kullback-Leibler divergence of after from before, in nats.
+        divergence: Kullback-Leibler divergence of after from before, in nats; None where there is no distribution.
         flipped: Whether the most probable one changed.
     """
 
     row: int
     position: int
     candidates: tuple[Candidate, ...]
-    divergence: float
+    divergence: float | None
     flipped: bool
 
 
@@ -80,7 +80,7 @@ class Comparison:
     """Two runs of one batch, before and after.
 
     Attributes:
-        kind: What the outputs mean.
+        kind: What the outputs mean, None where they were not compared.
         labels: Names of classes, empty for vocabularies.
         places: How each prediction moved.
         losses: Loss of each text, empty where the model predicts no text.
@@ -88,7 +88,7 @@ class Comparison:
         patterns: Change of attention, in the order of the calls.
     """
 
-    kind: OutputKind
+    kind: OutputKind | None
     labels: tuple[str, ...]
     places: tuple[PlaceDiff, ...]
     losses: tuple[LossDiff, ...]

@@ -144,6 +144,8 @@ class OutputKind(StrEnum):
     CAUSAL_LM = "next token"
     MASKED_LM = "masked token"
     CLASSES = "classes"
+    LABELS = "independent labels"
+    SCORE = "score"
     HIDDEN = "hidden states"
 
 
@@ -154,7 +156,8 @@ class Outputs:
     Attributes:
         kind: What the logits mean.
         places: int64 [place, 2], (row, position) of each read-out: the last real token of a causal model,
-            every mask token of a masked one; position -1 for a whole row's classes. Empty for HIDDEN.
+            every mask token of a masked one, every real token of a token classifier; position -1 for a whole row's
+            classes. Empty for HIDDEN.
         logits: float32 [place, vocabulary or class].
         labels: Names of the classes, empty for vocabularies.
         hidden: float32 [batch, token, width], last hidden states where there are no logits, else None.

@@ -19,11 +19,15 @@ def card_of(config: PreTrainedConfig, name: str, architecture: str) -> ModelCard
 
     For a composite config (an image-text model) the text part is meant.
     """
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    text = text_part(config)
     encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
     layers, heads = _number(text, _LAYERS), _number(text, _HEADS)
     all_layers, all_heads = [layers], [heads]
-    if encoder_decoder:
+    halves = [_read(config, "encoder"), _read(config, "decoder")]
+    if encoder_decoder and all(isinstance(half, PreTrainedConfig) for half in halves):
+        all_layers = [_number(half, _LAYERS) for half in halves]
+        all_heads = [_number(half, _HEADS) for half in halves]
+    elif encoder_decoder:
         all_layers.append(_number(text, ("decoder_layers", "num_decoder_layers")) or layers)
         all_heads.append(_number(text, ("decoder_attention_heads",)) or heads)
     key_heads = [_key_heads(text) or count for count in all_heads]
@@ -42,16 +46,27 @@ def card_of(config: PreTrainedConfig, name: str, architecture: str) -> ModelCard
     )
 
 
+def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The part of a composite config that reads text; the config itself where there is none, or more than one."""
+    try:
+        part: PreTrainedConfig = config.get_text_config()
+    except (AttributeError, ValueError):
+        return config
+    return part
+
+
 def layer_kinds(config: PreTrainedConfig, layers: int) -> tuple[str, ...]:
     """One description per layer, such as "full" or "sliding window 4096", as the config words it.
 
-    This is the config's claim. What a layer really sees is what `show` traces.
+    A config that names neither kinds of layers nor a window gets "no window named". This is the
+    config's claim. What a layer really sees is what `show` traces.
     """
     kinds = _read(config, "layer_types")
     if not isinstance(kinds, list | tuple) or len(kinds) != layers:
         window = _number(config, ("sliding_window",))
         used = _read(config, "use_sliding_window")
-        kinds = ["sliding_attention" if window and used is not False else "full_attention"] * layers
+        local = window and used is not False
+        kinds = ["sliding_attention" if local else "no_window_named"] * layers
     return tuple(_described(str(kind), config) for kind in kinds)
 
 

@@ -14,6 +14,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.trace import Batch
+from maskviz.load.card import text_part
 from maskviz.load.labels import token_labels, token_roles
 from maskviz.load.model import Loaded
 
@@ -71,24 +72,41 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
     side = request.padding_side or _own_side(loaded.tokenizer)
     ids, keep = padded(rows, pad, side, request.pad_to)
     _check_positions(loaded, ids.shape[1])
-    batch = Batch(
-        ids, keep, token_labels(loaded.tokenizer, ids), token_roles(loaded.tokenizer, ids, keep), _texts(request)
-    )
+    batch = _side(loaded, ids, keep, _texts(request))
     inputs: dict[str, AnyArray] = {"input_ids": ids, "attention_mask": keep.astype(np.int64)}
-    if types is not None:
+    if types is not None and _takes(loaded, "token_type_ids"):
         batch = replace(batch, token_types=padded(types, 0, side, request.pad_to)[0])
         inputs["token_type_ids"] = np.asarray(batch.token_types)
     if request.cumulative_positions:
+        _check_generates(loaded)
         batch = replace(batch, position_ids=np.maximum(keep.cumsum(axis=1) - 1, 0))
         inputs["position_ids"] = np.asarray(batch.position_ids)
     if loaded.card.encoder_decoder:
-        decoder = _decoder(loaded, request, pad, notes)
-        batch = replace(batch, decoder=decoder)
-        inputs["decoder_input_ids"] = decoder.ids
-        inputs["decoder_attention_mask"] = decoder.keep.astype(np.int64)
+        batch, of_decoder = _with_decoder(loaded, request, batch, notes)
+        inputs |= of_decoder
     elif request.targets or request.target_ids:
         raise UsageError(f"{loaded.card.architecture} has no decoder of its own", "leave out --target")
-    return Encoded(batch, _accepted(loaded, inputs), tuple(notes))
+    tensors = {name: torch.as_tensor(np.array(array), device=loaded.model.device) for name, array in inputs.items()}
+    return Encoded(batch, {name: tensor for name, tensor in tensors.items() if _takes(loaded, name)}, tuple(notes))
+
+
+def _side(loaded: Loaded, ids: IntArray, keep: BoolArray, texts: tuple[str, ...]) -> Batch:
+    """A batch of ids [batch, token] with labels and roles; keep False = padding."""
+    labels = token_labels(loaded.tokenizer, ids, keep)
+    return Batch(ids, keep, labels, token_roles(loaded.tokenizer, ids, keep), texts)
+
+
+def _takes(loaded: Loaded, name: str) -> bool:
+    """Whether the model's forward takes an argument."""
+    parameters = inspect.signature(loaded.model.forward).parameters
+    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def _check_generates(loaded: Loaded) -> None:
+    if "position_ids" not in inspect.signature(loaded.model.forward).parameters or not loaded.model.can_generate():
+        raise UsageError(
+            f"{loaded.card.architecture} takes no positions from generate()", "leave out --position-ids cumsum"
+        )
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int, side: str, length: int | None = None) -> tuple[IntArray, BoolArray]:
@@ -115,6 +133,10 @@ def _check(request: Request) -> None:
     for text in (*request.texts, *request.pairs, *request.targets):
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise UsageError(f"the text {text[:20]!r} is not valid UTF-8", "check the terminal's encoding")
+    if request.pairs and request.ids:
+        raise UsageError("--pair and --ids are given together", "put both texts' ids into one row")
+    if request.targets and request.target_ids:
+        raise UsageError("--target and --target-ids are given together", "give one or the other")
     count = len(request.texts) or len(request.ids)
     for what, rows in (("--pair", request.pairs), ("--target", request.targets), ("--target-ids", request.target_ids)):
         if rows and len(rows) != count:
@@ -179,10 +201,14 @@ def _check_ids(rows: tuple[tuple[int, ...], ...], loaded: Loaded) -> None:
             raise UsageError(f"id {token} is not in the vocabulary", f"ids run from 0 to {(vocabulary or 1) - 1}")
 
 
+# RoBERTa's table of positions has this many more rows than a text may have tokens: padding, and those before it.
+_RESERVED_POSITIONS = 4
+
+
 def _check_positions(loaded: Loaded, length: int) -> None:
     limit = loaded.card.positions
     own = getattr(loaded.tokenizer, "model_max_length", None)
-    if limit and isinstance(own, int) and own < limit:  # RoBERTa's first positions are reserved
+    if limit and isinstance(own, int) and limit - _RESERVED_POSITIONS <= own < limit:
         limit = own
     if limit and length > limit:
         raise CannotTraceError(
@@ -201,9 +227,10 @@ def _pad_id(loaded: Loaded, raw: bool) -> int:
     The id matters beside the mask: RoBERTa counts its positions from the ids that are not padding.
     """
     of_tokenizer = getattr(loaded.tokenizer, "pad_token_id", None)
-    of_config = getattr(loaded.model.config.get_text_config(), "pad_token_id", None)
+    of_config = getattr(text_part(loaded.model.config), "pad_token_id", None)
     candidates = (of_config,) if raw else (of_tokenizer, of_config)
-    return next((int(one) for one in candidates if isinstance(one, int) and one >= 0), 0)
+    end = loaded.card.vocabulary or float("inf")
+    return next((int(one) for one in candidates if isinstance(one, int) and 0 <= one < end), 0)
 
 
 def _texts(request: Request) -> tuple[str, ...]:
@@ -212,22 +239,39 @@ def _texts(request: Request) -> tuple[str, ...]:
     return request.texts or ("",) * len(request.ids)
 
 
-def _decoder(loaded: Loaded, request: Request, pad: int, notes: list[str]) -> Batch:
-    """The decoder's side: the target shifted right behind the start token, as in training; or the ids as given."""
+# Heads whose models shift the encoder's ids into the decoder themselves when they are called plainly.
+_SHIFTING = ("ForSequenceClassification", "ForQuestionAnswering")
+
+
+def _with_decoder(
+    loaded: Loaded, request: Request, batch: Batch, notes: list[str]
+) -> tuple[Batch, dict[str, AnyArray]]:
+    """The batch with its decoder's side, and the arguments that stand for it.
+
+    A target is shifted right behind the start token, as in training; ids are taken as they are. Without either, a
+    classifier is left to shift its own ids, and any other decoder is shown its start token alone.
+    """
     start = _start_id(loaded)
+    texts = request.targets or ("",) * batch.rows
+    if not request.targets and not request.target_ids and loaded.card.architecture.endswith(_SHIFTING):
+        shifted = np.concatenate([np.full((batch.rows, 1), start, dtype=np.int64), batch.ids[:, :-1]], axis=1)
+        return replace(batch, decoder=_side(loaded, shifted, np.ones_like(batch.keep), texts)), {}
     if request.target_ids:
         _check_ids(request.target_ids, loaded)
         rows = [list(row) for row in request.target_ids]
     elif request.targets:
         tokenizer = _needed(loaded)
-        rows = [[start, *tokenizer(text_target=target)["input_ids"]][:-1] for target in request.targets]
-        rows = [row or [start] for row in rows]
+        rows = [[start, *tokenizer(text_target=target)["input_ids"]][:-1] or [start] for target in request.targets]
     else:
         notes.append("no --target: the decoder is shown its start token alone")
-        rows = [[start]] * max(len(request.texts), len(request.ids))
-    ids, keep = padded(rows, pad, "right")
-    texts = request.targets or ("",) * len(rows)
-    return Batch(ids, keep, token_labels(loaded.tokenizer, ids), token_roles(loaded.tokenizer, ids, keep), texts)
+        rows = [[start]] * batch.rows
+    ids, keep = padded(rows, _pad_id(loaded, raw=bool(request.target_ids)), "right")
+    _check_positions(loaded, ids.shape[1])
+    decoder = _side(loaded, ids, keep, texts)
+    return replace(batch, decoder=decoder), {
+        "decoder_input_ids": ids,
+        "decoder_attention_mask": keep.astype(np.int64),
+    }
 
 
 def _start_id(loaded: Loaded) -> int:
@@ -239,13 +283,3 @@ def _start_id(loaded: Loaded) -> int:
             if isinstance(value, int) and value >= 0:
                 return value
     return 0
-
-
-def _accepted(loaded: Loaded, inputs: dict[str, AnyArray]) -> dict[str, torch.Tensor]:
-    """The inputs that the model's forward takes, as tensors on its device."""
-    parameters = inspect.signature(loaded.model.forward).parameters
-    return {
-        name: torch.as_tensor(np.array(array), device=loaded.model.device)
-        for name, array in inputs.items()
-        if name in parameters or name in ("input_ids", "attention_mask")
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 
@@ -16,11 +15,14 @@ from maskviz.core.words import Role
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
-def token_labels(tokenizer: PreTrainedTokenizerBase | None, ids: IntArray) -> tuple[tuple[str, ...], ...]:
-    """Printable strings for ids [batch, token].
+def token_labels(
+    tokenizer: PreTrainedTokenizerBase | None, ids: IntArray, keep: BoolArray | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """Printable strings for ids [batch, token]; `keep` False marks padding.
 
     Byte-level pieces are decoded (` the`, not `Ġthe`), bytes that are no whole character become `\\xe4`, sentence
     pieces start with a space, word pieces keep their `##`. Without a tokenizer the ids themselves are shown.
+    Padding is shown as the tokenizer's own token, or as "[pad]" where it has none.
     """
     if tokenizer is None:
         return tuple(tuple(str(token) for token in row) for row in ids.tolist())
@@ -33,6 +35,8 @@ def token_labels(tokenizer: PreTrainedTokenizerBase | None, ids: IntArray) -> tu
         for token, piece in zip(flat, pieces, strict=True)
     ]
     rows, width = ids.shape
+    if keep is not None and tokenizer.pad_token_id is None:
+        labels = [label if kept else "[pad]" for label, kept in zip(labels, keep.reshape(-1).tolist(), strict=True)]
     return tuple(tuple(labels[row * width : (row + 1) * width]) for row in range(rows))
 
 
@@ -67,7 +71,7 @@ def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return hasattr(tokenizer, "byte_decoder")
-    return '"ByteLevel"' in json.dumps(json.loads(backend.to_str()).get("decoder"))
+    return "ByteLevel" in repr(backend.decoder)
 
 
 @lru_cache(maxsize=1)

@@ -95,7 +95,8 @@ def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto"
             f"the model does not go on {place}: {str(error).splitlines()[0]}", "try --device cpu"
         ) from error
     tokenizer, problem = load_tokenizer(source)
-    return Loaded(model, tokenizer, _card(source, model), _notes(info), problem)
+    notes = (*_class_note(source, config, model), *_notes(info))
+    return Loaded(model, tokenizer, _card(source, model), notes, problem)
 
 
 def quiet() -> None:
@@ -128,9 +129,7 @@ def _model_class(source: Source, config: PreTrainedConfig) -> Any:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        found = (
-            torch.accelerator.current_accelerator(check_available=True) if torch.accelerator.is_available() else None
-        )
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return found or torch.device("cpu")
     try:
         device = torch.device(name)
@@ -161,6 +160,13 @@ def _card(source: Source, model: PreTrainedModel) -> ModelCard:
         device=str(model.device),
         note="a small demo model trained on generated sentences" if source.demo else "",
     )
+
+
+def _class_note(source: Source, config: PreTrainedConfig, model: PreTrainedModel) -> tuple[str, ...]:
+    named, built = architecture_of(source, config), type(model).__name__
+    if named in (built, "AutoModel"):
+        return ()
+    return (f"the config names {named}, which this transformers does not have; {built} runs instead, without its head",)
 
 
 def _notes(info: dict[str, Any]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 
+_NAMES_HINT = "give a hub id, a folder, a .gguf file or demo:bert"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "model.ckpt")
 
 
@@ -59,10 +60,14 @@ def resolve(name: str, *, revision: str | None = None, offline: bool = False, tr
         NotFoundError: a path that is not there, or is no model.
     """
     if not name.strip():
-        raise UsageError("the model name is empty", "give a hub id, a folder, a .gguf file or demo:bert")
+        raise UsageError("the model name is empty", _NAMES_HINT)
     if name.startswith("demo:"):
         return _demo(name)
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise NotFoundError(f"{name[:60]!r} is no model name: {first_line(str(error))[:60]}", _NAMES_HINT) from error
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise _no_config(name, path)

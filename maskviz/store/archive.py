@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,7 +21,7 @@ def npz_bytes(saved: Saved) -> bytes:
     """A run as a compressed .npz, the same bytes for the same run."""
     meta, arrays = to_parts(saved)
     buffer = io.BytesIO()
-    named: dict[str, Any] = {"meta": np.array(json.dumps(meta, ensure_ascii=False)), **arrays}
+    named: dict[str, Any] = {"meta": np.array(json.dumps(_finite(meta), ensure_ascii=False, allow_nan=False)), **arrays}
     np.savez_compressed(buffer, **named)
     return buffer.getvalue()
 
@@ -29,7 +30,7 @@ def json_bytes(saved: Saved) -> bytes:
     """A run as JSON: the metadata of the .npz, and its arrays as nested lists under "arrays"."""
     meta, arrays = to_parts(saved)
     meta["arrays"] = {name: _listed(array) for name, array in arrays.items()}
-    return (json.dumps(meta, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(_finite(meta), ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read_npz(path: Path) -> Saved:
@@ -51,10 +52,19 @@ def read_npz(path: Path) -> Saved:
             return from_parts(json.loads(str(file["meta"])), arrays)
     except NotFoundError:
         raise
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         raise NotFoundError(f"{str(path)!r} is damaged or no .npz: {_said(error)}", hint) from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise NotFoundError(f"{str(path)!r} is no run that maskviz can read: {_said(error)}", hint) from error
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for every number JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _said(error: Exception) -> str:

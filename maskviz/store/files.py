@@ -33,16 +33,19 @@ def write_whole(path: Path, content: bytes) -> None:
         NotFoundError: the disk is full or the place has become unwritable.
     """
     temporary = ""
+    path = path.resolve()  # a link is written through, not replaced
     try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:40]}.", delete=False) as file:
             temporary = file.name
             file.write(content)
-        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except OSError as error:
         raise NotFoundError(f"cannot write {str(path)!r}: {error.strerror}", "check the disk and the folder") from error
     finally:
-        Path(temporary).unlink(missing_ok=True) if temporary else None
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _umask() -> int:

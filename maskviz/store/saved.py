@@ -185,7 +185,7 @@ def _change_from_json(data: dict[str, Any], calls: tuple[AttentionCall, ...]) ->
         candidates = tuple(Candidate(**candidate) for candidate in place["candidates"])
         places.append(PlaceDiff(**{**place, "candidates": candidates}))
     return Comparison(
-        kind=OutputKind(data["kind"]),
+        kind=None if data["kind"] is None else OutputKind(data["kind"]),
         labels=tuple(data["labels"]),
         places=tuple(places),
         losses=tuple(LossDiff(**loss) for loss in data["losses"]),

@@ -44,9 +44,10 @@ def _rule_of(call: Captured, heard: Sequence[Heard], keep: BoolArray | None) -> 
     for one in heard:
         if one.tensor is call.source:
             return one.rule, one.query_offset
-    for one in heard:
-        if _explains(one, call.visible):
-            return one.rule, one.query_offset
+    explaining = [one for one in heard if _explains(one, call.visible)]
+    if explaining:  # on a short text a window blocks nothing, and nothing is what it explains
+        simplest = min(explaining, key=lambda one: len(one.rule.leaves()))
+        return simplest.rule, simplest.query_offset
     offset = max(0, call.visible.shape[3] - call.visible.shape[2]) if _ends_together(call.visible) else 0
     rule = recognise(call.visible, keep, offset)
     if isinstance(rule, Opaque) and call.source is None:
@@ -63,6 +64,8 @@ def _explains(heard: Heard, visible: BoolArray) -> bool:
 
 
 def _ends_together(visible: BoolArray) -> bool:
-    """Whether the last query alone sees the last key, as when earlier keys come from a cache."""
+    """Whether of several queries the last alone sees the last key, as when earlier keys come from a cache."""
+    if visible.shape[2] < 2:
+        return False
     last: BoolArray = np.any(visible[..., -1], axis=(0, 1))
     return bool(last[-1] and not last[:-1].any())

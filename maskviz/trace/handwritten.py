@@ -52,19 +52,13 @@ class SoftmaxListener(TorchFunctionMode):
         result = function(*positional, **arguments)
         scores = positional[0] if positional else arguments["input"]
         dimension = arguments.get("dim", positional[1] if len(positional) > 1 else None)
-        if dimension not in (-1, scores.ndim - 1) or not self._is_attention(scores):
+        split = self._recorder.expected.split(tuple(scores.shape))
+        if dimension not in (-1, scores.ndim - 1) or split is None:
             return result
         gate = self._recorder.gate
-        split = (self._recorder.rows, -1, *scores.shape[-2:])
         pattern = result.reshape(split)
-        self._record(pattern, visible_cells(scores.reshape(split)), key_heads=pattern.shape[1])
+        self._record(pattern, visible_cells(scores.reshape(split)), key_heads=split[1], delivery=Delivery.ADDITIVE)
         return result if gate is None else (pattern * _column(gate, result)).reshape(result.shape)
-
-    def _is_attention(self, scores: torch.Tensor) -> bool:
-        """[batch, head, query, key] or [batch * head, query, key], unlike a router's [batch, token, expert]."""
-        if scores.ndim == 4:
-            return scores.shape[0] == self._recorder.rows
-        return scores.ndim == 3 and scores.shape[0] > self._recorder.rows and scores.shape[0] % self._recorder.rows == 0
 
     def _sdpa(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         output = function(*positional, **arguments)
@@ -72,23 +66,20 @@ class SoftmaxListener(TorchFunctionMode):
         query, key, mask = given["query"], given["key"], given.get("attn_mask")
         if query.ndim != 4:
             return output
+        delivery = _delivery(mask, bool(given.get("is_causal")))
         if mask is None:
             mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device)
-            mask = mask.tril() if given.get("is_causal") else mask
-        visible = torch.as_tensor(visible_cells(mask), device=query.device)
-        _, pattern = attend_heads(
-            query,
-            key,
-            given["value"],
-            visible,
-            scale=given.get("scale") or query.shape[-1] ** -0.5,
-            bias=None if mask.dtype is torch.bool else mask,
-        )
+            mask = mask.tril() if delivery is Delivery.FLAG else mask
+        cells = visible_cells(mask)
+        visible = torch.as_tensor(cells, device=query.device)
+        bias = None if mask.dtype is torch.bool else mask
+        scale = given.get("scale") or query.shape[-1] ** -0.5
+        _, pattern = attend_heads(query, key, given["value"], visible, scale=scale, bias=bias)
         gate = self._recorder.gate
-        self._record(pattern, visible_cells(mask), key_heads=key.shape[1])
+        self._record(pattern, cells, key_heads=key.shape[1], delivery=delivery)
         return output if gate is None else output * _column(gate, output)
 
-    def _record(self, pattern: torch.Tensor, visible: BoolArray, key_heads: int) -> None:
+    def _record(self, pattern: torch.Tensor, visible: BoolArray, key_heads: int, delivery: Delivery) -> None:
         batch, heads, queries, keys = pattern.shape
         self._recorder.calls.append(
             Captured(
@@ -99,9 +90,15 @@ class SoftmaxListener(TorchFunctionMode):
                 visible=broadcast_cells(visible, (batch, queries, keys)),
                 source=None,
                 bias=None,
-                delivery=Delivery.ADDITIVE,
+                delivery=delivery,
             )
         )
+
+
+def _delivery(mask: torch.Tensor | None, is_causal: bool) -> Delivery:
+    if mask is None:
+        return Delivery.FLAG if is_causal else Delivery.NOTHING
+    return Delivery.BOOLEAN if mask.dtype is torch.bool else Delivery.ADDITIVE
 
 
 def _column(gate: FloatArray, like: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from maskviz.core.trace import ModelCard
 from maskviz.core.words import Stack
 
 
@@ -28,21 +29,37 @@ def stacks_of(paths: Sequence[str], encoder_decoder: bool, causal: bool) -> list
     return stacks
 
 
-def layers_of(paths: Sequence[str], stacks: Sequence[Stack]) -> list[int]:
+def layers_of(paths: Sequence[str], stacks: Sequence[Stack], counts: Mapping[Stack, int]) -> list[int]:
     """Return the layer of each call within its stack.
 
-    The number in the path, so that hybrids keep the numbers of their attention layers; the order of the calls
-    where a module runs more than once (ALBERT shares one) or the paths do not tell the calls apart.
+    The number in the path, so that hybrids keep the numbers of their attention layers, also where a layer attends
+    twice (DiffLlama); the order of the calls where fewer modules than layers run again and again (ALBERT).
+
+    Args:
+        paths: Module path of each call, in order.
+        stacks: Stack of each call.
+        counts: Layers each stack has, as far as the config says.
     """
     layers = [0] * len(paths)
     for stack in set(stacks):
         of_stack = [index for index, one in enumerate(stacks) if one is stack]
         numbers = [_number(paths[index]) for index in of_stack]
-        told_apart = None not in numbers and len(set(numbers)) == len(numbers)
+        different = len(set(numbers))
+        told_apart = None not in numbers and different in (len(numbers), counts.get(stack))
         for order, index in enumerate(of_stack):
             number = numbers[order]
             layers[index] = number if told_apart and number is not None else order
     return layers
+
+
+def layer_counts(card: ModelCard, stacks: Iterable[Stack]) -> dict[Stack, int]:
+    """Layers each stack has, as far as the config says; an encoder-decoder has all three stacks, heard or not."""
+    if not card.layers:
+        return {}
+    if card.encoder_decoder:
+        first, last = card.layers[0], card.layers[-1]
+        return {Stack.ENCODER: first, Stack.DECODER: last, Stack.CROSS: last}
+    return dict.fromkeys(dict.fromkeys(stacks), card.layers[0])
 
 
 def block_of(path: str) -> str:

@@ -23,7 +23,9 @@ def main_output(returned: Any) -> torch.Tensor | None:
     return next((value for value in values if isinstance(value, torch.Tensor)), None)
 
 
-def kept_outputs(returned: Any, batch: Batch, *, causal: bool, labels: tuple[str, ...]) -> Outputs | None:
+def kept_outputs(
+    returned: Any, batch: Batch, *, causal: bool, labels: tuple[str, ...], independent: bool = False
+) -> Outputs | None:
     """Keep logits at the places a reader looks, the loss of every token, or the hidden states.
 
     Args:
@@ -31,15 +33,16 @@ def kept_outputs(returned: Any, batch: Batch, *, causal: bool, labels: tuple[str
         batch: What went in; the decoder's side is read where there is one.
         causal: Whether a logit predicts the token after its position (else the token at it).
         labels: Names of the classes, for classifiers.
+        independent: Whether each class is asked on its own (multi-label classification).
     """
     tensor = main_output(returned)
     if tensor is None:
         return None
     side = batch.decoder or batch
     has_logits = any(isinstance(getattr(returned, n, None), torch.Tensor) for n in ("logits", "prediction_logits"))
-    if has_logits and tensor.ndim == 2 and len(tensor) == side.rows:
+    if has_logits and tensor.ndim == 2 and tensor.shape == (side.rows, len(labels)):
         rows = np.array([(row, -1) for row in range(side.rows)])
-        return Outputs(OutputKind.CLASSES, rows, to_floats(tensor), labels[: tensor.shape[-1]])
+        return Outputs(_classes(labels, independent), rows, to_floats(tensor), labels)
     if tensor.ndim != 3 or tensor.shape[:2] != side.ids.shape:
         return None
     if not has_logits:
@@ -48,8 +51,14 @@ def kept_outputs(returned: Any, batch: Batch, *, causal: bool, labels: tuple[str
         )
     if tensor.shape[-1] == len(labels):
         places = np.argwhere(side.keep)
-        return Outputs(OutputKind.CLASSES, places, _at(tensor, places), labels)
+        return Outputs(_classes(labels, independent), places, _at(tensor, places), labels)
     return _language_model(tensor, side, causal)
+
+
+def _classes(labels: tuple[str, ...], independent: bool) -> OutputKind:
+    if len(labels) == 1:  # regression, reranking and reward models: a softmax of one logit is always 1
+        return OutputKind.SCORE
+    return OutputKind.LABELS if independent else OutputKind.CLASSES
 
 
 def _language_model(logits: torch.Tensor, side: Batch, causal: bool) -> Outputs:

@@ -12,8 +12,9 @@ from maskviz.core.trace import Trace
 from maskviz.core.words import Stack
 from maskviz.trace.outputs import main_output
 
-# Above rounding and below anything a reader would call a difference.
+# Above rounding in float32; in 16 bits the drift of the run itself says what rounding is.
 _NOTICEABLE = 1e-3
+_TIMES_THE_DRIFT = 4
 
 
 def position_note(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], trace: Trace) -> tuple[str, ...]:
@@ -40,7 +41,7 @@ def position_note(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], tr
     if plain is None or counted is None or plain.shape != counted.shape or plain.shape[:2] != keep.shape:
         return ()
     moved = float((plain - counted).abs()[keep.bool()].max())
-    if moved <= _NOTICEABLE:
+    if moved <= max(_NOTICEABLE, _TIMES_THE_DRIFT * (trace.drift or 0.0)):
         return ()
     return (
         f"left padding shifts this model's positions: with --position-ids cumsum, as generate() calls it, its outputs "

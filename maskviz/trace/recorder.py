@@ -48,12 +48,40 @@ class Captured:
     delivery: Delivery
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the scores of an attention of this run may look like; other softmaxes are routers, windows or blocks.
+
+    Attributes:
+        rows: Rows of the batch.
+        lengths: Tokens in a row, of either side of the model.
+        heads: Query heads the config names, empty where it names none; only asked where batch and heads are one axis.
+    """
+
+    rows: int
+    lengths: frozenset[int]
+    heads: frozenset[int]
+
+    def split(self, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+        """[batch, head, query, key] of scores in 4 dimensions, or in 3 as [batch * head, query, key]; else None."""
+        if len(shape) not in (3, 4) or not {*shape[-2:]} <= self.lengths:
+            return None
+        if len(shape) == 3:
+            heads = shape[0] // self.rows
+            if heads < 2 or shape[0] % self.rows or (self.heads and heads not in self.heads):
+                return None
+            shape = (self.rows, heads, *shape[1:])
+        if shape[0] != self.rows:
+            return None
+        return shape[0], shape[1], shape[2], shape[3]
+
+
 @dataclass(slots=True)
 class Recorder:
     """What a tapped run leaves behind, and the gates it is to apply.
 
     Attributes:
-        rows: Rows of the batch.
+        expected: What scores of this run's attention may look like.
         gates: float32 [head] or None for each attention call, in the order the calls run; empty for none.
         heard: Masks transformers built, in order.
         calls: Attention calls, in order.
@@ -61,7 +89,7 @@ class Recorder:
         paused: Whether the taps look away, inside code they called themselves.
     """
 
-    rows: int
+    expected: Expected
     gates: Sequence[FloatArray | None] = ()
     heard: list[Heard] = field(default_factory=list)
     calls: list[Captured] = field(default_factory=list)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,18 +14,21 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.errors import CannotTraceError
+from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.heads import HeadMask
 from maskviz.core.rules import Causal
 from maskviz.core.trace import AttentionCall, Batch, ModelCard, Outputs, Trace
 from maskviz.core.words import Stack
+from maskviz.trace.doubts import doubts, largest_difference
 from maskviz.trace.evidence import masks_of
-from maskviz.trace.naming import layers_of, stacks_of
+from maskviz.trace.naming import layer_counts, layers_of, stacks_of
 from maskviz.trace.outputs import kept_outputs, main_output
-from maskviz.trace.recorder import Captured, Recorder
-from maskviz.trace.taps import listening
+from maskviz.trace.recorder import Captured, Expected, Recorder
+from maskviz.trace.taps import evaluating, listening
 
 Inputs = Mapping[str, torch.Tensor]
+
+_REMEDY = "check the ids and the text's length against the model's config"
 
 
 def run(model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCard) -> Trace:
@@ -39,22 +45,18 @@ def run(model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCard) -
     """
     plain_attention = str(getattr(model.config, "_attn_implementation", None) or "eager")
     plain = main_output(_plain_forward(model, inputs, card))
-    recorder = Recorder(batch.rows)
-    captured = _listened_forward(model, inputs, recorder)
+    recorder = Recorder(_expected(batch, card))
+    captured = _listened_forward(model, inputs, recorder, card)
     calls = _calls(recorder, batch, card)
     if not calls:
         raise CannotTraceError(
             f"no attention was heard in {card.architecture}",
-            "maskviz hears models on transformers' attention interface and hand-written softmax over 4 dimensions",
+            "maskviz hears models on transformers' attention interface, and hand-written softmax over query x key",
         )
-    trace = Trace(card, batch, calls)
-    return replace(
-        trace,
-        outputs=_outputs(captured, trace, model),
-        drift=_largest_difference(plain, main_output(captured), batch.decoder or batch),
-        plain_attention=plain_attention,
-        notes=_leaks(trace),
-    )
+    drift = largest_difference(plain, main_output(captured), batch.decoder or batch)
+    trace = Trace(card, batch, calls, drift=drift, plain_attention=plain_attention)
+    outputs = _outputs(captured, trace, model)
+    return replace(trace, outputs=outputs, notes=doubts(trace, plain))
 
 
 def run_gated(model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask) -> Trace:
@@ -64,9 +66,12 @@ def run_gated(model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: H
         model, inputs: As given to `run`.
         plain: What `run` returned for them; its calls say which head is where.
         head_mask: The gates.
+
+    Raises:
+        UsageError: the mask names a head that did not run.
     """
-    recorder = Recorder(plain.batch.rows, [head_mask.of(call.stack, call.layer) for call in plain.calls])
-    captured = _listened_forward(model, inputs, recorder)
+    recorder = Recorder(_expected(plain.batch, plain.card), _gates(plain, head_mask))
+    captured = _listened_forward(model, inputs, recorder, plain.card)
     calls = tuple(replace(call, pattern=heard.pattern) for call, heard in zip(plain.calls, recorder.calls, strict=True))
     trace = replace(plain, calls=calls, head_mask=head_mask, drift=None, plain_attention="")
     return replace(trace, outputs=_outputs(captured, trace, model))
@@ -83,29 +88,45 @@ def head_shapes(trace: Trace) -> dict[str, tuple[int, int]]:
     }
 
 
+def _expected(batch: Batch, card: ModelCard) -> Expected:
+    sides = [batch] if batch.decoder is None else [batch, batch.decoder]
+    return Expected(batch.rows, frozenset(side.length for side in sides), frozenset(card.heads))
+
+
+def _gates(plain: Trace, head_mask: HeadMask) -> list[FloatArray | None]:
+    """The gates of each call, float32 [head]; every head that is gated must have run."""
+    ran = {(call.stack.value, call.layer, head) for call in plain.calls for head in range(call.heads)}
+    for stack, head, _ in head_mask.changed():
+        if (stack, head.layer, head.head) not in ran:
+            layers = ", ".join(str(call.layer) for call in plain.of_stack(Stack(stack)))
+            raise UsageError(f"head {head} has no attention to gate", f"attention runs in {stack} layers {layers}")
+    gates = [head_mask.of(call.stack, call.layer) for call in plain.calls]
+    return [gate if gate is None else gate[: call.heads] for gate, call in zip(gates, plain.calls, strict=True)]
+
+
 def _plain_forward(model: PreTrainedModel, inputs: Inputs, card: ModelCard) -> Any:
-    training = model.training
-    model.train(False)
-    try:
-        with torch.no_grad():
-            return model(**inputs)
-    except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, AttributeError, KeyError) as error:
-        # Nothing of ours is in this run: whatever it raises is the model's answer to this input.
-        summary = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise CannotTraceError(f"{card.architecture} fails on this input: {summary}", _remedy(error)) from error
-    finally:
-        model.train(training)
-
-
-def _remedy(error: Exception) -> str:
-    if isinstance(error, torch.OutOfMemoryError):
-        return "try a shorter text, --max-length, or --device cpu"
-    return "the model raises this without maskviz too; check the text's length and the ids against its config"
-
-
-def _listened_forward(model: PreTrainedModel, inputs: Inputs, recorder: Recorder) -> Any:
-    with torch.no_grad(), listening(model, recorder):
+    with torch.no_grad(), evaluating(model), _explained(card, "fails on this input"):
         return model(**inputs)
+
+
+def _listened_forward(model: PreTrainedModel, inputs: Inputs, recorder: Recorder, card: ModelCard) -> Any:
+    with _explained(card, "runs plainly, but not while it is listened to"), torch.no_grad(), listening(model, recorder):
+        return model(**inputs)
+
+
+@contextmanager
+def _explained(card: ModelCard, what: str) -> Iterator[None]:
+    """Turn what a model raises into a CannotTraceError; what our own code raises keeps its traceback."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise CannotTraceError(f"{card.device} has too little memory", "cut the text, or try --device cpu") from error
+    except Exception as error:
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        if isinstance(error, CannotTraceError) or Path(raised_in).is_relative_to(Path(__file__).parents[1]):
+            raise
+        summary = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
+        raise CannotTraceError(f"{card.architecture} {what}: {summary}", _REMEDY) from error
 
 
 def _calls(recorder: Recorder, batch: Batch, card: ModelCard) -> tuple[AttentionCall, ...]:
@@ -114,7 +135,7 @@ def _calls(recorder: Recorder, batch: Batch, card: ModelCard) -> tuple[Attention
         return ()
     paths = [call.module for call in captured]
     stacks = stacks_of(paths, card.encoder_decoder, causal=_is_causal(captured[0], recorder))
-    layers = layers_of(paths, stacks)
+    layers = layers_of(paths, stacks, layer_counts(card, stacks))
     keeps = [_keep_of(call, stack, batch) for call, stack in zip(captured, stacks, strict=True)]
     masks = masks_of(captured, recorder.heard, keeps)
     return tuple(
@@ -131,12 +152,12 @@ def _key_heads(call: Captured, card: ModelCard) -> int:
 
 
 def _is_causal(first: Captured, recorder: Recorder) -> bool:
-    """Whether a lone stack is a decoder: its first mask hides the future, or was built from a rule that does."""
-    visible = first.visible
-    queries, keys = visible.shape[2:]
-    if queries > 1:
-        return not np.triu(visible.any(axis=(0, 1)), k=1 + keys - queries).any()
-    return any(isinstance(leaf, Causal) for heard in recorder.heard[:1] for leaf in heard.rule.leaves())
+    """Whether a lone stack is a decoder: its first mask was built from a causal rule, or hides the future."""
+    built = [one.rule for one in recorder.heard if one.tensor is first.source] or [one.rule for one in recorder.heard]
+    if built:
+        return any(isinstance(leaf, Causal) for leaf in built[0].leaves())
+    queries, keys = first.visible.shape[2:]
+    return queries > 1 and not np.triu(first.visible.any(axis=(0, 1)), k=1 + keys - queries).any()
 
 
 def _keep_of(call: Captured, stack: Stack, batch: Batch) -> BoolArray | None:
@@ -148,32 +169,10 @@ def _keep_of(call: Captured, stack: Stack, batch: Batch) -> BoolArray | None:
 def _outputs(captured: Any, trace: Trace, model: PreTrainedModel) -> Outputs | None:
     last = trace.calls[-1]
     causal = trace.batch.decoder is not None or last.stack is Stack.DECODER
-    return kept_outputs(captured, trace.batch, causal=causal, labels=_labels(model))
+    independent = getattr(model.config, "problem_type", None) == "multi_label_classification"
+    return kept_outputs(captured, trace.batch, causal=causal, labels=_labels(model), independent=independent)
 
 
 def _labels(model: PreTrainedModel) -> tuple[str, ...]:
     names = getattr(model.config, "id2label", None) or {}
     return tuple(str(names[index]) for index in sorted(names))
-
-
-def _largest_difference(plain: torch.Tensor | None, captured: torch.Tensor | None, side: Batch) -> float | None:
-    """Largest absolute difference of two outputs over real tokens; padding rows differ by design and say nothing."""
-    if plain is None or captured is None or plain.shape != captured.shape:
-        return None
-    difference = (plain.float() - captured.float()).abs()
-    if difference.shape[:2] == side.ids.shape:
-        difference = difference[torch.as_tensor(side.keep.copy(), device=difference.device)]
-    return float(difference.max()) if difference.numel() else 0.0
-
-
-def _leaks(trace: Trace) -> tuple[str, ...]:
-    """Notes on calls whose attention falls on cells their mask blocks: then the mask is not the whole story."""
-    leaking = [f"{call.stack} {call.layer}" for call in trace.calls if _leaked(call, trace.real_queries(call)) > 1e-6]
-    return (f"attention falls on blocked cells in {', '.join(leaking)}",) if leaking else ()
-
-
-def _leaked(call: AttentionCall, real: BoolArray) -> float:
-    if call.pattern is None:
-        return 0.0
-    blocked: FloatArray = np.where(call.mask.visible, 0, call.pattern).max(axis=(1, 3))
-    return float(np.max(blocked[real], initial=0.0))

@@ -7,7 +7,7 @@ write their attention by hand are heard by `handwritten`.
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -41,9 +41,7 @@ def listening(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
     """
     paths = {id(module): path for path, module in model.named_modules()}
     with ExitStack() as block:
-        training = model.training
-        block.callback(model.train, training)
-        model.train(False)
+        block.enter_context(evaluating(model))
         block.enter_context(_registered(ALL_MASK_ATTENTION_FUNCTIONS, _mask_listener(recorder)))
         block.enter_context(_registered(ALL_ATTENTION_FUNCTIONS, _attention_listener(recorder, paths)))
         block.enter_context(_mask_functions_heard(recorder))
@@ -51,6 +49,18 @@ def listening(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
         block.enter_context(module_path_hooks(model, recorder))
         block.enter_context(SoftmaxListener(recorder))
         yield
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and every module back into its own afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(False)
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 @contextmanager
@@ -83,21 +93,27 @@ def _implementation(model: PreTrainedModel) -> Iterator[None]:
 
 
 def uses_interface(module: torch.nn.Module) -> bool:
-    """Whether the file a module's class is written in calls transformers' attention interface."""
-    return hasattr(sys.modules.get(type(module).__module__), "ALL_ATTENTION_FUNCTIONS")
+    """Whether the file a module's forward is written in calls transformers' attention interface."""
+    return "ALL_ATTENTION_FUNCTIONS" in _names_seen_by(module)
+
+
+def _names_seen_by(module: torch.nn.Module) -> dict[str, Any]:
+    """The globals of a module's forward: of the file it is written in, also where a subclass inherits it."""
+    names: dict[str, Any] = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
+    return names
 
 
 @contextmanager
 def _mask_functions_heard(recorder: Recorder) -> Iterator[None]:
     """Hear masks built under the library's own names too: models with hand-written attention ask for "eager"."""
-    wrapped = [name for name in ("eager", "sdpa") if name in ALL_MASK_ATTENTION_FUNCTIONS]
-    for name in wrapped:
+    before = dict(ALL_MASK_ATTENTION_FUNCTIONS._local_mapping)
+    for name in ("eager", "sdpa"):
         ALL_MASK_ATTENTION_FUNCTIONS[name] = _mask_listener(recorder, ALL_MASK_ATTENTION_FUNCTIONS[name])
     try:
         yield
     finally:
-        for name in wrapped:
-            del ALL_MASK_ATTENTION_FUNCTIONS[name]
+        ALL_MASK_ATTENTION_FUNCTIONS._local_mapping.clear()
+        ALL_MASK_ATTENTION_FUNCTIONS._local_mapping.update(before)
 
 
 def _mask_listener(recorder: Recorder, build: Callable[..., Any] = eager_mask) -> Callable[..., Any]:
@@ -178,7 +194,7 @@ def gated(output: torch.Tensor, gate: FloatArray | None) -> torch.Tensor:
 
 def _own_eager(module: torch.nn.Module, path: str) -> Callable[..., Any]:
     """The eager attention of the file the module is written in: softcaps, sinks and biases stay the model's."""
-    function = getattr(sys.modules.get(type(module).__module__), "eager_attention_forward", None)
+    function = _names_seen_by(module).get("eager_attention_forward")
     if function is None:
         raise CannotTraceError(
             f"{path} ({type(module).__name__}) has no eager attention of its own to listen to",

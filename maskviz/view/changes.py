@@ -30,6 +30,8 @@ def change_panels(after: Trace, change: Comparison, names: Names) -> list[Panel]
     if after.head_mask is not None:
         panels.append(Note(describe(after.head_mask)))
     panels += [_place_table(after, place, change, names) for place in change.places]
+    if change.kind is None:
+        panels.append(Note("This model's outputs are of a kind that is not compared; its attention is.", Tone.QUIET))
     if change.kind is OutputKind.MASKED_LM and not change.places:
         panels.append(Note("No mask token in the text, so no prediction to compare.", Tone.QUIET))
     if change.losses:
@@ -43,7 +45,7 @@ def most_moved_maps(before: Trace, after: Trace, change: Comparison, row: int, s
     """The map of the head whose attention moved most, before and after, for one text."""
     most = most_moved(change)
     if most is None:
-        return [Note("No attention moved: nothing runs behind these heads.", Tone.QUIET)]
+        return [Note("No later attention moved.", Tone.QUIET)]
     call, head = most
     earlier = before.calls[after.calls.index(call)]
     return [
@@ -77,24 +79,29 @@ def most_moved(change: Comparison) -> tuple[AttentionCall, int] | None:
 
 
 def _place_table(trace: Trace, place: PlaceDiff, change: Comparison, names: Names) -> Table:
+    score = change.kind is OutputKind.SCORE
+    form, signed = ("{:.4f}", "{:+.4f}") if score else ("{:.1%}", "{:+.1%}")
     rows = tuple(
-        (_name(change, one.index, names), f"{one.before:.1%}", f"{one.after:.1%}", f"{one.after - one.before:+.1%}")
+        (
+            _name(change, one.index, names),
+            form.format(one.before),
+            form.format(one.after),
+            signed.format(one.after - one.before),
+        )
         for one in place.candidates
     )
-    what = "class" if change.kind is OutputKind.CLASSES else "token"
-    return Table(
-        _place_title(trace, place, change),
-        (what, "before>", "after>", "change>"),
-        rows,
-        f"KL divergence {place.divergence:.4f} nats; the top {what} {'changes' if place.flipped else 'stays'}",
-    )
+    what = "score" if score else "token" if not change.labels else "class"
+    caption = "" if score else f"the top {what} {'changes' if place.flipped else 'stays'}"
+    if place.divergence is not None:
+        caption = f"KL divergence {place.divergence:.4f} nats; {caption}"
+    return Table(_place_title(trace, place, change), (what, "before>", "after>", "change>"), rows, caption)
 
 
 def _place_title(trace: Trace, place: PlaceDiff, change: Comparison) -> str:
     side = trace.batch.decoder or trace.batch
     text = f"text {place.row + 1}, " if side.rows > 1 else ""
     if place.position < 0:
-        return f"{text}classes"
+        return f"{text}{'score' if change.kind is OutputKind.SCORE else 'classes'}"
     token = f"{place.position} {side.tokens[place.row][place.position].strip()!r}"
     if change.kind is OutputKind.CAUSAL_LM:
         return f"{text}next token after {token}"

@@ -87,7 +87,7 @@ def chosen_calls(trace: Trace, choice: Choice) -> tuple[AttentionCall, ...]:
         calls = trace.of_stack(stack)
         if choice.layers is not None:
             last = max(call.layer for call in calls)
-            layers = parse_selection(choice.layers, last + 1, "layer")
+            layers = parse_selection(choice.layers, last + 1, f"{stack} layer" if len(stacks) > 1 else "layer")
             calls = tuple(call for call in calls if call.layer in layers)
             if not calls:
                 raise UsageError(f"layer {choice.layers} has no attention", "'maskviz info' lists the layers")
@@ -120,7 +120,7 @@ def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row
 
 def _evidence(trace: Trace) -> str:
     if trace.drift is None:
-        return "Masks and attention as the model's own code ran them."
+        return "As the model's own code ran it; there was no plain output to compare with."
     plain = f"a plain {trace.plain_attention} run" if trace.plain_attention else "a plain run"
     return f"As the model's own code ran it; listening moved its outputs by at most {trace.drift:.1e} from {plain}."
 
@@ -138,4 +138,6 @@ def _title(trace: Trace, choice: Choice) -> str:
 
 def _facts(trace: Trace, command: str) -> dict[str, str]:
     facts = {"model": trace.card.name, "text": " | ".join(trace.batch.texts), "command": command}
+    if trace.head_mask is not None:
+        facts["head mask"] = str(trace.head_mask)
     return {name: printable(fact) for name, fact in facts.items() if fact}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +110,53 @@ def test_classes_are_compared_by_name() -> None:
     assert change.labels == ("LABEL_0", "LABEL_1")
     assert [(place.row, place.position) for place in change.places] == [(0, -1), (1, -1)]
     assert sum(one.before for one in change.places[0].candidates) == pytest.approx(1)
+
+
+def classifier(labels: int, problem: str | None = None) -> BertForSequenceClassification:
+    torch.manual_seed(0)
+    config: Any = copy.deepcopy(CONFIG)
+    config.num_labels = labels
+    config.problem_type = problem
+    return BertForSequenceClassification(config)
+
+
+def test_one_logit_is_a_score_and_not_a_probability_of_one() -> None:
+    before, after = two_runs(classifier(1))
+    change = compare(before, after)
+    assert change.kind is OutputKind.SCORE
+    assert before.outputs is not None
+    place = change.places[0]
+    assert place.divergence is None
+    assert place.candidates[0].before == pytest.approx(float(before.outputs.logits[0, 0]))
+    assert place.candidates[0].before != place.candidates[0].after
+
+
+def test_independent_labels_have_a_probability_each() -> None:
+    before, after = two_runs(classifier(3, "multi_label_classification"))
+    change = compare(before, after)
+    assert change.kind is OutputKind.LABELS
+    assert before.outputs is not None
+    for one in change.places[0].candidates:
+        assert one.before == pytest.approx(1 / (1 + np.exp(-float(before.outputs.logits[0, one.index]))), abs=1e-6)
+
+
+def test_outputs_of_another_kind_are_not_compared() -> None:
+    from transformers import BertForQuestionAnswering
+
+    torch.manual_seed(0)
+    change = compare(*two_runs(BertForQuestionAnswering(CONFIG)))
+    assert change.kind is None
+    assert (change.patterns[2].moved > 0).any()
+
+
+def test_a_divergence_survives_probabilities_of_zero() -> None:
+    before, _ = gated("llama")
+    assert before.outputs is not None
+    logits = before.outputs.logits.copy()
+    logits[:, 0] = -np.inf
+    changed = replace(before, outputs=replace(before.outputs, logits=logits))
+    places = compare(changed, changed).places
+    assert all(place.divergence == 0 for place in places)
 
 
 def test_a_run_compared_with_itself_has_not_changed() -> None:

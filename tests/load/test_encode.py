@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +14,12 @@ from hypothesis import strategies as st
 
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.words import Role
+from maskviz.load.card import card_of
 from maskviz.load.encode import Encoded, Request, encode, padded
 from maskviz.load.labels import token_labels
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve
+from maskviz.trace.run import run
 from tests.trace.conftest import loaded_tiny
 
 
@@ -148,6 +153,9 @@ def test_without_a_target_the_decoder_is_shown_its_start_token(t5: Loaded) -> No
         (Request(ids=((-1,),)), "id -1 is not in the vocabulary"),
         (Request(("a",), targets=("b",)), "has no decoder"),
         (Request(("bad \udce4",)), "not valid UTF-8"),
+        (Request(ids=((1,),), pairs=("a",)), "--pair and --ids"),
+        (Request(("a",), targets=("b",), target_ids=((1,),)), "--target and --target-ids"),
+        (Request(("a",), cumulative_positions=True), "takes no positions"),
     ],
 )
 def test_what_does_not_go_together_is_said(bert: Loaded, request_: Request, said: str) -> None:
@@ -205,3 +213,33 @@ def test_padding_keeps_every_row(rows: list[list[int]], side: str) -> None:
 
 def test_ids_are_shown_where_there_is_no_tokenizer() -> None:
     assert token_labels(None, np.array([[3, 14]])) == (("3", "14"),)
+
+
+def test_raw_ids_are_padded_with_the_configs_id_as_roberta_needs() -> None:
+    roberta = loaded_tiny("roberta")
+    roberta.model.config.pad_token_id = 1
+    assert encode(roberta, Request(ids=((5, 6), (7,)))).batch.ids.tolist() == [[5, 6], [7, 1]]
+    roberta.model.config.pad_token_id = 5000
+    assert encode(roberta, Request(ids=((5, 6), (7,)))).batch.ids.tolist() == [[5, 6], [7, 0]]
+
+
+def test_padding_without_a_token_of_its_own_is_not_shown_as_a_word(gpt: Loaded) -> None:
+    tokenizer = copy.deepcopy(gpt.tokenizer)
+    assert tokenizer is not None
+    tokenizer.pad_token = None
+    batch = encode(replace(gpt, tokenizer=tokenizer), Request(("The cat.", "A dog ran home."))).batch
+    assert batch.tokens[0][0] == "[pad]"
+
+
+def test_an_encoder_decoder_classifier_shifts_its_own_ids() -> None:
+    from transformers import BartForSequenceClassification
+
+    config: Any = loaded_tiny("bart").model.config
+    model = BartForSequenceClassification(config).eval()
+    loaded = Loaded(model, None, card_of(config, "tiny", "BartForSequenceClassification"))
+    encoded = encode(loaded, Request(ids=((5, 6, 2),)))
+    assert set(encoded.inputs) == {"input_ids", "attention_mask"}
+    assert encoded.batch.decoder is not None
+    assert encoded.batch.decoder.ids.tolist() == [[2, 5, 6]]
+    trace = run(model, encoded.inputs, encoded.batch, loaded.card)
+    assert {call.stack.value for call in trace.calls} == {"encoder", "decoder", "cross"}

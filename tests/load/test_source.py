@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +53,8 @@ def test_folders_gguf_files_and_demos_are_told_apart(bert_folder: Path, smollm2_
         ("./nowhere", NotFoundError, "model folder './nowhere' does not exist"),
         ("/no/such/model.gguf", NotFoundError, "model file"),
         ("a/b/c", NotFoundError, "does not exist"),
+        ("a sentence that is longer than any file name may be " * 9, NotFoundError, "is no model name"),
+        ("~nobody-here/model", NotFoundError, "is no model name"),
     ],
 )
 def test_names_that_lead_nowhere_are_said(name: str, kind: type[MaskvizError], said: str) -> None:
@@ -170,6 +173,24 @@ def test_the_card_counts_what_the_model_has(model_type: str) -> None:
     expected = {"llama": 2, "mistral": 2, "gemma2": 2, "gemma3": 2, "qwen3": 2, "gpt_oss": 2, "falcon": 1}
     assert set(card.key_heads) == {expected.get(model_type, 4)}
     assert len(card.attention) == 3
+
+
+def test_a_class_this_transformers_does_not_have_is_noted(bert_folder: Path) -> None:
+    config = json.loads((bert_folder / "config.json").read_text())
+    config["architectures"] = ["BertForTimeTravel"]
+    (bert_folder / "config.json").write_text(json.dumps(config))
+    loaded = load(str(bert_folder))
+    assert any("BertForTimeTravel" in note and "BertModel runs instead" in note for note in loaded.notes)
+
+
+def test_the_card_of_two_models_in_one_counts_both() -> None:
+    from transformers import BertConfig, EncoderDecoderConfig
+
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 40, "vocab_size": 99}
+    encoder = BertConfig(num_hidden_layers=3, num_attention_heads=4, **sizes)
+    decoder = BertConfig(num_hidden_layers=1, num_attention_heads=2, **sizes)
+    card = card_of(EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder), "x", "y")
+    assert (card.layers, card.heads) == ((3, 1), (4, 2))
 
 
 def test_the_card_words_local_layers() -> None:

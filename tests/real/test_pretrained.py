@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from transformers import AutoModel, AutoModelForCausalLM
 
 from maskviz.core.trace import Trace
@@ -15,6 +17,9 @@ from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve
 from maskviz.trace.run import run
+
+# Against plain sdpa. The first releases of transformers 5 round once more on the way, on logits of up to 30.
+LARGEST_DRIFT = 1e-4 if Version(transformers.__version__) >= Version("5.23") else 5e-4
 
 TEXTS = (
     "Attention is all you need.",
@@ -54,7 +59,7 @@ def check_against(own: Any, encoded: Encoded, trace: Trace) -> None:
         assert np.array_equal(visible, expected > 0)
     assert trace.plain_attention == "sdpa"
     assert trace.drift is not None
-    assert trace.drift < 1e-4
+    assert trace.drift < LARGEST_DRIFT
 
 
 def test_minilm_is_traced_as_transformers_returns_it(bert: tuple[Loaded, Encoded, Trace], minilm: Path) -> None:

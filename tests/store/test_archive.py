@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,30 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert [entry.name for entry in tmp_path.iterdir()] == ["figure.png"]
     write_whole(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_links_are_written_through_and_modes_are_kept(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.png", tmp_path / "link.png"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    write_whole(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_json_knows_no_nan(tmp_path: Path) -> None:
+    trace = replace(example_of("llama").trace, drift=float("nan"))
+    assert json.loads(json_bytes(Saved(trace)), parse_constant=pytest.fail)["drift"] is None
+    assert back(Saved(trace), tmp_path).trace.drift is None
+
+
+def test_metadata_nested_without_end_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    np.savez(path, meta=np.array("[" * 100_000 + "]" * 100_000))
+    with pytest.raises(NotFoundError, match="can read"):
+        read_npz(path)
 
 
 def test_places_that_cannot_be_written_are_said_beforehand(tmp_path: Path) -> None:

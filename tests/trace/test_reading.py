@@ -93,20 +93,23 @@ def test_booleans_are_true_where_visible() -> None:
 
 
 @pytest.mark.parametrize(
-    ("paths", "stacks", "layers"),
+    ("paths", "count", "layers"),
     [
-        (["model.layers.0.self_attn", "model.layers.1.self_attn"], ["decoder"] * 2, [0, 1]),
-        (["layers.1.attn", "layers.4.attn"], ["decoder"] * 2, [1, 4]),
-        (["albert.layer.0.attention"] * 3, ["decoder"] * 3, [0, 1, 2]),
-        (["attention"], ["decoder"], [0]),
+        (["model.layers.0.self_attn", "model.layers.1.self_attn"], 2, [0, 1]),
+        (["layers.1.attn", "layers.4.attn"], 6, [1, 4]),
+        (["albert.layer.0.attention"] * 3, 3, [0, 1, 2]),
+        (["layer.0.attention", "layer.0.attention", "layer.1.attention", "layer.1.attention"], 4, [0, 1, 2, 3]),
+        (["layers.0.attn", "layers.0.attn", "layers.1.attn", "layers.1.attn"], 2, [0, 0, 1, 1]),
+        (["attention"], 1, [0]),
     ],
+    ids=["one each", "hybrid", "one shared module", "two shared modules", "two calls each", "no number"],
 )
-def test_layers_are_the_numbers_in_the_paths_unless_a_module_runs_twice(
-    paths: list[str], stacks: list[str], layers: list[int]
+def test_layers_are_the_numbers_in_the_paths_unless_fewer_modules_than_layers_run(
+    paths: list[str], count: int, layers: list[int]
 ) -> None:
-    found = stacks_of(paths, encoder_decoder=False, causal=True)
-    assert [stack.value for stack in found] == stacks
-    assert layers_of(paths, found) == layers
+    stacks = stacks_of(paths, encoder_decoder=False, causal=True)
+    assert set(stacks) == {Stack.DECODER}
+    assert layers_of(paths, stacks, {Stack.DECODER: count}) == layers
 
 
 def test_the_second_attention_of_a_decoder_block_is_the_cross_attention() -> None:
@@ -119,4 +122,4 @@ def test_the_second_attention_of_a_decoder_block_is_the_cross_attention() -> Non
     ]
     stacks = stacks_of(paths, encoder_decoder=True, causal=False)
     assert stacks == [Stack.ENCODER, Stack.DECODER, Stack.CROSS, Stack.DECODER, Stack.CROSS]
-    assert layers_of(paths, stacks) == [0, 0, 0, 1, 1]
+    assert layers_of(paths, stacks, {}) == [0, 0, 0, 1, 1]

@@ -8,18 +8,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import (
+    LongformerConfig,
+    LongformerModel,
+    LongT5Config,
+    LongT5ForConditionalGeneration,
+    PreTrainedModel,
+)
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from maskviz.core.errors import CannotTraceError
+from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.heads import HeadMask, parse_head_mask
-from maskviz.load.encode import encode
-from maskviz.trace.recorder import Recorder
+from maskviz.core.trace import Trace
+from maskviz.core.words import Stack
+from maskviz.load.card import card_of
+from maskviz.load.encode import Request, encode
+from maskviz.load.model import Loaded
+from maskviz.trace.doubts import doubts
+from maskviz.trace.recorder import Expected, Recorder
 from maskviz.trace.run import head_shapes, run, run_gated
 from maskviz.trace.taps import NAME, listening, uses_interface
 from tests.architectures import tiny
-from tests.trace.conftest import Example, example_of, loaded_tiny, padded_request
+from tests.trace.conftest import Example, example_of, loaded_tiny, padded_request, random_rows
 
 
 def state(model: PreTrainedModel) -> tuple[object, ...]:
@@ -53,7 +64,7 @@ def test_listening_restores_everything(model_type: str, training: bool) -> None:
 def test_listening_restores_everything_when_the_model_raises(model_type: str) -> None:
     model = tiny(model_type)
     before = copy.deepcopy(state(model)[:3]), state(model)[3:]
-    with pytest.raises(ZeroDivisionError), listening(model, Recorder(rows=1)):
+    with pytest.raises(ZeroDivisionError), listening(model, Recorder(Expected(1, frozenset({4}), frozenset()))):
         assert state(model)[3:] != before[1], "this test must be able to fail"
         1 / 0  # noqa: B018
     assert (state(model)[:3], state(model)[3:]) == before
@@ -147,3 +158,126 @@ def test_a_model_without_attention_is_refused() -> None:
     inputs = {"input_ids": encoded.inputs["input_ids"]}
     with pytest.raises(CannotTraceError, match="no attention was heard"):
         run(loaded.model, inputs, encoded.batch, loaded.card)
+
+
+def run_of(model: PreTrainedModel, request: Request) -> Trace:
+    loaded = Loaded(model.eval(), None, card_of(model.config, "tiny", type(model).__name__))
+    encoded = encode(loaded, request)
+    return run(model, encoded.inputs, encoded.batch, loaded.card)
+
+
+def test_softmaxes_that_are_no_attention_are_not_taken_for_it() -> None:
+    """Longformer's local attention is a softmax of [batch, token, head, window]."""
+    config = LongformerConfig(
+        vocab_size=99,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=40,
+        attention_window=4,
+        max_position_embeddings=64,
+    )
+    with pytest.raises(CannotTraceError, match="no attention was heard"):
+        run_of(LongformerModel(config), Request(ids=random_rows((8,))))
+
+
+def test_layers_that_are_not_heard_are_named() -> None:
+    """LongT5's encoder attends in blocks: its decoder and cross attention are heard, and the rest is said."""
+    config = LongT5Config(
+        vocab_size=99, d_model=32, d_kv=8, d_ff=40, num_layers=2, num_decoder_layers=1, num_heads=4, local_radius=2
+    )
+    config.decoder_start_token_id = 0
+    trace = run_of(LongT5ForConditionalGeneration(config), Request(ids=random_rows((7,)), target_ids=random_rows((4,))))
+    assert [call.stack.value for call in trace.calls] == ["decoder", "cross"]
+    assert any("encoder layers 0, 1 are not shown" in note for note in trace.notes)
+
+
+def test_a_gate_on_a_head_that_did_not_run_is_refused() -> None:
+    example = example_of("llama")
+    gates = np.ones((4, 4), np.float32)
+    gates[3, 0] = 0
+    with pytest.raises(UsageError, match=r"head 3\.0 has no attention to gate"):
+        run_gated(example.model, example.encoded.inputs, example.trace, HeadMask({"decoder": gates}))
+
+
+def test_layers_may_have_different_numbers_of_heads() -> None:
+    model = tiny("llama")
+    attention = model.get_submodule("model.layers.1.self_attn")
+    attention.q_proj = torch.nn.Linear(32, 16, bias=False)
+    attention.k_proj = torch.nn.Linear(32, 8, bias=False)
+    attention.v_proj = torch.nn.Linear(32, 8, bias=False)
+    attention.o_proj = torch.nn.Linear(16, 32, bias=False)
+    loaded = replace(loaded_tiny("llama"), model=model)
+    encoded = encode(loaded, padded_request("llama"))
+    trace = run(model, encoded.inputs, encoded.batch, loaded.card)
+    assert [call.heads for call in trace.calls] == [4, 2, 4]
+    after = run_gated(model, encoded.inputs, trace, parse_head_mask("1:1", head_shapes(trace)))
+    assert after.outputs is not None
+    with pytest.raises(UsageError, match=r"head 1\.3 has no attention"):
+        run_gated(model, encoded.inputs, trace, parse_head_mask("1:3", head_shapes(trace)))
+
+
+def test_what_fails_only_while_listening_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loaded_tiny("bert")
+    encoded = encode(loaded, padded_request("bert"))
+    own = loaded.model.forward
+
+    def forward(**inputs: torch.Tensor) -> object:
+        if loaded.model.config._attn_implementation == NAME:
+            raise torch.OutOfMemoryError("too much")
+        return own(**inputs)
+
+    monkeypatch.setattr(loaded.model, "forward", forward)
+    with pytest.raises(CannotTraceError, match="too little memory"):
+        run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskviz.trace.recorder.visible_cells", None)
+    loaded = loaded_tiny("bert")
+    encoded = encode(loaded, padded_request("bert"))
+    with pytest.raises(TypeError, match="not callable"):
+        run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+
+
+def test_every_module_gets_its_own_mode_back() -> None:
+    loaded = loaded_tiny("bert")
+    loaded.model.train()
+    loaded.model.get_submodule("bert").eval()
+    encoded = encode(loaded, padded_request("bert"))
+    run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    assert loaded.model.training
+    assert not loaded.model.get_submodule("bert").training
+
+
+def test_an_attention_class_may_be_inherited_elsewhere() -> None:
+    from transformers.models.bert.modeling_bert import BertSelfAttention
+
+    own = type("OwnAttention", (BertSelfAttention,), {"__module__": __name__})
+    loaded = loaded_tiny("bert")
+    loaded.model.get_submodule("bert.encoder.layer.0.attention.self").__class__ = own
+    encoded = encode(loaded, padded_request("bert"))
+    assert len(run(loaded.model, encoded.inputs, encoded.batch, loaded.card).calls) == 3
+
+
+def test_one_padded_token_of_an_encoder_is_an_encoder() -> None:
+    loaded = loaded_tiny("bert")
+    encoded = encode(loaded, Request(ids=((5,),), pad_to=4))
+    assert run(loaded.model, encoded.inputs, encoded.batch, loaded.card).calls[0].stack is Stack.ENCODER
+
+
+def test_rounding_in_16_bits_is_no_doubt_and_no_shift_of_positions() -> None:
+    from maskviz.trace.positions import position_note
+
+    loaded = loaded_tiny("llama")
+    loaded.model.bfloat16()
+    encoded = encode(loaded, padded_request("llama"))
+    trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    assert trace.notes == ()
+    assert position_note(loaded.model, encoded.inputs, trace) == ()
+
+
+def test_more_than_rounding_is_a_doubt() -> None:
+    trace = replace(example_of("llama").trace, drift=5.0)
+    assert "more than rounding" in doubts(trace, torch.ones(3, 9, 99))[0]
+    assert "NaN" in doubts(replace(trace, drift=float("nan")), torch.ones(3, 9, 99))[0]

@@ -156,7 +156,7 @@ def test_gated_heads_are_marked_in_the_grid() -> None:
 
 def test_silencing_the_last_layer_moves_no_attention_and_says_so() -> None:
     page = what_if_page("llama", "2:*", Choice())
-    assert any("No attention moved" in note.text for note in panels(page, Note))
+    assert any("No later attention moved" in note.text for note in panels(page, Note))
     assert not panels(page, Heatmap)
 
 

@@ -1,0 +1,69 @@
+"""What a reader must know before trusting a trace: each doubt is measured on the run at hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from maskviz.core.arrays import BoolArray, FloatArray
+from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.trace.naming import layer_counts
+
+# Largest share of the outputs' own size that listening may move them by before it is no longer rounding.
+_ROUNDING = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+_LEAK = 1e-6
+
+
+def largest_difference(plain: torch.Tensor | None, captured: torch.Tensor | None, side: Batch) -> float | None:
+    """Largest absolute difference of two outputs over real tokens; padding rows differ by design and say nothing."""
+    if plain is None or captured is None or plain.shape != captured.shape:
+        return None
+    difference = (plain.float() - captured.float()).abs()
+    if difference.shape[:2] == side.ids.shape:
+        difference = difference[torch.as_tensor(side.keep.copy(), device=difference.device)]
+    return float(difference.max()) if difference.numel() else 0.0
+
+
+def doubts(trace: Trace, plain: torch.Tensor | None) -> tuple[str, ...]:
+    """Sentences on what is not as it should be, none for a clean run."""
+    return (*_moved(trace, plain), *_leaks(trace), *_unheard(trace))
+
+
+def _moved(trace: Trace, plain: torch.Tensor | None) -> tuple[str, ...]:
+    """A drift that is more than rounding, or not a number."""
+    if trace.drift is None or plain is None:
+        return ()
+    size = max(1.0, float(plain.float().abs().nan_to_num(0.0, 0.0, 0.0).max()) if plain.numel() else 1.0)
+    if trace.drift <= _ROUNDING.get(plain.dtype, 1e-4) * size:
+        return ()
+    if math.isnan(trace.drift):
+        return ("the model's outputs are not numbers (NaN) on this input",)
+    return (f"listening moved the outputs by {trace.drift:.2g}: more than rounding, so do not rely on this run",)
+
+
+def _leaks(trace: Trace) -> tuple[str, ...]:
+    """Attention on cells the mask blocks: then the mask is not the whole story."""
+    leaking = [f"{call.stack} {call.layer}" for call in trace.calls if _leaked(call, trace.real_queries(call)) > _LEAK]
+    return (f"attention falls on blocked cells in {', '.join(leaking)}",) if leaking else ()
+
+
+def _leaked(call: AttentionCall, real: BoolArray) -> float:
+    if call.pattern is None:
+        return 0.0
+    blocked: FloatArray = np.where(call.mask.visible, 0, call.pattern).max(axis=(1, 3))
+    return float(np.max(blocked[real], initial=0.0))
+
+
+def _unheard(trace: Trace) -> tuple[str, ...]:
+    """Layers that made no call we could hear: linear attention, or scores that are not query x key."""
+    notes = []
+    for stack, count in layer_counts(trace.card, trace.stacks).items():
+        heard = {call.layer for call in trace.of_stack(stack)}
+        missing = [str(layer) for layer in range(count) if layer not in heard]
+        if missing:
+            notes.append(
+                f"{stack} layers {', '.join(missing)} are not shown: no softmax over query x key was heard in them"
+            )
+    return tuple(notes)
