@@ -146,16 +146,10 @@ class Opaque(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class AllOf(Rule):
-    """A query sees a key if every part lets it. Build with `all_of` or `&`."""
+class Combination(Rule):
+    """Several rules as one."""
 
     parts: tuple[Rule, ...]
-
-    def visible(self, at: Grid) -> BoolArray:
-        return _folded(np.logical_and, [part.visible(at) for part in self.parts])
-
-    def reasons(self, at: Grid) -> ByteArray:
-        return sealed(reduce(np.bitwise_or, [part.reasons(at) for part in self.parts]), np.uint8)
 
     @property
     def readable(self) -> bool:
@@ -164,15 +158,24 @@ class AllOf(Rule):
     def leaves(self) -> tuple[Rule, ...]:
         return tuple(leaf for part in self.parts for leaf in part.leaves())
 
+
+@dataclass(frozen=True, slots=True)
+class AllOf(Combination):
+    """A query sees a key if every part lets it. Build with `all_of` or `&`."""
+
+    def visible(self, at: Grid) -> BoolArray:
+        return _folded(np.logical_and, [part.visible(at) for part in self.parts])
+
+    def reasons(self, at: Grid) -> ByteArray:
+        return sealed(reduce(np.bitwise_or, [part.reasons(at) for part in self.parts]), np.uint8)
+
     def __str__(self) -> str:
         return " ∧ ".join(f"({part})" if isinstance(part, AnyOf) else str(part) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
-class AnyOf(Rule):
+class AnyOf(Combination):
     """A query sees a key if one part lets it. Build with `any_of` or `|`."""
-
-    parts: tuple[Rule, ...]
 
     def visible(self, at: Grid) -> BoolArray:
         return _folded(np.logical_or, [part.visible(at) for part in self.parts])
@@ -186,13 +189,6 @@ class AnyOf(Rule):
         main = [part for part in readable if not part.exception] or readable
         why = reduce(np.bitwise_or, [part.reasons(at) for part in main])
         return sealed(np.where(blocked, why, 0), np.uint8)
-
-    @property
-    def readable(self) -> bool:
-        return all(part.readable for part in self.parts)
-
-    def leaves(self) -> tuple[Rule, ...]:
-        return tuple(leaf for part in self.parts for leaf in part.leaves())
 
     def __str__(self) -> str:
         return " ∨ ".join(f"({part})" if isinstance(part, AllOf) else str(part) for part in self.parts)

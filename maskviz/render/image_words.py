@@ -23,7 +23,7 @@ _CELL_SIZE = 7.5  # points of text in tables
 _COLUMN_GAP = 0.2
 _WIDEST_COLUMN = 4.0
 _MOST_ROWS = 300
-_MOST_TOKENS = 400
+_MOST_TOKENS = 120
 _ROLE_FILLS = {"text": "#eef2f7", "special": "#d7e3f1", "mask": "#fbe3cf", "padding": "#e4e4e4"}
 _TONE_INKS = {Tone.PLAIN: INK, Tone.QUIET: QUIET_INK, Tone.WARNING: WARNING_INK}
 

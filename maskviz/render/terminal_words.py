@@ -26,6 +26,10 @@ def note_lines(note: Note, screen: Screen) -> list[Text]:
     ]
 
 
+# Tokens of a row that are written out; a page of them is read by nobody, and the pictures carry labels of their own.
+_MOST_TOKENS = 60
+
+
 def strip_lines(strip: TokenStrip, screen: Screen) -> list[Text]:
     """Return the tokens of each text with their numbers, as `0 [CLS] | 1 the`, wrapped."""
     lines = heading(screen, strip.title, "")
@@ -40,7 +44,7 @@ def _token_row(row: tuple[Token, ...], front: str, screen: Screen) -> list[Text]
     lines = [Text.assemble((front, "bold"))]
     room = screen.width - len(front)
     fresh = True
-    for number, token in enumerate(row):
+    for number, token in enumerate(row[:_MOST_TOKENS]):
         index = f"{number} "
         text = screen.fit(screen.token(token), room - len(index))
         width = len(index) + cell_len(text)
@@ -52,6 +56,8 @@ def _token_row(row: tuple[Token, ...], front: str, screen: Screen) -> list[Text]
         lines[-1].append(index, style="dim")
         lines[-1].append(text, style=_ROLES.get(token.role, ""))
         fresh = False
+    if len(row) > _MOST_TOKENS:
+        lines.append(Text(f"{' ' * len(front)}and {len(row) - _MOST_TOKENS} more", style="dim"))
     return lines
 
 

@@ -18,6 +18,9 @@ from maskviz.view.changes import Names, change_panels, most_moved_maps
 from maskviz.view.masks import mask_panels
 from maskviz.view.tokens import token_strips
 
+# Texts of a batch that are drawn unless one is asked for: more pictures of one mask are read by nobody.
+_MOST_TEXTS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -64,6 +67,10 @@ def show_page(trace: Trace, choice: Choice, what_if: WhatIf | None = None, comma
     rows = _rows(trace, choice)
     row = max(rows, key=lambda one: int(trace.batch.keep[one].sum()))
     panels: list[Panel] = [Note(note, Tone.WARNING) for note in trace.notes]
+    if choice.text is None and len(rows) < trace.batch.rows:
+        panels.append(
+            Note(f"Texts {len(rows) + 1} to {trace.batch.rows} are not drawn; --text N draws one.", Tone.QUIET)
+        )
     panels += token_strips(trace, rows)
     panels += mask_panels(trace, rows, calls)
     if what_if is not None:
@@ -97,7 +104,7 @@ def chosen_calls(trace: Trace, choice: Choice) -> tuple[AttentionCall, ...]:
 
 def _rows(trace: Trace, choice: Choice) -> tuple[int, ...]:
     if choice.text is None:
-        return tuple(range(trace.batch.rows))
+        return tuple(range(min(trace.batch.rows, _MOST_TEXTS)))
     if not 1 <= choice.text <= trace.batch.rows:
         raise UsageError(f"text {choice.text} does not exist", f"there are texts 1 to {trace.batch.rows}")
     return (choice.text - 1,)

@@ -12,13 +12,14 @@ from maskviz.core.errors import UsageError
 from maskviz.core.heads import parse_head_mask
 from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Table, TokenStrip, Tone
 from maskviz.core.reasons import Reason
-from maskviz.trace.run import head_shapes, run_gated
+from maskviz.load.encode import Request, encode
+from maskviz.trace.run import head_shapes, run, run_gated
 from maskviz.view.card import card_line, info_page, short_count
 from maskviz.view.changes import describe
 from maskviz.view.masks import mask_panels
 from maskviz.view.show import Choice, WhatIf, show_page
 from maskviz.view.tokens import ranges
-from tests.trace.conftest import example_of
+from tests.trace.conftest import example_of, loaded_tiny, random_rows
 
 Shown = TypeVar("Shown")
 
@@ -48,14 +49,21 @@ def test_each_distinct_mask_is_drawn_once_per_text_with_the_layers_that_share_it
 
 
 def test_texts_that_show_the_same_share_a_picture() -> None:
-    from maskviz.load.encode import Request, encode
-    from maskviz.trace.run import run
-    from tests.trace.conftest import loaded_tiny, random_rows
-
     loaded = loaded_tiny("llama")
     encoded = encode(loaded, Request(ids=random_rows((5, 5))))
     trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
     assert [panel.title for panel in mask_panels(trace, (0, 1), trace.calls)] == ["all layers, texts 1-2: causal"]
+
+
+def test_a_large_batch_is_cut_and_says_so() -> None:
+    loaded = loaded_tiny("llama")
+    encoded = encode(loaded, Request(ids=random_rows(tuple(range(3, 14)))))
+    trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    page = show_page(trace, Choice())
+    assert len(panels(page, TokenStrip)[0].rows) == 8
+    assert any("Texts 9 to 11 are not drawn" in note.text for note in panels(page, Note))
+    (strip,) = panels(show_page(trace, Choice(text=11)), TokenStrip)
+    assert strip.names == ("text 11",)
 
 
 def test_a_mask_panel_shows_reasons_labels_and_padding_rows() -> None:
