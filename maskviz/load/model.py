@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto"
 def quiet() -> None:
     """Keep transformers and the hub's client from writing advice, retries and progress between our own lines."""
     huggingface_hub.utils.logging.set_verbosity_error()
-    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity(CRITICAL)  # what matters of an error is raised
     transformers.utils.logging.disable_progress_bar()
 
 

@@ -164,7 +164,7 @@ def _not_on_hub(source: Source, what: str, lowered: str) -> NotFoundError:
 
 def _missing(source: Source) -> str:
     if source.gguf_file is not None:
-        return "reading .gguf files needs two more packages: pip install 'maskviz[gguf]'"
+        return "reading .gguf files needs two more packages: pip install accelerate gguf"
     return "install the package it names"
 
 
