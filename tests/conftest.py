@@ -63,7 +63,7 @@ def maskviz(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Response]:
         env = Env(io.StringIO(stdin), out, err, width=80, height=height, command=command)
         monkeypatch.setattr("sys.stderr", err)
         try:
-            app(list(arguments), obj=env, standalone_mode=True)
+            app(list(arguments), obj=env, prog_name="maskviz")
             code = 0
         except SystemExit as stop:
             code = int(stop.code or 0)

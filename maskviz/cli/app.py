@@ -13,8 +13,11 @@ from typer.core import TyperGroup
 import maskviz
 from maskviz.cli import info, show, view
 from maskviz.cli.env import Env
-from maskviz.core.errors import ExitCode, MaskvizError
+from maskviz.core.errors import ExitCode, MaskvizError, UsageError
 from maskviz.core.printable import printable
+
+# typer keeps the parser's exceptions to itself; the base of the one it shows is what every wrong usage is.
+_BadUsage: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 class ReportingGroup(TyperGroup):
@@ -26,8 +29,15 @@ class ReportingGroup(TyperGroup):
         except MaskvizError as error:
             report(error)
             raise typer.Exit(error.exit_code) from error
+        except _BadUsage as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            place = getattr(error, "ctx", None)
+            command = place.command_path if place is not None else "maskviz"
+            report(UsageError(_sentence(error), f"{command} --help lists what there is"))
+            raise typer.Exit(ExitCode.USAGE) from error
         except KeyboardInterrupt:
-            sys.stderr.write("maskviz: interrupted\n")
+            _tell("maskviz: interrupted")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
@@ -49,9 +59,19 @@ app.command("info")(info.info)
 
 def report(error: MaskvizError) -> None:
     """Say what was wrong on stderr: one line, and one hint."""
-    sys.stderr.write(f"maskviz: error: {printable(error.message)}\n")
+    _tell(f"maskviz: error: {printable(error.message)}")
     if error.hint:
-        sys.stderr.write(f"  hint: {printable(error.hint)}\n")
+        _tell(f"  hint: {printable(error.hint)}")
+
+
+def _tell(line: str) -> None:
+    if sys.stderr is not None:  # closed before the start
+        sys.stderr.write(f"{line}\n")
+
+
+def _sentence(error: Exception) -> str:
+    said = error.format_message() if hasattr(error, "format_message") else str(error)
+    return " ".join(said.split()).rstrip(".")
 
 
 def _version(wanted: bool) -> None:
@@ -75,11 +95,13 @@ def root(
 
 def main() -> None:
     """Entry point of the `maskviz` command."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' progress bars are for those who watch
     try:
-        app()
+        app(prog_name="maskviz")
     except BrokenPipeError:  # the reader has seen enough (maskviz ... | head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.SHOWN)
     except KeyboardInterrupt:
-        sys.stderr.write("maskviz: interrupted\n")
+        _tell("maskviz: interrupted")
         sys.exit(ExitCode.INTERRUPTED)

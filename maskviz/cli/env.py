@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import TextIO
+from pathlib import Path
+from typing import TextIO, cast
 
 from rich.console import Console
 
 from maskviz.core.errors import ExitCode, NotFoundError, UsageError
 from maskviz.core.printable import printable
+
+# Ten million bytes are more text than any attention map can show, and a million gates as JSON.
+LARGEST_TEXT = 10_000_000
 
 
 class _Console(Console):
@@ -19,6 +23,11 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(ExitCode.SHOWN)
+
+
+def _closed(mode: str) -> TextIO:
+    """What stands in for a stream that was closed before the start (maskviz ... >&-)."""
+    return cast("TextIO", Path(os.devnull).open(mode))
 
 
 @dataclass(slots=True)
@@ -32,16 +41,19 @@ class Env:
         command: The command line as typed, for the metadata of files.
     """
 
-    stdin: TextIO = field(default_factory=lambda: sys.stdin)
-    stdout: TextIO = field(default_factory=lambda: sys.stdout)
-    stderr: TextIO = field(default_factory=lambda: sys.stderr)
+    stdin: TextIO = field(default_factory=lambda: sys.stdin or _closed("r"))
+    stdout: TextIO = field(default_factory=lambda: sys.stdout or _closed("w"))
+    stderr: TextIO = field(default_factory=lambda: sys.stderr or _closed("w"))
     width: int | None = None
     height: int | None = None
     command: str = ""
 
     def console(self) -> Console:
         """The console results are drawn on."""
-        return _Console(file=self.stdout, width=self.width, markup=False, highlight=False, emoji=False)
+        console = _Console(file=self.stdout, width=self.width, markup=False, highlight=False, emoji=False)
+        if console.width < 1:  # COLUMNS=0 says nothing
+            console.width = 80
+        return console
 
     def lines(self) -> int | None:
         """Lines a picture should fit, None where nobody scrolls."""
@@ -71,7 +83,10 @@ class Env:
         buffer = getattr(self.stdin, "buffer", None)
         if buffer is None:
             return self.stdin.read()
-        return decoded(buffer.read(), "standard input")
+        raw = buffer.read(LARGEST_TEXT + 1)
+        if len(raw) > LARGEST_TEXT:
+            raise NotFoundError("standard input has more than 10 MB", "cut it; no attention map shows as much")
+        return decoded(raw, "standard input")
 
 
 def decoded(raw: bytes, name: str) -> str:

@@ -27,11 +27,11 @@ def parse_or_read_head_mask(text: str, shapes: Mapping[str, tuple[int, int]]) ->
     raw = bytes_of(path, "head mask file")
     hint = "it must hold layers x heads numbers from 0 to 1, 1 keeps a head"
     try:
-        if path.suffix == ".npy":
-            array = np.load(BytesIO(raw), allow_pickle=False)
-        else:
-            array = np.array(json.loads(raw), dtype=np.float32)
+        npy = path.suffix == ".npy"
+        array = np.load(BytesIO(raw), allow_pickle=False) if npy else np.array(json.loads(raw))
+        if array.dtype.kind not in "buif":
+            raise ValueError(f"it holds {array.dtype}")
         return head_mask_of(np.asarray(array, dtype=np.float32), shapes)
-    except (ValueError, TypeError, EOFError, OSError, RecursionError) as error:
+    except (ValueError, TypeError, EOFError, OSError, RecursionError, MemoryError) as error:
         said = (str(error).splitlines() or ["unreadable"])[0]
         raise NotFoundError(f"head mask file {str(path)!r} cannot be read: {said}", hint) from error

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskviz.cli.env import Env, decoded
+from maskviz.cli.env import LARGEST_TEXT, Env, decoded
 from maskviz.core.errors import NotFoundError, UsageError
-
-# Ten million bytes are more text than any attention map can show, and a million gates as JSON.
-_LARGEST = 10_000_000
 
 
 def read_texts(env: Env, texts: list[str] | None, file: Path | None, ids: list[str] | None) -> tuple[str, ...]:
@@ -42,7 +39,7 @@ def parse_ids(rows: list[str] | None, option: str) -> tuple[tuple[int, ...], ...
         try:
             parsed.append(tuple(int(word) for word in row.replace(",", " ").split()))
         except ValueError as error:
-            raise UsageError(f"{option} {row!r}: not all of it are numbers", f'write {option} "5 17 3"') from error
+            raise UsageError(f"{option} {row[:60]!r}: not all of it are ids", f'write {option} "5 17 3"') from error
     return tuple(parsed)
 
 
@@ -53,8 +50,11 @@ def bytes_of(path: Path, what: str) -> bytes:
         NotFoundError: it cannot be read or is larger than any text or mask.
     """
     try:
-        if path.stat().st_size > _LARGEST:
-            raise NotFoundError(f"{what} {str(path)!r} has {path.stat().st_size:,} bytes", "10 MB is the limit")
-        return path.read_bytes()
-    except OSError as error:
-        raise NotFoundError(f"{what} {str(path)!r} cannot be read: {error.strerror}", "check the path") from error
+        with path.open("rb") as file:
+            content = file.read(LARGEST_TEXT + 1)
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise NotFoundError(f"{what} {str(path)!r} cannot be read: {said}", "check the path") from error
+    if len(content) > LARGEST_TEXT:
+        raise NotFoundError(f"{what} {str(path)!r} has more than 10 MB", "it must be smaller")
+    return content

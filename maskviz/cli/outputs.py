@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from maskviz.cli.env import Env
-from maskviz.core.errors import UsageError
+from maskviz.core.errors import NotFoundError, UsageError
 from maskviz.store.files import check_writable, write_whole
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...]) -> list[Pa
         if path.suffix.lower() not in known:
             raise UsageError(f"cannot tell the format of {str(path)!r}", f"end it in one of {' '.join(known)}")
         check_writable(path)
-    if len({path.resolve() for path in paths}) < len(paths):
+    if len({path.absolute() for path in map(Path, map(os.path.normpath, paths))}) < len(paths):
         raise UsageError("an output file is named twice", "give each -o a name of its own")
     return paths
 
@@ -54,7 +55,14 @@ def deliver(env: Env, page: Page, paths: list[Path], dpi: int, data: Mapping[str
     if not paths:
         from maskviz.render.terminal import render
 
-        render(page, env.console(), env.lines())
+        try:
+            render(page, env.console(), env.lines())
+            env.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), env.stdout.fileno())  # nothing more can be written there
+            raise NotFoundError(f"cannot write to standard output: {error.strerror}", "check the disk") from error
         return
     contents = {path: _content(page, path, dpi, data or {}) for path in paths}
     for path, content in contents.items():

@@ -151,6 +151,10 @@ class Combination(Rule):
 
     parts: tuple[Rule, ...]
 
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("a combination needs a rule to combine")
+
     @property
     def readable(self) -> bool:
         return all(part.readable for part in self.parts)

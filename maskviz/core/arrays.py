@@ -16,6 +16,8 @@ AnyArray = NDArray[Any]
 
 def sealed(array: Any, dtype: DTypeLike) -> AnyArray:
     """Return `array` as a read-only view of the given type; the caller's own array stays writable."""
+    if np.asarray(array).dtype.kind == "c":
+        raise TypeError("complex numbers are no values of a mask or a map")
     view = np.asarray(array, dtype=dtype).view()
     view.flags.writeable = False
     return view

@@ -88,7 +88,7 @@ def parse_selection(text: str, count: int, what: str) -> tuple[int, ...]:
         match = re.fullmatch(r"\s*(?:(\*)|(-?\d{1,9})(?:-(\d{1,9}))?)\s*", part)
         if match is None:
             raise UsageError(
-                f"{what} {text!r}: cannot read {part.strip()!r}",
+                f"{what} {text[:60]!r}: cannot read {part.strip()[:60]!r}",
                 "write numbers and ranges, such as 0,2-4,-1",
             )
         if match[1]:
@@ -189,8 +189,9 @@ def head_mask_of(array: FloatArray, shapes: Mapping[str, tuple[int, int]]) -> He
     """
     stack, shape = next(iter(shapes.items()))
     if array.shape != shape:
+        size = " x ".join(map(str, array.shape)) or "a single number"
         raise UsageError(
-            f"the head mask is {' x '.join(map(str, array.shape))}, the model has {shape[0]} layers x {shape[1]} heads",
+            f"the head mask is {size}, the model has {shape[0]} layers x {shape[1]} heads",
             "give one row per layer and one number per head",
         )
     gates = {name: np.ones(size, dtype=np.float32) for name, size in shapes.items()}

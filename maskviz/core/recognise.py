@@ -40,7 +40,8 @@ def _candidates(visible: BoolArray, keep: BoolArray | None, at: Grid) -> Iterato
     patterns: list[Rule] = [Everything(), Causal()]
     if seen.size:
         behind, around = int(seen.max()), int(np.abs(seen).max())
-        patterns += [all_of(Causal(), Window(behind + 1)), Band(around)]
+        patterns += [all_of(Causal(), Window(behind + 1))] if behind >= 0 else []
+        patterns.append(Band(around))
     for pattern in patterns:
         for padding in paddings:
             yield all_of(pattern, padding)

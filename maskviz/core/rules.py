@@ -37,6 +37,10 @@ class Window(Leaf):
 
     size: int
 
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"window({self.size}) holds no token")
+
     @property
     def reason(self) -> Reason:
         return Reason.WINDOW
@@ -97,6 +101,10 @@ class Chunk(Leaf):
 
     size: int
     start: Content
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"chunk({self.size}) holds no token")
 
     @property
     def reason(self) -> Reason:

@@ -63,15 +63,21 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
         CannotTraceError: a row is longer than the model's positions.
     """
     _check(request)
+    if loaded.model.main_input_name != "input_ids":
+        raise CannotTraceError(
+            f"{loaded.card.architecture} reads {loaded.model.main_input_name}", "maskviz gives a model text only"
+        )
     notes: list[str] = []
     rows, types = _rows(loaded, request, notes)
     longest = max(map(len, rows))
     if request.pad_to is not None and request.pad_to < longest:
         raise UsageError(f"--pad-to {request.pad_to} is less than the {longest} tokens there are", "--max-length cuts")
+    _check_positions(loaded, longest)
+    if request.pad_to is not None:
+        _check_padding(loaded, request.pad_to, len(rows))
     pad = _pad_id(loaded, raw=bool(request.ids))
     side = request.padding_side or _own_side(loaded.tokenizer)
     ids, keep = padded(rows, pad, side, request.pad_to)
-    _check_positions(loaded, ids.shape[1])
     batch = _side(loaded, ids, keep, _texts(request))
     inputs: dict[str, AnyArray] = {"input_ids": ids, "attention_mask": keep.astype(np.int64)}
     if types is not None and _takes(loaded, "token_type_ids"):
@@ -140,7 +146,7 @@ def _check(request: Request) -> None:
     count = len(request.texts) or len(request.ids)
     for what, rows in (("--pair", request.pairs), ("--target", request.targets), ("--target-ids", request.target_ids)):
         if rows and len(rows) != count:
-            raise UsageError(f"{len(rows)} {what} for {count} texts", f"give one {what} per text")
+            raise UsageError(f"there are {len(rows)} {what} and {count} texts", f"give one {what} per text")
     if any(not row for row in request.ids + request.target_ids):
         raise UsageError("a row of ids is empty", 'write numbers, such as --ids "5 17 3"')
 
@@ -214,6 +220,18 @@ def _check_positions(loaded: Loaded, length: int) -> None:
         raise CannotTraceError(
             f"the text has {length} tokens, {loaded.card.name!r} has positions for {limit}",
             f"cut it with --max-length {limit}",
+        )
+
+
+# More cells than any batch that can be traced has tokens; the exact bound is the memory's, and is asked later.
+_MOST_TOKENS = 10_000_000
+
+
+def _check_padding(loaded: Loaded, length: int, rows: int) -> None:
+    limit = loaded.card.positions or _MOST_TOKENS
+    if length > limit or length * rows > _MOST_TOKENS:
+        raise CannotTraceError(
+            f"--pad-to {length} is more than {loaded.card.name!r} can be traced on", "lower --pad-to"
         )
 
 

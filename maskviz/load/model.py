@@ -16,7 +16,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.trace import ModelCard
 from maskviz.load.card import card_of
-from maskviz.load.source import Source, explained, first_line
+from maskviz.load.source import Source, explained, in_one_line
 
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "*.spm")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -62,7 +62,7 @@ def load_tokenizer(source: Source) -> tuple[PreTrainedTokenizerBase | None, str]
     try:
         return AutoTokenizer.from_pretrained(source.location, **source.arguments), ""
     except Exception as error:  # as in `explained`: whatever it is, it is about the files
-        return None, first_line(str(error))
+        return None, in_one_line(str(error))
 
 
 def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto", dtype: str = "auto") -> Loaded:

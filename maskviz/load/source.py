@@ -67,7 +67,7 @@ def resolve(name: str, *, revision: str | None = None, offline: bool = False, tr
         path = Path(name).expanduser()
         path.exists()
     except (OSError, RuntimeError, ValueError) as error:
-        raise NotFoundError(f"{name[:60]!r} is no model name: {first_line(str(error))[:60]}", _NAMES_HINT) from error
+        raise NotFoundError(f"{name[:60]!r} is no model name: {in_one_line(str(error))[:60]}", _NAMES_HINT) from error
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise _no_config(name, path)
@@ -119,17 +119,22 @@ def _explanation(source: Source, what: str, error: Exception) -> NotFoundError |
             f"model {source.name!r} brings its own code and {what} needs it", "if you trust it, add --trust-remote-code"
         )
     if isinstance(error, ImportError) or (source.gguf_file is not None and "pip install" in said):
-        return NotFoundError(f"cannot read the {what} of {source.name!r}: {first_line(said)}", _missing(source))
+        return NotFoundError(f"cannot read the {what} of {source.name!r}: {in_one_line(said)}", _missing(source))
     if isinstance(error, SafetensorError):
         return NotFoundError(
-            f"the {what} of {source.name!r} are damaged: {first_line(said)}", "copy or download the file again"
+            f"the {what} of {source.name!r} are damaged: {in_one_line(said)}", "copy or download the file again"
         )
     if "safetensors" in lowered or any(name in said for name in _PICKLES):
         return _without_safetensors(source, said)
+    if "ignore_mismatched_sizes" in said:
+        return NotFoundError(
+            f"the weights of {source.name!r} do not have the shapes its config names", "they belong to another config"
+        )
     if not Path(source.location).exists():
         return _not_on_hub(source, what, lowered)
     return NotFoundError(
-        f"cannot read the {what} of {source.name!r}: {first_line(said)}", "the files may be damaged or incomplete"
+        f"cannot load the {what} of {source.name!r}: {in_one_line(said)}",
+        "its files may be damaged, or not belong together",
     )
 
 
@@ -140,7 +145,7 @@ def _without_safetensors(source: Source, said: str) -> NotFoundError:
             "convert it once where you trust it: AutoModel.from_pretrained(...).save_pretrained('folder')",
         )
     return NotFoundError(
-        f"no usable weights in {source.name!r}: {first_line(said)}", "maskviz reads model.safetensors and .gguf files"
+        f"no usable weights in {source.name!r}: {in_one_line(said)}", "maskviz reads model.safetensors and .gguf files"
     )
 
 
@@ -168,7 +173,6 @@ def _missing(source: Source) -> str:
     return "install the package it names"
 
 
-def first_line(text: str) -> str:
-    """The first line of an error's text, cut to a readable length."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:200] if lines else "no reason given"
+def in_one_line(text: str) -> str:
+    """An error's text on one line, cut to a readable length."""
+    return " ".join(text.split())[:200] or "no reason given"

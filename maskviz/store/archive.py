@@ -40,6 +40,8 @@ def read_npz(path: Path) -> Saved:
         NotFoundError: the file is missing, damaged, or no saved run.
     """
     hint = "give an .npz written by 'maskviz show -o run.npz'"
+    if path.exists() and not path.is_file():
+        raise NotFoundError(f"{str(path)!r} is no file", hint)
     if not path.is_file():
         raise NotFoundError(f"file {str(path)!r} does not exist", hint)
     if not zipfile.is_zipfile(path):
@@ -68,8 +70,11 @@ def _finite(value: Any) -> Any:
 
 
 def _said(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0][:160]
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]!r}"
+    if "allow_pickle" in str(error):
+        return "it holds objects, which are not opened"
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _listed(array: AnyArray) -> Any:

@@ -13,10 +13,18 @@ def check_writable(path: Path) -> None:
     """Make sure a file can be written, before any work is done for it.
 
     Raises:
-        NotFoundError: its folder does not exist or may not be written, or the path is a folder.
+        NotFoundError: its folder does not exist or may not be written, or the path is no place for a regular file.
     """
-    if path.is_dir():
+    try:
+        target = path.resolve()
+        exists, regular = target.exists(), target.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links
+        said = getattr(error, "strerror", None) or str(error)
+        raise NotFoundError(f"cannot write {str(path)[:60]!r}: {said}", "choose another name") from error
+    if target.is_dir():
         raise NotFoundError(f"cannot write {str(path)!r}: it is a folder", "name a file in it")
+    if exists and not regular:
+        raise NotFoundError(f"cannot write {str(path)!r}: it is no regular file", "name another")
     folder = path.parent
     if not folder.is_dir():
         raise NotFoundError(

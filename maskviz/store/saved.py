@@ -17,8 +17,9 @@ from maskviz.core.arrays import AnyArray
 from maskviz.core.heads import HeadMask
 from maskviz.core.masks import Delivery, Mask
 from maskviz.core.results import Candidate, Comparison, HiddenDiff, LossDiff, PatternDiff, PlaceDiff
-from maskviz.core.trace import AttentionCall, Batch, ModelCard, OutputKind, Trace
+from maskviz.core.trace import AttentionCall, Batch, OutputKind, Trace
 from maskviz.core.words import Role, Stack
+from maskviz.store.checks import card_from_json, check, number
 from maskviz.store.rules import rule_from_json, rule_to_json
 
 VERSION = 1
@@ -80,14 +81,18 @@ def from_parts(meta: dict[str, Any], arrays: Arrays) -> Saved:
     calls = tuple(_call_from_json(index, entry, arrays, masks) for index, entry in enumerate(meta["calls"]))
     gates = meta.get("head_mask")
     head_mask = None if gates is None else HeadMask({name: np.array(table) for name, table in gates.items()})
-    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["model"].items()}
-    card = ModelCard(**fields)
-    drift, plain, notes = meta["drift"], meta["plain_attention"], tuple(meta["notes"])
+    card = card_from_json(meta["model"])
+    drift, plain, notes = number(meta["drift"]), str(meta["plain_attention"]), tuple(map(str, list(meta["notes"])))
     trace = Trace(card, batch, calls, None, head_mask, drift, plain, notes)
+    check(trace)
     if "change" not in meta:
         return Saved(trace)
     earlier = tuple(_with_pattern(call, arrays.get(f"before.{index:03d}.pattern")) for index, call in enumerate(calls))
-    before = Trace(card, batch, earlier, None, None, meta["before"]["drift"], meta["before"]["plain_attention"], notes)
+    plain_run = meta["before"]
+    before = Trace(
+        card, batch, earlier, None, None, number(plain_run["drift"]), str(plain_run["plain_attention"]), notes
+    )
+    check(before)
     names = {int(index): str(name) for index, name in meta["names"].items()}
     return Saved(trace, before, _change_from_json(meta["change"], calls), names)
 

@@ -43,6 +43,8 @@ def change_panels(after: Trace, change: Comparison, names: Names) -> list[Panel]
 
 def most_moved_maps(before: Trace, after: Trace, change: Comparison, row: int, scale: Scale) -> list[Panel]:
     """The map of the head whose attention moved most, before and after, for one text."""
+    if any(np.isnan(diff.moved).any() for diff in change.patterns):
+        return [Note("Some attention is not a number (NaN) and cannot be compared.", Tone.WARNING)]
     most = most_moved(change)
     if most is None:
         return [Note("No later attention moved.", Tone.QUIET)]

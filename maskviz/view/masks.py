@@ -79,6 +79,9 @@ def _caption(mask: Mask, row: int) -> str:
         return f"{seen}; this mask differs between heads, head 0 is drawn"
     if isinstance(mask.rule, Everything):
         return f"{seen}: every token may attend to every token"
+    several = mask.reasons[row, 0] & (mask.reasons[row, 0] - (mask.reasons[row, 0] > 0))
+    if several.any():
+        seen += "; a cell with several reasons counts for each and is coloured by the first"
     if mask.agrees is False:
         return f"{seen}; the rule does not explain every cell: {mask.rule} is what the model was asked for"
     return seen

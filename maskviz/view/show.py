@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -128,6 +129,8 @@ def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row
 def _evidence(trace: Trace) -> str:
     if trace.drift is None:
         return "As the model's own code ran it; there was no plain output to compare with."
+    if math.isnan(trace.drift):
+        return "As the model's own code ran it; its outputs are not numbers, listened to or not."
     plain = f"a plain {trace.plain_attention} run" if trace.plain_attention else "a plain run"
     return f"As the model's own code ran it; listening moved its outputs by at most {trace.drift:.1e} from {plain}."
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from maskviz import demo
+from tests.architectures import tiny
 from tests.conftest import Response
 
 Run = Callable[..., Response]
@@ -128,9 +130,9 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["show", "x", "--head-mask", "0:99"], 2, "head 99 does not exist"),
     (["show", "x", "--head-mask", "@nothing.json"], 3, "head mask file 'nothing.json' cannot be read"),
     (["show", "x", "--ids", "1"], 2, "given together"),
-    (["show", "--ids", "one"], 2, "not all of it are numbers"),
+    (["show", "--ids", "one"], 2, "not all of it are ids"),
     (["show", "--ids", "99999999999999999999"], 2, "is not in the vocabulary"),
-    (["show", "x", "--pair", "a", "--pair", "b"], 2, "2 --pair for 1 texts"),
+    (["show", "x", "--pair", "a", "--pair", "b"], 2, "there are 2 --pair and 1 texts"),
     (["show", "x", "--target", "y"], 2, "has no decoder"),
     (["show", "word " * 3000], 4, "has positions for 512"),
     (["show", "x", "-o", "/no/such/folder/f.png"], 3, "folder '/no/such/folder' does not exist"),
@@ -139,12 +141,20 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["show", "x", "-o", "a.png", "-o", "./a.png"], 2, "named twice"),
     (["show", "x", "--device", "cuda:7"], 2, "cannot be used here"),
     (["show", "x", "--dtype", "int8"], 2, "dtype 'int8' is not known"),
-    (["show", "x", "--pad-to", "0"], 2, ""),
-    (["show", "x", "--nonsense"], 2, ""),
+    (["show", "x", "--pad-to", "0"], 2, "--pad-to"),
+    (["show", "x", "--pad-to", "9" * 30], 4, "lower --pad-to"),
+    (["show", "x", "-m", "demo:t5", "--pad-to", "1000000000"], 4, "is more than"),
+    (["show", "x", "--nonsense"], 2, "--nonsense"),
+    (["show", "x", "--text", "0"], 2, "--text"),
+    (["show", "x", "--dpi", "1e3"], 2, "--dpi"),
+    (["show", "--file", "/dev/zero"], 3, "has more than 10 MB"),
+    (["show", "x", "--head-mask", "@/dev/zero"], 3, "has more than 10 MB"),
     (["view", "nothing.npz"], 3, "does not exist"),
     (["view", __file__], 3, "is damaged or no .npz"),
     (["info", "./nowhere"], 3, "does not exist"),
-    (["nonsense"], 2, ""),
+    (["nonsense"], 2, "nonsense"),
+    (["view"], 2, "Missing argument"),
+    (["view", "/tmp"], 3, "is no file"),
 ]
 
 
@@ -157,11 +167,9 @@ def test_an_error_is_one_line_and_one_hint_with_its_exit_code(
     response = maskviz(*arguments, expect=code)
     assert response.stdout == ""
     assert said in response.stderr
-    assert "Traceback" not in response.stderr
-    if said:
-        first, second = response.stderr.splitlines()
-        assert first.startswith("maskviz: error: ")
-        assert second.startswith("  hint: ")
+    first, second = response.stderr.splitlines()
+    assert first.startswith("maskviz: error: ")
+    assert second.startswith("  hint: ")
 
 
 def test_an_unwritable_output_is_said_before_the_model_loads(maskviz: Run) -> None:
@@ -232,6 +240,45 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False)
     assert done.returncode == 0
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("info demo:bert > /dev/full", 3, "cannot write to standard output"),
+        ("info demo:bert >&-", 0, ""),
+        ("info demo:nothing 2>&-", 2, ""),
+        ("show - <&-", 2, "text 1 is empty"),
+    ],
+)
+def test_streams_that_are_full_or_closed_are_no_bug(command: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m maskviz {command}"], capture_output=True, check=False, text=True
+    )
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_columns_of_zero_say_nothing() -> None:
+    assert b"BertForMaskedLM" in process("info", "demo:bert", COLUMNS="0").stdout
+
+
+def test_head_masks_of_other_kinds_are_refused(maskviz: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "complex.npy", np.ones((4, 4), dtype=complex))
+    np.save(tmp_path / "number.npy", np.array(1.0))
+    assert "complex" in maskviz("show", "x", "--head-mask", f"@{tmp_path / 'complex.npy'}", expect=3).stderr
+    assert "a single number" in maskviz("show", "x", "--head-mask", f"@{tmp_path / 'number.npy'}", expect=2).stderr
+
+
+def test_a_model_of_numbers_that_are_none_says_so(maskviz: Run, tmp_path: Path) -> None:
+    model = tiny("bert")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    model.save_pretrained(tmp_path)
+    out = " ".join(maskviz("show", "-m", str(tmp_path), "--ids", "5 6 7", "--head-mask", "0:0").stdout.split())
+    assert "not a number (NaN) and cannot be compared" in out
+    assert "No later attention moved" not in out
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskviz.core.algebra import Everything, Grid, NotReadableError, Opaque, Rule, all_of, any_of
+from maskviz.core.algebra import AllOf, Everything, Grid, NotReadableError, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.reasons import Reason
 from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, Window
@@ -143,3 +143,12 @@ def test_combinations_are_conjunction_and_disjunction(rules: list[Rule], queries
     cells = [evaluated(rule, 1, queries, keys) for rule in rules]
     assert np.array_equal(evaluated(all_of(*rules), 1, queries, keys), np.logical_and.reduce(cells))
     assert np.array_equal(evaluated(any_of(*rules), 1, queries, keys), np.logical_or.reduce(cells))
+
+
+def test_rules_of_no_extent_are_refused() -> None:
+    with pytest.raises(ValueError, match="holds no token"):
+        Window(0)
+    with pytest.raises(ValueError, match="holds no token"):
+        Chunk(0, Content([0], np.int64))
+    with pytest.raises(ValueError, match="needs a rule"):
+        AllOf(())

@@ -147,7 +147,7 @@ def test_without_a_target_the_decoder_is_shown_its_start_token(t5: Loaded) -> No
         (Request(), "there is no text"),
         (Request(("a",), ids=((1,),)), "given together"),
         (Request(("a", "  ")), "text 2 is empty"),
-        (Request(("a", "b"), pairs=("c",)), "1 --pair for 2 texts"),
+        (Request(("a", "b"), pairs=("c",)), "there are 1 --pair and 2 texts"),
         (Request(ids=((1, 2), ())), "a row of ids is empty"),
         (Request(ids=((10**9,),)), "id 1000000000 is not in the vocabulary"),
         (Request(ids=((-1,),)), "id -1 is not in the vocabulary"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from maskviz.core.trace import Trace
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz
 from maskviz.store.files import check_writable, write_whole
 from maskviz.store.rules import rule_from_json, rule_to_json
-from maskviz.store.saved import Saved
+from maskviz.store.saved import Saved, to_parts
 from maskviz.trace.run import head_shapes, run_gated
 from tests.trace.conftest import Example, example_of
 
@@ -225,6 +227,54 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert path.read_bytes() == b"new"
 
 
+EDITS: list[tuple[str, Any]] = [
+    ("calls.0.rule_parts", {"keep": [1, 2, 3], "queries": False}),
+    ("calls.0.rule_parts", {"document": [1]}),
+    ("calls.0.rule_parts", {"all_of": []}),
+    ("calls.0.rule_parts", {"window": -3}),
+    ("calls.0.layer", -5),
+    ("calls.0.layer", 10**12),
+    ("calls.0.stack", "cross"),
+    ("calls.0.query_offset", -1),
+    ("calls", []),
+    ("drift", "NaN"),
+    ("drift", [1]),
+    ("notes", 5),
+    ("model.name", 5),
+    ("model.layers", ["a"]),
+    ("model.parameters", "x"),
+    ("model.parameters", -1),
+    ("head_mask", {"decoder": [[0]]}),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), EDITS, ids=[f"{path}={value}"[:40] for path, value in EDITS])
+def test_an_edited_run_is_said_and_not_drawn(path: str, value: object, tmp_path: Path) -> None:
+    meta, arrays = to_parts(Saved(example_of("llama").trace))
+    *parents, last = path.split(".")
+    place: Any = json.loads(json.dumps(meta))
+    edited = place
+    for name in parents:
+        place = place[int(name) if name.isdigit() else name]
+    place[last] = value
+    file = tmp_path / "run.npz"
+    named: dict[str, Any] = {"meta": np.array(json.dumps(edited)), **arrays}
+    np.savez(file, **named)
+    with pytest.raises(NotFoundError, match="can read"):
+        read_npz(file)
+
+
+@pytest.mark.parametrize("worth", [-0.5, 7.0, np.inf])
+def test_attention_that_is_no_share_is_said(worth: float, tmp_path: Path) -> None:
+    trace = example_of("llama").trace
+    assert trace.calls[0].pattern is not None
+    pattern = trace.calls[0].pattern.copy()
+    pattern[0, 0, 0, 0] = worth
+    calls = (replace(trace.calls[0], pattern=pattern), *trace.calls[1:])
+    with pytest.raises(NotFoundError, match="not between 0 and 1"):
+        back(Saved(replace(trace, calls=calls)), tmp_path)
+
+
 def test_links_are_written_through_and_modes_are_kept(tmp_path: Path) -> None:
     target, link = tmp_path / "target.png", tmp_path / "link.png"
     target.write_bytes(b"old")
@@ -255,3 +305,8 @@ def test_places_that_cannot_be_written_are_said_beforehand(tmp_path: Path) -> No
     with pytest.raises(NotFoundError, match="does not exist"):
         check_writable(tmp_path / "no" / "figure.png")
     check_writable(tmp_path / "figure.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, said in (("loop.png", "cannot write"), ("pipe.png", "no regular file"), ("a" * 300 + ".png", "too long")):
+        with pytest.raises(NotFoundError, match=said):
+            check_writable(tmp_path / name)
