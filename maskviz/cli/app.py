@@ -93,8 +93,8 @@ def root(
         ctx.obj = Env(command=shlex.join(["maskviz", *sys.argv[1:]]))
 
 
-def main() -> None:
-    """Entry point of the `maskviz` command."""
+def run() -> None:
+    """Run the command line on this process's own arguments and streams."""
     if sys.stderr is None or not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' progress bars are for those who watch
     try:
@@ -102,6 +102,3 @@ def main() -> None:
     except BrokenPipeError:  # the reader has seen enough (maskviz ... | head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.SHOWN)
-    except KeyboardInterrupt:
-        _tell("maskviz: interrupted")
-        sys.exit(ExitCode.INTERRUPTED)

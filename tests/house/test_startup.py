@@ -19,7 +19,7 @@ class Refuse:
             raise ImportError(f"{{name}} must not be needed")
 sys.meta_path.insert(0, Refuse())
 sys.argv = ["maskviz", *{arguments!r}]
-from maskviz.cli.app import main
+from maskviz.__main__ import main
 main()
 """
 
