@@ -99,7 +99,8 @@ ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 # Types beyond the promise whose attention comes in other shapes: scores of [batch * head, query, key] (XGLM, TrOCR),
-# two mask constants at once (OpenAI GPT), one module for all layers (ALBERT), positions counted from ids (RoBERTa).
+# chunks that start behind the padding (Llama 4), two mask constants at once (OpenAI GPT), one module for all layers
+# (ALBERT), positions counted from ids (RoBERTa).
 MORE: dict[str, tuple[str, str, dict[str, Any]]] = {
     "xglm": (
         "XGLMConfig",
@@ -114,12 +115,20 @@ MORE: dict[str, tuple[str, str, dict[str, Any]]] = {
         | {"decoder_attention_heads": 4, "max_position_embeddings": 64, "pad_token_id": 0},
     ),
     "openai-gpt": ("OpenAIGPTConfig", "OpenAIGPTLMHeadModel", _OLD | {"n_embd": 32, "n_positions": 64}),
+    "llama4": (
+        "Llama4TextConfig",
+        "Llama4ForCausalLM",
+        _GROUPED
+        | {"num_hidden_layers": 4, "attention_chunk_size": 4, "intermediate_size_mlp": 40}
+        | {"num_local_experts": 2, "num_experts_per_tok": 1},
+    ),
     "albert": ("AlbertConfig", "AlbertForMaskedLM", _COMMON | {"embedding_size": 16}),
     "roberta": ("RobertaConfig", "RobertaForMaskedLM", _COMMON),
 }
 
 # Which of them pad on the left, as decoders do.
 LEFT_PADDED = {
+    "llama4",
     "xglm",
     "openai-gpt",
     "gpt2",

@@ -38,6 +38,7 @@ RULES: dict[str, dict[str, set[str]]] = {
     "xglm": {"decoder": {"causal ∧ padding"}},
     "trocr": {"decoder": {"causal ∧ padding"}},
     "openai-gpt": {"decoder": {"causal ∧ padding"}},
+    "llama4": {"decoder": {"causal ∧ chunk(4) ∧ padding", "causal ∧ padding"}},
     "albert": {"encoder": {"padding"}},
     "roberta": {"encoder": {"padding"}},
 }
