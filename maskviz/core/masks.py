@@ -19,6 +19,7 @@ class Delivery(StrEnum):
     ADDITIVE = "additive float"
     FLAG = "is_causal flag"
     NOTHING = "nothing"
+    WEIGHTS = "read off the weights"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +64,14 @@ class Mask:
         bias: FloatArray | None = None,
         query_offset: int = 0,
         delivery: Delivery = Delivery.ADDITIVE,
+        otherwise: Reason = Reason.OTHER,
     ) -> Mask:
-        """A mask whose reasons follow from its rule; what no readable part of the rule blocks is OTHER."""
+        """A mask whose reasons follow from its rule; what no readable part of it blocks is blocked for `otherwise`."""
         batch, _, queries, keys = visible.shape
         at = Grid.of(batch, queries, keys, query_offset)
-        reasons = np.broadcast_to(rule.reasons(at), (batch, 1, queries, keys))
-        reasons = np.where(visible, 0, np.where(reasons == 0, int(Reason.OTHER), reasons))
+
+        reasons = np.broadcast_to(rule.reasons(at), visible.shape)
+        reasons = np.where(visible, 0, np.where(reasons == 0, int(otherwise), reasons))
         return cls(visible, sealed(reasons, np.uint8), rule, bias, query_offset, delivery)
 
     @property
@@ -82,7 +85,7 @@ class Mask:
         """Whether the rule, evaluated, is exactly `visible`; None where the rule cannot be read."""
         if not self.rule.readable:
             return None
-        return bool((np.broadcast_to(self.rule.visible(self.grid), self.grid.shape) == self.visible).all())
+        return bool((self.rule.visible(self.grid) == self.visible).all())
 
     def same_as(self, other: Mask) -> bool:
         """Whether both show the same cells for the same rule and reasons."""

@@ -5,6 +5,7 @@ Strings in panels are already printable (see `printable`); renderers still have 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -36,24 +37,45 @@ class Token:
 
     Attributes:
         text: Printable text.
-        role: "text", "special", "mask" or "padding": how it is to be marked.
+
+        role: "text", "special", "mask", "image" or "padding": how it is to be marked.
+        count: How many equal tokens in a row it stands for.
+        place: Its number in its text.
     """
 
     text: str
     role: str = "text"
 
+    count: int = 1
+    place: int | None = None
+
+
+def first_place(tokens: tuple[Token, ...]) -> int:
+    """Number of the first of consecutive tokens: not 0 where the queries come after a cache."""
+    return tokens[0].place or 0 if tokens else 0
+
 
 @dataclass(frozen=True, slots=True)
 class TokenStrip:
-    """Rows of tokens, one per text, each token numbered from 0 within its row.
+    """Rows of tokens, one per text, each token numbered within its row.
 
     Attributes:
         names: Names of the rows, such as "text 1"; empty where one row needs none.
+        starts: Number of each row's first token; empty where all start at 0.
     """
 
     title: str
     rows: tuple[tuple[Token, ...], ...]
     names: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
+
+    def numbered(self, row: int) -> Iterator[tuple[str, Token]]:
+        """The tokens of a row with their numbers, such as "5", or "3-258" for a token that stands for several."""
+        number = self.starts[row] if self.starts else 0
+        for token in self.rows[row]:
+            last = number + token.count - 1
+            yield (str(number) if token.count == 1 else f"{number}-{last}"), token
+            number = last + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 # Named where a name says more than a code point.
 _NAMED = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
@@ -30,3 +31,19 @@ def _shown(character: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers as people list them: 0-2, 5."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def plural(count: int, word: str) -> str:
+    """`1 head`, `2 heads`."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -8,40 +8,77 @@ import numpy as np
 
 from maskviz.core.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.rules import Band, Causal, Itself, Padding, Window
+from maskviz.core.rules import Band, Causal, Chunk, Extra, Itself, Padding, Window
 
 
-def recognise(visible: BoolArray, keep: BoolArray | None, query_offset: int = 0) -> Rule:
+def recognise(
+    visible: BoolArray, keep: BoolArray | None, query_offset: int = 0, meaningful: BoolArray | None = None
+) -> Rule:
     """Return the first known rule that explains every cell of a mask, or Opaque("unrecognised").
 
     Args:
         visible: bool [batch, 1 or head, query, key], True = may attend.
-        keep: bool [batch, key], False = padding; None where the padding is not known.
+        keep: bool [batch, token], False = padding; None where the padding is not known. Keys behind its end are no
+            tokens of the text.
         query_offset: Position of the first query.
+        meaningful: bool [batch, query], False for queries whose row says nothing; None where all rows do.
 
     A window is only claimed where it blocks a cell: 10 tokens cannot tell window(4096) from none.
     """
-    batch, _, queries, keys = visible.shape
+    batch, heads, queries, keys = visible.shape
     at = Grid.of(batch, queries, keys, query_offset)
-    for rule in _candidates(visible, keep, at):
-        if (np.broadcast_to(rule.visible(at), at.shape) == visible).all():
+    rows = np.ones((batch, queries), np.bool_) if meaningful is None else meaningful
+    asked = np.broadcast_to(rows[:, None, :, None], (batch, heads, queries, keys))
+    for rule in _candidates(visible & asked, keep, at):
+        if not ((np.broadcast_to(rule.visible(at), at.shape) != visible) & asked).any():
             return rule
     return Opaque("unrecognised")
 
 
 def _candidates(visible: BoolArray, keep: BoolArray | None, at: Grid) -> Iterator[Rule]:
-    paddings: list[Rule] = [Everything()]
-    if keep is not None and not keep.all():
-        content = Content(keep, np.bool_)
-        kept = Padding(content)
-        paddings = [kept, Padding(content, queries=True), Everything(), any_of(kept, Itself())]
+    tokens = at.shape[3] if keep is None else min(keep.shape[1], at.shape[3])
+    more: list[Rule] = [Extra(tokens)] if tokens < at.shape[3] else []
+    for pattern in _patterns(visible[..., :tokens], Grid(at.batch, at.query, at.key[..., :tokens])):
+        for padding in _paddings(visible, keep, at):
+            yield all_of(any_of(pattern, *more), padding)
+
+
+def _paddings(visible: BoolArray, keep: BoolArray | None, at: Grid) -> list[Rule]:
+    if keep is None:  # tokens of another axis, such as pooled ones: what no query of a row sees is its padding
+        columns = visible.any(axis=(1, 2))
+        return [Everything()] if columns.all() else [Everything(), Padding(Content(columns, np.bool_))]
+    if keep.all():
+        return [Everything()]
+    behind = np.ones((keep.shape[0], max(0, at.shape[3] - keep.shape[1])), np.bool_)
+    content = Content(np.concatenate([keep, behind], axis=1), np.bool_)
+    kept = Padding(content)
+    return [kept, Padding(content, queries=True), Everything(), any_of(kept, Itself())]
+
+
+def _patterns(visible: BoolArray, at: Grid) -> Iterator[Rule]:
+    """Patterns that could let through what is seen, the plainest first."""
+    yield Everything()
+    yield Causal()
     distance = np.broadcast_to(at.query - at.key, at.shape)
     seen = distance[np.broadcast_to(visible.any(axis=1, keepdims=True), at.shape)]
-    patterns: list[Rule] = [Everything(), Causal()]
-    if seen.size:
-        behind, around = int(seen.max()), int(np.abs(seen).max())
-        patterns += [all_of(Causal(), Window(behind + 1))] if behind >= 0 else []
-        patterns.append(Band(around))
-    for pattern in patterns:
-        for padding in paddings:
-            yield all_of(pattern, padding)
+    if not seen.size:
+        return
+    behind, ahead = int(seen.max()), int(-seen.min())
+    if behind >= 0:
+        yield all_of(Causal(), Window(behind + 1))
+    yield Band(max(abs(behind), abs(ahead)))
+    yield from _chunks(visible, at)
+
+
+def _chunks(visible: BoolArray, at: Grid) -> Iterator[Rule]:
+    """Chunks as long as the most that a query sees, starting where the first query's chunk says."""
+    seen: BoolArray = np.asarray(visible.any(axis=1))
+    size = int(seen.sum(axis=-1).max())
+    longest = int(seen.any(axis=1).sum(axis=-1).argmax())
+    first = np.flatnonzero(seen[longest].any(axis=-1))
+    if not 1 < size < at.shape[3] or not len(first):
+        return
+    query = int(first[0])
+    end = int(np.flatnonzero(seen[longest, query])[-1])
+    start = Content(np.full(at.shape[0], (end + 1) % size), np.int64)
+    yield Chunk(size, start)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maskviz.core.arrays import FloatArray
+from maskviz.core.algebra import Rule
+from maskviz.core.arrays import FloatArray, IntArray
 from maskviz.core.trace import AttentionCall, OutputKind
 
 
@@ -94,3 +95,104 @@ class Comparison:
     losses: tuple[LossDiff, ...]
     hidden: tuple[HiddenDiff, ...]
     patterns: tuple[PatternDiff, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallProof:
+    """What a model does in one attention call, beside its mask.
+
+    Attributes:
+        call: The call.
+        differs: int64 [cell, 4], (batch, key head or head, query, key) of cells on real query rows where the value's
+            gradient is zero and the mask says visible, or the other way round; None where there was none to take.
+        note: Why there was none.
+        too_small: Visible cells whose weight is zero in the model's own number type: they say nothing.
+    """
+
+    call: AttentionCall
+    differs: IntArray | None
+    note: str = ""
+    too_small: int = 0
+
+    @property
+    def proven(self) -> bool | None:
+        """Whether every cell is as the mask says; None where it could not be asked."""
+        return None if self.differs is None else not len(self.differs)
+
+
+@dataclass(frozen=True, slots=True)
+class FutureProof:
+    """Whether a causal model keeps the future from the past.
+
+    Attributes:
+        moved: Largest change of an output before the last token, when that token is changed.
+        proven: Whether it is no more than rounding.
+    """
+
+    moved: float
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The behaviour of a traced model beside its masks.
+
+    Attributes:
+        calls: One for each call of the trace, in order.
+        future: For a causal model, whether the future stays hidden; None for any other.
+    """
+
+    calls: tuple[CallProof, ...]
+    future: FutureProof | None
+
+    @property
+    def proven(self) -> bool:
+        """Whether nothing was found that is not as the masks say."""
+        return all(call.proven is not False for call in self.calls) and (self.future is None or self.future.proven)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSet:
+    """The different masks of a model's layers, as rules without padding, which say them at any length.
+
+    Attributes:
+        name: The model, or its type.
+        stacks: The different rules by stack; a model of one stack calls it "self".
+        others: What its layers without an attention matrix are, such as "state space"; empty where there are none.
+        until: The longest text the rules are known for; None where they hold for every one.
+    """
+
+    name: str
+    stacks: dict[str, tuple[Rule, ...]]
+    others: tuple[str, ...] = ()
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookAlike:
+    """A model type whose masks look the same at some length.
+
+    Attributes:
+        masks: Its masks.
+        until: The last length at which they look the same; None where they do at every longer one.
+    """
+
+    masks: MaskSet
+    until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """The types of a catalogue whose masks look the same as a model's.
+
+    Attributes:
+        length: Tokens in a text, all of them real.
+        alike: The types, in the order of the catalogue.
+        known: How many types the catalogue has.
+        release: The transformers release whose default configs it was made from.
+    """
+
+    length: int
+    alike: tuple[LookAlike, ...]
+    known: int
+    release: str

@@ -38,8 +38,8 @@ class Window(Leaf):
     size: int
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"window({self.size}) holds no token")
+        if self.size < 0:
+            raise ValueError(f"window({self.size}) has a negative size")
 
     @property
     def reason(self) -> Reason:
@@ -50,6 +50,25 @@ class Window(Leaf):
 
     def __str__(self) -> str:
         return f"window({self.size})"
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead(Leaf):
+    """A query sees what came before and at most `reach` tokens after it: `key - query <= reach`."""
+
+    place: ClassVar[int] = 1
+
+    reach: int
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.WINDOW
+
+    def visible(self, at: Grid) -> BoolArray:
+        return np.asarray(at.key - at.query <= self.reach)
+
+    def __str__(self) -> str:
+        return f"ahead({self.reach})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +105,25 @@ class Itself(Leaf):
 
     def __str__(self) -> str:
         return "itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Extra(Leaf):
+    """A query sees every key from `first` on: keys of the model's own behind those of the text."""
+
+    exception: ClassVar[bool] = True
+
+    first: int
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.SPARSE
+
+    def visible(self, at: Grid) -> BoolArray:
+        return np.asarray((at.key >= self.first) & (at.query >= 0))
+
+    def __str__(self) -> str:
+        return "extra keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +232,39 @@ class Span(Leaf):
 
 
 @dataclass(frozen=True, slots=True)
+class UserMask(Leaf):
+    """A query sees what a mask of the user's own lets it see: `cells[batch, head, query, key]`.
+
+    Attributes:
+        cells: bool [batch or 1, head or 1, query or 1, key], True = may attend; an axis of 1 stands for all. What lies
+            beyond its end is not seen. With heads, what the rule returns has a head axis too.
+    """
+
+    place: ClassVar[int] = 3
+
+    cells: Content
+
+    def __post_init__(self) -> None:
+        if self.cells.array.ndim != 4 or not self.cells.array.size:
+            raise ValueError(f"cells {self.cells.array.shape} must be [batch, head, query, key]")
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.USER
+
+    def visible(self, at: Grid) -> BoolArray:
+        cells = self.cells.array
+        rows, heads, queries, keys = cells.shape
+        inside = (at.key < keys) & ((at.query < queries) | (queries == 1))
+        head = np.arange(heads)[None, :, None, None]
+        found = cells[at.batch % rows, head, np.minimum(at.query, queries - 1), np.minimum(at.key, keys - 1)]
+        return np.asarray(found & inside)
+
+    def __str__(self) -> str:
+        return "user mask"
+
+
+@dataclass(frozen=True, slots=True)
 class Repositioned(Rule):
     """A rule that is asked about a token's own position instead of its index, as in packed sequences.
 
@@ -201,6 +272,8 @@ class Repositioned(Rule):
         rule: The rule asked.
         position: int64 [batch, token], the position each index stands for.
     """
+
+    place: ClassVar[int] = 1
 
     rule: Rule
     position: Content

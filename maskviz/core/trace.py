@@ -26,6 +26,8 @@ class Batch:
         texts: The texts the rows were made of, as given ("" where the ids were given).
         token_types: int64 [batch, token] segment ids, or None.
         position_ids: int64 [batch, token] as passed to the model, or None for a plain call.
+        documents: int64 [batch, token], the text a token belongs to, from 0, where texts are packed into one row; else
+            None.
         decoder: The decoder's side, or None.
     """
 
@@ -36,18 +38,21 @@ class Batch:
     texts: tuple[str, ...] = ()
     token_types: IntArray | None = None
     position_ids: IntArray | None = None
+    documents: IntArray | None = None
     decoder: Batch | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", sealed(self.ids, np.int64))
         object.__setattr__(self, "keep", sealed(self.keep, np.bool_))
-        for name in ("token_types", "position_ids"):
+        for name in ("token_types", "position_ids", "documents"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, sealed(value, np.int64))
         shape = self.ids.shape
         if self.ids.ndim != 2 or self.keep.shape != shape:
             raise ValueError(f"ids {shape} and keep {self.keep.shape} must both be [batch, token]")
+        if self.documents is not None and self.documents.shape != shape:
+            raise ValueError(f"documents {self.documents.shape} must be [batch, token] as the ids {shape}")
         for name, rows in (("tokens", self.tokens), ("roles", self.roles)):
             if len(rows) != shape[0] or any(len(row) != shape[1] for row in rows):
                 raise ValueError(f"{name} must have one entry per id, {shape[0]} rows of {shape[1]}")
@@ -138,6 +143,28 @@ class AttentionCall:
         object.__setattr__(self, "pattern", pattern)
 
 
+@dataclass(frozen=True, slots=True)
+class SilentLayer:
+    """A layer that ran and has no mask to show.
+
+    Attributes:
+        stack, layer: Which layer.
+        module: Path of the module that mixes its tokens, or of the whole layer.
+        kind: What it is instead, such as "state space" or "linear attention"; `CONTENT` where it has a mask that only
+            the weights could tell; "" where nothing is known but that no attention was heard.
+        name: Class of that module.
+    """
+
+    stack: Stack
+    layer: int
+    module: str
+    kind: str
+    name: str = ""
+
+
+CONTENT = "depends on content"
+
+
 class OutputKind(StrEnum):
     """What a model's outputs say."""
 
@@ -187,6 +214,7 @@ class Trace:
         card: The model.
         batch: What went in.
         calls: Every attention call, in the order they ran.
+        silent: Layers without a mask to show, and what they are.
         outputs: What came out, or None where nothing was kept (a saved run).
         head_mask: The gates in force, or None.
         drift: Largest absolute difference on real tokens between the outputs of this captured run and of a
@@ -203,6 +231,7 @@ class Trace:
     drift: float | None = None
     plain_attention: str = ""
     notes: tuple[str, ...] = ()
+    silent: tuple[SilentLayer, ...] = ()
 
     @property
     def stacks(self) -> tuple[Stack, ...]:

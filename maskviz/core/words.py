@@ -11,6 +11,7 @@ class Role(StrEnum):
     TEXT = "text"
     SPECIAL = "special"
     MASK = "mask"
+    IMAGE = "image"
     PADDING = "padding"
 
 
@@ -27,3 +28,19 @@ class Scale(StrEnum):
 
     LINEAR = "linear"
     LOG = "log"
+
+
+class CacheKind(StrEnum):
+    """What keeps keys and values between the parts of a text."""
+
+    DYNAMIC = "dynamic"
+    STATIC = "static"
+
+
+class Backend(StrEnum):
+    """An attention implementation of transformers, by the name it has there."""
+
+    EAGER = "eager"
+    SDPA = "sdpa"
+    FLEX = "flex_attention"
+    FLASH = "flash_attention_2"

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import base64
+import math
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from maskviz.core.algebra import AllOf, AnyOf, Everything, Opaque, Rule
 from maskviz.core.arrays import Content
-from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, Window
+from maskviz.core.rules import (
+    Ahead,
+    Band,
+    Causal,
+    Chunk,
+    Document,
+    Extra,
+    Itself,
+    Padding,
+    Repositioned,
+    Span,
+    UserMask,
+    Window,
+)
 
+_NUMBERED: dict[str, type[Window | Band | Ahead | Extra]] = {
+    "window": Window,
+    "band": Band,
+    "ahead": Ahead,
+    "extra": Extra,
+}
 _PLAIN: dict[str, type[Rule]] = {"all": Everything, "causal": Causal, "itself": Itself}
 
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:
     """A rule as a JSON object; `rule_from_json` gives back an equal one."""
+    for name, kind in _NUMBERED.items():
+        if isinstance(rule, kind):
+            return {name: getattr(rule, fields(rule)[0].name)}
     match rule:
         case AllOf(parts):
             return {"all_of": [rule_to_json(part) for part in parts]}
         case AnyOf(parts):
             return {"any_of": [rule_to_json(part) for part in parts]}
-        case Window(size):
-            return {"window": size}
-        case Band(reach):
-            return {"band": reach}
         case Chunk(size, start):
             return {"chunk": size, "start": start.array.tolist()}
         case Padding(keep, queries):
@@ -32,6 +53,9 @@ def rule_to_json(rule: Rule) -> dict[str, Any]:
             return {"document": document.array.tolist()}
         case Span(span):
             return {"span": span.array.tolist()}
+        case UserMask(cells):
+            bits = base64.b64encode(np.packbits(cells.array).tobytes()).decode()
+            return {"user_mask": bits, "shape": list(cells.array.shape)}
         case Repositioned(inner, position):
             return {"repositioned": rule_to_json(inner), "position": position.array.tolist()}
         case Opaque(name):
@@ -45,6 +69,9 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
     Raises:
         ValueError, KeyError, TypeError: it is something else.
     """
+    for name, kind in _NUMBERED.items():
+        if isinstance(data.get(name), int):
+            return kind(data[name])
     match data:
         case {"rule": str(name)}:
             return _PLAIN[name]()
@@ -52,10 +79,16 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
             return AllOf(tuple(map(rule_from_json, parts)))
         case {"any_of": list(parts)}:
             return AnyOf(tuple(map(rule_from_json, parts)))
-        case {"window": int(size)}:
-            return Window(size)
-        case {"band": int(reach)}:
-            return Band(reach)
+
+        case {"repositioned": dict(inner), "position": list(position)}:
+            return Repositioned(rule_from_json(inner), Content(position, np.int64))
+        case {"opaque": str(name)}:
+            return Opaque(name)
+    return _with_array(data)
+
+
+def _with_array(data: dict[str, Any]) -> Rule:
+    match data:
         case {"chunk": int(size), "start": list(start)}:
             return Chunk(size, Content(start, np.int64))
         case {"keep": list(keep), "queries": bool(queries)}:
@@ -64,8 +97,7 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
             return Document(Content(document, np.int64))
         case {"span": list(span)}:
             return Span(Content(span, np.int64))
-        case {"repositioned": dict(inner), "position": list(position)}:
-            return Repositioned(rule_from_json(inner), Content(position, np.int64))
-        case {"opaque": str(name)}:
-            return Opaque(name)
+        case {"user_mask": str(bits), "shape": list(shape)}:
+            cells = np.unpackbits(np.frombuffer(base64.b64decode(bits, validate=True), np.uint8))
+            return UserMask(Content(cells[: math.prod(shape)].reshape(shape), np.bool_))
     raise ValueError(f"no rule: {data!r}")

@@ -17,7 +17,7 @@ from maskviz.core.arrays import AnyArray
 from maskviz.core.heads import HeadMask
 from maskviz.core.masks import Delivery, Mask
 from maskviz.core.results import Candidate, Comparison, HiddenDiff, LossDiff, PatternDiff, PlaceDiff
-from maskviz.core.trace import AttentionCall, Batch, OutputKind, Trace
+from maskviz.core.trace import AttentionCall, Batch, OutputKind, SilentLayer, Trace
 from maskviz.core.words import Role, Stack
 from maskviz.store.checks import card_from_json, check, number
 from maskviz.store.rules import rule_from_json, rule_to_json
@@ -55,6 +55,7 @@ def to_parts(saved: Saved) -> tuple[dict[str, Any], Arrays]:
         "drift": trace.drift,
         "plain_attention": trace.plain_attention,
         "notes": list(trace.notes),
+        "silent": [asdict(layer) for layer in trace.silent],
     }
     if trace.head_mask is not None:
         meta["head_mask"] = {stack: gates.tolist() for stack, gates in trace.head_mask.gates.items()}
@@ -83,7 +84,8 @@ def from_parts(meta: dict[str, Any], arrays: Arrays) -> Saved:
     head_mask = None if gates is None else HeadMask({name: np.array(table) for name, table in gates.items()})
     card = card_from_json(meta["model"])
     drift, plain, notes = number(meta["drift"]), str(meta["plain_attention"]), tuple(map(str, list(meta["notes"])))
-    trace = Trace(card, batch, calls, None, head_mask, drift, plain, notes)
+    silent = tuple(_silent_from_json(layer) for layer in meta.get("silent", ()))
+    trace = Trace(card, batch, calls, None, head_mask, drift, plain, notes, silent)
     check(trace)
     if "change" not in meta:
         return Saved(trace)
@@ -97,6 +99,11 @@ def from_parts(meta: dict[str, Any], arrays: Arrays) -> Saved:
     return Saved(trace, before, _change_from_json(meta["change"], calls), names)
 
 
+def _silent_from_json(data: dict[str, Any]) -> SilentLayer:
+    texts = (str(data[name]) for name in ("module", "kind", "name"))
+    return SilentLayer(Stack(data["stack"]), int(data["layer"]), *texts)
+
+
 def _with_pattern(call: AttentionCall, pattern: AnyArray | None) -> AttentionCall:
     return AttentionCall(call.stack, call.layer, call.module, call.heads, call.key_heads, call.mask, pattern, call.kind)
 
@@ -104,7 +111,7 @@ def _with_pattern(call: AttentionCall, pattern: AnyArray | None) -> AttentionCal
 def _batch_to_json(batch: Batch, arrays: Arrays, prefix: str) -> dict[str, Any]:
     arrays[f"{prefix}ids"], arrays[f"{prefix}keep"] = batch.ids, batch.keep
     data: dict[str, Any] = {"tokens": batch.tokens, "roles": batch.roles, "texts": batch.texts}
-    for name in ("token_types", "position_ids"):
+    for name in ("token_types", "position_ids", "documents"):
         value = getattr(batch, name)
         if value is not None:
             arrays[f"{prefix}{name}"] = value
@@ -122,6 +129,7 @@ def _batch_from_json(data: dict[str, Any], arrays: Arrays, prefix: str) -> Batch
         texts=tuple(map(str, data["texts"])),
         token_types=arrays.get(f"{prefix}token_types"),
         position_ids=arrays.get(f"{prefix}position_ids"),
+        documents=arrays.get(f"{prefix}documents"),
         decoder=_batch_from_json(data["decoder"], arrays, "decoder.") if "decoder" in data else None,
     )
 

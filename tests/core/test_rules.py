@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from maskviz.core.algebra import AllOf, Everything, Grid, NotReadableError, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.reasons import Reason
-from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, Window
+from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, UserMask, Window
 
 Sees = Callable[[int, int, int], bool]
 
@@ -20,6 +20,7 @@ KEEP = np.array([[False, False, True, True, True, True], [True] * 6])
 DOCUMENTS = np.array([[0, 0, 0, 1, 1, 2], [0, 1, 1, 1, 1, 1]])
 SPANS = np.array([[-1, 0, 0, 0, -1, -1], [-1, -1, -1, 1, 1, -1]])
 START = np.array([2, 0])
+GIVEN = np.random.default_rng(0).random((2, 1, 6, 6)) < 0.5
 
 
 def naive(sees: Sees, batch: int, queries: int, keys: int, offset: int = 0) -> BoolArray:
@@ -51,6 +52,10 @@ RULES: list[tuple[Rule, Sees]] = [
     (Padding(Content(KEEP, np.bool_), queries=True), lambda b, q, k: bool(KEEP[b, k] and KEEP[b, q])),
     (Document(Content(DOCUMENTS, np.int64)), lambda b, q, k: bool(DOCUMENTS[b, q] == DOCUMENTS[b, k])),
     (Span(Content(SPANS, np.int64)), lambda b, q, k: bool(SPANS[b, q] == SPANS[b, k] >= 0)),
+    (UserMask(Content(GIVEN, np.bool_)), lambda b, q, k: bool(GIVEN[b, 0, q, k])),
+    (UserMask(Content(GIVEN[:1], np.bool_)), lambda b, q, k: bool(GIVEN[0, 0, q, k])),
+    (UserMask(Content(KEEP[:, None, None], np.bool_)), lambda b, q, k: bool(KEEP[b, k])),
+    (UserMask(Content(GIVEN[..., :4, :4], np.bool_)), lambda b, q, k: q < 4 and k < 4 and bool(GIVEN[b, 0, q, k])),
     (all_of(Causal(), Window(2)), lambda b, q, k: 0 <= q - k < 2),
     (any_of(Causal(), Span(Content(SPANS, np.int64))), lambda b, q, k: k <= q or bool(SPANS[b, q] == SPANS[b, k] >= 0)),
 ]
@@ -146,8 +151,8 @@ def test_combinations_are_conjunction_and_disjunction(rules: list[Rule], queries
 
 
 def test_rules_of_no_extent_are_refused() -> None:
-    with pytest.raises(ValueError, match="holds no token"):
-        Window(0)
+    with pytest.raises(ValueError, match="negative size"):
+        Window(-1)
     with pytest.raises(ValueError, match="holds no token"):
         Chunk(0, Content([0], np.int64))
     with pytest.raises(ValueError, match="needs a rule"):

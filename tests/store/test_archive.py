@@ -20,14 +20,15 @@ from maskviz.core.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content
 from maskviz.core.errors import ExitCode, NotFoundError
 from maskviz.core.heads import parse_head_mask
-from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, Window
+from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, UserMask, Window
 from maskviz.core.trace import Trace
+from maskviz.load.encode import Request, encode
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz
 from maskviz.store.files import check_writable, write_whole
 from maskviz.store.rules import rule_from_json, rule_to_json
 from maskviz.store.saved import Saved, to_parts
-from maskviz.trace.run import head_shapes, run_gated
-from tests.trace.conftest import Example, example_of
+from maskviz.trace.run import head_shapes, run, run_gated
+from tests.trace.conftest import Example, example_of, loaded_tiny, random_rows
 
 
 def what_if(example: Example) -> Saved:
@@ -66,6 +67,18 @@ def assert_same(one: Trace, other: Trace) -> None:
 def test_a_run_comes_back_as_it_was(model_type: str, tmp_path: Path) -> None:
     trace = example_of(model_type).trace
     assert_same(trace, back(Saved(trace), tmp_path).trace)
+
+
+def test_packed_texts_come_back_with_their_documents(tmp_path: Path) -> None:
+    loaded = loaded_tiny("llama")
+    encoded = encode(loaded, Request(ids=random_rows((3, 4)), packed=True, no_cache=True))
+    trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    again = back(Saved(trace), tmp_path).trace
+    assert_same(trace, again)
+    assert again.batch.documents is not None
+    assert again.batch.documents.tolist() == [[0, 0, 0, 1, 1, 1, 1]]
+    with pytest.raises(ValueError, match="documents"):
+        replace(again.batch, documents=np.zeros((1, 3), np.int64))
 
 
 def test_a_what_if_comes_back_with_its_plain_run(tmp_path: Path) -> None:
@@ -132,6 +145,7 @@ rules = st.recursive(
         contents.map(lambda rows: Padding(Content(rows, np.bool_), queries=len(rows) > 1)),
         contents.map(lambda rows: Document(Content(rows, np.int64))),
         contents.map(lambda rows: Span(Content(rows, np.int64))),
+        contents.map(lambda rows: UserMask(Content([[rows]], np.bool_))),
         contents.map(lambda rows: Chunk(2, Content(rows[0], np.int64))),
     ),
     lambda inner: st.one_of(
