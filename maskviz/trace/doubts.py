@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.trace import AttentionCall, Batch, Trace
-from maskviz.trace.naming import layer_counts
+from maskviz.core.printable import ranges
+from maskviz.core.trace import CONTENT, AttentionCall, Batch, Trace
+from maskviz.core.words import Stack
 
 # Largest share of the outputs' own size that listening may move them by before it is no longer rounding.
 _ROUNDING = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -21,8 +22,9 @@ def largest_difference(plain: torch.Tensor | None, captured: torch.Tensor | None
     if plain is None or captured is None or plain.shape != captured.shape:
         return None
     difference = (plain.float() - captured.float()).abs()
-    if difference.shape[:2] == side.ids.shape:
-        difference = difference[torch.as_tensor(side.keep.copy(), device=difference.device)]
+    if difference.ndim == 3 and difference.shape[0] == side.rows and difference.shape[1] <= side.length:
+        keep = side.keep[:, side.length - difference.shape[1] :]  # after a cache, the last tokens alone
+        difference = difference[torch.as_tensor(keep.copy(), device=difference.device)]
     return float(difference.max()) if difference.numel() else 0.0
 
 
@@ -57,13 +59,22 @@ def _leaked(call: AttentionCall, real: BoolArray) -> float:
 
 
 def _unheard(trace: Trace) -> tuple[str, ...]:
-    """Layers that made no call we could hear: linear attention, or scores that are not query x key."""
-    notes = []
-    for stack, count in layer_counts(trace.card, trace.stacks).items():
-        heard = {call.layer for call in trace.of_stack(stack)}
-        missing = [str(layer) for layer in range(count) if layer not in heard]
-        if missing:
-            notes.append(
-                f"{stack} layers {', '.join(missing)} are not shown: no softmax over query x key was heard in them"
-            )
-    return tuple(notes)
+    """Layers without a mask to show, and what they are."""
+    groups: dict[tuple[Stack, str, str], list[int]] = {}
+    for layer in trace.silent:
+        groups.setdefault((layer.stack, layer.kind, layer.name), []).append(layer.layer)
+    several = trace.card.encoder_decoder or len({*trace.stacks, *(stack for stack, _, _ in groups)}) > 1
+    return tuple(
+        _said(f"{stack} " if several else "", kind, name, layers) for (stack, kind, name), layers in groups.items()
+    )
+
+
+def _said(stack: str, kind: str, name: str, layers: list[int]) -> str:
+    one = len(layers) == 1
+    who = f"{stack}layer{'' if one else 's'} {ranges(layers)}"
+    if kind == CONTENT:
+        return f"{who}: which cells are blocked depends on content, so weights are needed to tell"
+    if kind:
+        return f"{who}: {kind}{f' ({name})' if name else ''}, no attention matrix"
+    verb, them = ("is", "it") if one else ("are", "them")
+    return f"{who} {verb} not shown: no softmax over query x key was heard in {them}"

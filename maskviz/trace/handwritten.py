@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, FloatArray
@@ -16,9 +17,10 @@ from maskviz.core.masks import Delivery
 from maskviz.trace.attend import attend_heads
 from maskviz.trace.doors import to_floats, visible_cells
 from maskviz.trace.recorder import Captured, Recorder, broadcast_cells
+from maskviz.trace.shadow import real
 
-_SOFTMAX = {torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax}
-_SDPA_PARAMETERS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+SOFTMAX = {torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax}
+SDPA_PARAMETERS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
 
 class SoftmaxListener(TorchFunctionMode):
@@ -41,11 +43,13 @@ class SoftmaxListener(TorchFunctionMode):
     ) -> Any:
         del types
         arguments = arguments or {}
-        if not self._recorder.paused and self._recorder.module_paths:
-            if function in _SOFTMAX:
+        if not self._recorder.paused and self._recorder.module_paths and not self._recorder.away:
+            if function in SOFTMAX:
                 return self._softmax(function, positional, arguments)
             if function is torch.nn.functional.scaled_dot_product_attention:
                 return self._sdpa(function, positional, arguments)
+            if function is torch.logsumexp:  # the sum below a softmax that is written out
+                self._recorder.odd.append((positional[0], None))
         return function(*positional, **arguments)
 
     def _softmax(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
@@ -53,18 +57,23 @@ class SoftmaxListener(TorchFunctionMode):
         scores = positional[0] if positional else arguments["input"]
         dimension = arguments.get("dim", positional[1] if len(positional) > 1 else None)
         split = self._recorder.expected.split(tuple(scores.shape))
-        if dimension not in (-1, scores.ndim - 1) or split is None:
+        if dimension not in (-1, scores.ndim - 1):
             return result
-        gate = self._recorder.gate
+        if split is None:
+            self._recorder.odd.append((scores, result))
+            return result
+        gate = self._recorder.gate(self._recorder.attending)
         pattern = result.reshape(split)
         self._record(pattern, visible_cells(scores.reshape(split)), key_heads=split[1], delivery=Delivery.ADDITIVE)
         return result if gate is None else (pattern * _column(gate, result)).reshape(result.shape)
 
     def _sdpa(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+        if self._recorder.weightless:  # it compares devices before anything else can
+            positional, arguments = (tree_map(real, given) for given in (positional, arguments))
         output = function(*positional, **arguments)
-        given = dict(zip(_SDPA_PARAMETERS, positional, strict=False)) | arguments
+        given = dict(zip(SDPA_PARAMETERS, positional, strict=False)) | arguments
         query, key, mask = given["query"], given["key"], given.get("attn_mask")
-        if query.ndim != 4:
+        if query.ndim != 4 or self._recorder.expected.split((*query.shape[:3], key.shape[2])) is None:
             return output
         delivery = _delivery(mask, bool(given.get("is_causal")))
         if mask is None:
@@ -75,18 +84,18 @@ class SoftmaxListener(TorchFunctionMode):
         bias = None if mask.dtype is torch.bool else mask
         scale = given.get("scale") or query.shape[-1] ** -0.5
         _, pattern = attend_heads(query, key, given["value"], visible, scale=scale, bias=bias)
-        gate = self._recorder.gate
+        gate = self._recorder.gate(self._recorder.attending)
         self._record(pattern, cells, key_heads=key.shape[1], delivery=delivery)
         return output if gate is None else output * _column(gate, output)
 
     def _record(self, pattern: torch.Tensor, visible: BoolArray, key_heads: int, delivery: Delivery) -> None:
         batch, heads, queries, keys = pattern.shape
-        self._recorder.calls.append(
+        self._recorder.record(
             Captured(
-                module=self._recorder.module_paths[-1],
+                module=self._recorder.attending,
                 heads=heads,
                 key_heads=key_heads,
-                pattern=to_floats(pattern),
+                pattern=None if self._recorder.weightless else to_floats(pattern),
                 visible=broadcast_cells(visible, (batch, queries, keys)),
                 source=None,
                 bias=None,
@@ -112,7 +121,7 @@ def module_path_hooks(model: PreTrainedModel, recorder: Recorder) -> Iterator[No
     handles = []
 
     def entering(path: str) -> Callable[..., None]:
-        return lambda *_: recorder.module_paths.append(path)
+        return lambda *_: recorder.enter(path)
 
     def leaving(*_: Any) -> None:
         recorder.module_paths.pop()

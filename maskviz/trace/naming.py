@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from maskviz.core.trace import ModelCard
 from maskviz.core.words import Stack
@@ -15,18 +16,24 @@ def stacks_of(paths: Sequence[str], encoder_decoder: bool, causal: bool) -> list
     call is in, and the second attention module of a decoder block is the cross attention: every implementation
     runs self attention first, and they agree on little else.
     """
-    if not encoder_decoder:
+    both = {half_of(path) for path in paths} >= {"encoder", "decoder"}
+    if not encoder_decoder and not both:
         return [Stack.DECODER if causal else Stack.ENCODER] * len(paths)
     first_in_block: dict[str, str] = {}
     stacks = []
     for path in paths:
-        half = next((part for part in path.split(".") if part in ("encoder", "decoder")), "decoder")
-        if half == "encoder":
+        if half_of(path) == "encoder":
             stacks.append(Stack.ENCODER)
         else:
             first = first_in_block.setdefault(block_of(path), path)
             stacks.append(Stack.DECODER if first == path else Stack.CROSS)
     return stacks
+
+
+def half_of(path: str) -> str:
+    """The half of an encoder-decoder that a module is in, "" for neither; `text_encoder` is an encoder, too."""
+    parts = [part.rpartition("_")[2] for part in path.split(".")]
+    return next((part for part in parts if part in ("encoder", "decoder")), "")
 
 
 def layers_of(paths: Sequence[str], stacks: Sequence[Stack], counts: Mapping[Stack, int]) -> list[int]:
@@ -59,7 +66,32 @@ def layer_counts(card: ModelCard, stacks: Iterable[Stack]) -> dict[Stack, int]:
     if card.encoder_decoder:
         first, last = card.layers[0], card.layers[-1]
         return {Stack.ENCODER: first, Stack.DECODER: last, Stack.CROSS: last}
-    return dict.fromkeys(dict.fromkeys(stacks), card.layers[0])
+    known = dict.fromkeys(stacks)
+    return dict.fromkeys(known, card.layers[0]) if len(known) == 1 else {}  # Funnel's decoder has layers of its own
+
+
+def towers_of(model: Any) -> tuple[str, ...]:
+    """Paths of the parts of a composite model whose config is not the text's: what reads images, sound or video.
+
+    An encoder-decoder that is put together of two models has no such part.
+    """
+    config = model.config
+    try:
+        text = config.get_text_config()
+    except (AttributeError, ValueError):
+        return ()
+    if text is config or getattr(config, "is_encoder_decoder", False):
+        return ()
+    others = [getattr(config, name, None) for name in getattr(config, "sub_configs", {})]
+    strangers = {id(one) for one in others if one is not None and not _holds(one, text)}
+    return tuple(path for path, module in model.named_modules() if id(getattr(module, "config", None)) in strangers)
+
+
+def _holds(config: Any, text: Any) -> bool:
+    """Whether a config is the text's, or one that has it as a part (ColPali's holds a whole image-text model)."""
+    return config is text or any(
+        _holds(getattr(config, name, None), text) for name in getattr(config, "sub_configs", {})
+    )
 
 
 def block_of(path: str) -> str:

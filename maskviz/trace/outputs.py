@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,23 +25,58 @@ def main_output(returned: Any) -> torch.Tensor | None:
     return next((value for value in values if isinstance(value, torch.Tensor)), None)
 
 
+def joined_output(parts: Sequence[Any]) -> torch.Tensor | None:
+    """The main output of the parts of a text, [batch, token, width] joined along the tokens; else the last part's."""
+    outputs = [main_output(part) for part in parts]
+    known = [output for output in outputs if output is not None]
+    if len(known) > 1 and len(known) == len(outputs) and all(output.ndim == 3 for output in known):
+        return torch.cat(known, dim=1)
+    return outputs[-1] if outputs else None
+
+
 def kept_outputs(
-    returned: Any, batch: Batch, *, causal: bool, labels: tuple[str, ...], independent: bool = False
+    parts: Sequence[Any], batch: Batch, *, offset: int, causal: bool, labels: tuple[str, ...], independent: bool = False
 ) -> Outputs | None:
     """Keep logits at the places a reader looks, the loss of every token, or the hidden states.
 
     Args:
-        returned: What the model returned.
+        parts: What the model returned for each part of the text.
         batch: What went in; the decoder's side is read where there is one.
+        offset: Tokens of the text before the first part.
         causal: Whether a logit predicts the token after its position (else the token at it).
         labels: Names of the classes, for classifiers.
         independent: Whether each class is asked on its own (multi-label classification).
     """
-    tensor = main_output(returned)
+    tensor = joined_output(parts)
     if tensor is None:
         return None
-    side = batch.decoder or batch
-    has_logits = any(isinstance(getattr(returned, n, None), torch.Tensor) for n in ("logits", "prediction_logits"))
+    side = _after(batch.decoder or batch, offset)
+    has_logits = any(isinstance(getattr(parts[-1], n, None), torch.Tensor) for n in ("logits", "prediction_logits"))
+    outputs = _kept(tensor, side, has_logits=has_logits, causal=causal, labels=labels, independent=independent)
+    return outputs if outputs is None or not offset else _moved(outputs, offset)
+
+
+def _after(side: Batch, offset: int) -> Batch:
+    """The tokens of a side from an offset on."""
+    if not offset:
+        return side
+    tokens = tuple(row[offset:] for row in side.tokens)
+    roles = tuple(row[offset:] for row in side.roles)
+    return Batch(side.ids[:, offset:], side.keep[:, offset:], tokens, roles, side.texts)
+
+
+def _moved(outputs: Outputs, offset: int) -> Outputs:
+    """Outputs of the tokens from an offset on, with positions counted from the text's start."""
+    places = outputs.places + np.where(outputs.places[:, 1:] >= 0, [[0, offset]], 0)
+    loss = outputs.token_loss
+    if loss is not None:
+        loss = np.concatenate([np.full((len(loss), offset), np.nan, np.float32), loss], axis=1)
+    return replace(outputs, places=places, token_loss=loss)
+
+
+def _kept(
+    tensor: torch.Tensor, side: Batch, *, has_logits: bool, causal: bool, labels: tuple[str, ...], independent: bool
+) -> Outputs | None:
     if has_logits and tensor.ndim == 2 and tensor.shape == (side.rows, len(labels)):
         rows = np.array([(row, -1) for row in range(side.rows)])
         return Outputs(_classes(labels, independent), rows, to_floats(tensor), labels)
@@ -79,16 +116,19 @@ def _at(logits: torch.Tensor, places: Any) -> FloatArray:
 def _token_loss(logits: torch.Tensor, side: Batch, causal: bool) -> FloatArray:
     """Natural-log loss float32 [batch, token] of predicting each real token; NaN where nothing predicts it.
 
-    A causal model predicts a token from the position before it, so the first real token has none. A masked model is
-    asked at the token's own place; at a mask token the truth is not known.
+    A causal model predicts a token from the position before it, so the first real token of a text has none. A masked
+    model is asked at the token's own place; at a mask token the truth is not known. A part of an image is no word.
     """
     loss = np.full(side.ids.shape, np.nan, dtype=np.float32)
     predicted = side.keep.copy()
     if causal:
         predicted[:, 0] = False
         predicted[:, 1:] &= side.keep[:, :-1]
+        if side.documents is not None:  # what a packed text starts with does not follow from the text before it
+            predicted[:, 1:] &= side.documents[:, 1:] == side.documents[:, :-1]
     else:
         predicted &= np.array([[role is not Role.MASK for role in row] for row in side.roles])
+    predicted &= np.array([[role is not Role.IMAGE for role in row] for row in side.roles])
     known = np.argwhere(predicted & (side.ids < logits.shape[-1]))
     for row in range(side.rows):  # one text at a time: a full log-softmax of a batch may not fit
         positions = known[known[:, 0] == row, 1]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.trace import Trace
-from maskviz.core.words import Stack
+from maskviz.core.words import Role, Stack
 from maskviz.trace.outputs import main_output
 
 # Above rounding in float32; in 16 bits the drift of the run itself says what rounding is.
@@ -17,7 +18,7 @@ _NOTICEABLE = 1e-3
 _TIMES_THE_DRIFT = 4
 
 
-def position_note(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], trace: Trace) -> tuple[str, ...]:
+def position_note(model: PreTrainedModel, inputs: Mapping[str, Any], trace: Trace) -> tuple[str, ...]:
     """A note where left padding without position ids moves the outputs of real tokens, else nothing.
 
     The model is run plainly with and without the positions `generate()` would pass. Models that take none, or
@@ -30,7 +31,9 @@ def position_note(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], tr
         not left_padded
         or not takes_positions
         or batch.position_ids is not None
+        or not trace.calls
         or trace.calls[0].stack is Stack.ENCODER
+        or any(Role.IMAGE in row for row in batch.roles)  # with images, models count in two dimensions
     ):
         return ()
     keep = inputs["attention_mask"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,19 @@ from maskviz.trace.doors import to_floats, visible_cells
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard:
-    """A mask that transformers built, and the rule it was built from."""
+    """A mask that transformers built, and the rule it was built from.
+
+    Attributes:
+        tensor: The mask, as the model received it.
+        rule: What it was built from.
+        query_offset, key_offset: Positions of its first query and its first key: of a cache that has dropped tokens,
+            the first key is not the first token.
+    """
 
     tensor: torch.Tensor
     rule: Rule
     query_offset: int
+    key_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,21 +40,27 @@ class Captured:
     Attributes:
         module: Path of the module that ran it.
         heads, key_heads: Query and key heads.
-        pattern: float32 [batch, head, query, key], before any gate.
+        pattern: float32 [batch, head, query, key], before any gate; None where there are no weights.
         visible: bool [batch, 1 or head, query, key], True = may attend.
         source: The mask tensor the call received, None where it was read off the scores.
         bias: float32 added to the scores besides the mask, or None.
         delivery: How the mask came.
+        part: Which forward pass of the model it was made in, from 0.
+        turn: How often the module had attended before in that pass.
+        query_offset: Position of the first query where it is known, else None.
     """
 
     module: str
     heads: int
     key_heads: int
-    pattern: FloatArray
+    pattern: FloatArray | None
     visible: BoolArray
     source: torch.Tensor | None
     bias: FloatArray | None
     delivery: Delivery
+    part: int = 0
+    turn: int = 0
+    query_offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +97,74 @@ class Recorder:
 
     Attributes:
         expected: What scores of this run's attention may look like.
-        gates: float32 [head] or None for each attention call, in the order the calls run; empty for none.
+        gates: float32 [head] by module path and turn; a call that is not in it has none.
         heard: Masks transformers built, in order.
         calls: Attention calls, in order.
         module_paths: Stack of the modules running now, innermost last.
+        part: Which forward pass of the model runs now, from 0.
+        odd: Scores and weights of softmaxes over other axes than query x key, since an attention module was entered;
+            weights are None where they are written as an exponential of their own.
+        weightless: Whether the model has no weights, so that scores say where it may look and nothing else.
         paused: Whether the taps look away, inside code they called themselves.
+        towers: Paths of the parts that read images or sound and no tokens; their attention is not recorded.
     """
 
     expected: Expected
-    gates: Sequence[FloatArray | None] = ()
+    gates: Mapping[tuple[str, int], FloatArray] = field(default_factory=dict)
     heard: list[Heard] = field(default_factory=list)
     calls: list[Captured] = field(default_factory=list)
     module_paths: list[str] = field(default_factory=list)
+    part: int = -1
+    odd: list[tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=list)
+    weightless: bool = False
     paused: bool = False
+
+    towers: tuple[str, ...] = ()
+    _turns: dict[str, int] = field(default_factory=dict)
     _cells: dict[tuple[Any, ...], tuple[torch.Tensor, BoolArray]] = field(default_factory=dict)
     _biases: dict[int, tuple[torch.Tensor, FloatArray]] = field(default_factory=dict)
 
+    def enter(self, path: str) -> None:
+        """A module starts to run; the model itself (path "") starts a part."""
+        if not path:
+            self.part += 1
+            self._turns.clear()
+        self.module_paths.append(path)
+
     @property
-    def gate(self) -> FloatArray | None:
-        """The gates of the call that runs next."""
-        return self.gates[len(self.calls)] if len(self.calls) < len(self.gates) else None
+    def attending(self) -> str:
+        """Path of the module that attends now: a softmax that is a module of its own is none."""
+        last = self.module_paths[-1]
+        return last.removesuffix(".softmax") if last.endswith(".softmax") else last
+
+    def gate(self, path: str) -> FloatArray | None:
+        """The gates of the call that a module makes next."""
+        return self.gates.get((path, self._turns.get(path, 0)))
+
+    def heard_from(self, path: str) -> bool:
+        """Whether a module has attended in this part of the text."""
+        return self._turns.get(path, 0) > 0
+
+    def record(self, call: Captured) -> None:
+        """Keep a call, with the part and the turn it was made in."""
+        turn = self._turns.get(call.module, 0)
+        self._turns[call.module] = turn + 1
+        self.calls.append(replace(call, part=max(0, self.part), turn=turn))
+
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """Hear nothing while the block runs."""
+        before, self.paused = self.paused, True
+        try:
+            yield
+        finally:
+            self.paused = before
+
+    @property
+    def away(self) -> bool:
+        """Whether the module that runs now belongs to a part that reads no tokens."""
+        path = self.module_paths[-1] if self.module_paths else ""
+        return any(path == tower or path.startswith(f"{tower}.") for tower in self.towers)
 
     def cells_of(self, mask: torch.Tensor | None, shape: tuple[int, int, int]) -> BoolArray:
         """Visible cells [batch, 1 or head, query, key] of a mask tensor; one array per tensor, however many calls."""

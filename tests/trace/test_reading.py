@@ -46,6 +46,10 @@ if hasattr(m, "sliding_window_bidirectional_mask_function"):  # not in the first
 @pytest.mark.parametrize(("function", "rule"), FUNCTIONS, ids=[str(rule) for _, rule in FUNCTIONS])
 def test_a_mask_function_reads_as_its_rule_and_shows_the_same_cells(function: Callable[..., Any], rule: Rule) -> None:
     assert rule_of(function) == rule
+    assert_same_cells(function, rule)
+
+
+def assert_same_cells(function: Callable[..., Any], rule: Rule) -> None:
     at = Grid.of(2, 4, 4)
     own = function(*(torch.as_tensor(index) for index in (at.batch, np.zeros((1, 1, 1, 1), int), at.query, at.key)))
     assert np.array_equal(np.broadcast_to(own.numpy(), at.shape), np.broadcast_to(rule.visible(at), at.shape))
@@ -54,9 +58,26 @@ def test_a_mask_function_reads_as_its_rule_and_shows_the_same_cells(function: Ca
 def test_packed_positions_are_read() -> None:
     if not hasattr(m, "remap_positions_for_packed_sequence"):
         pytest.skip("transformers before 5.10 does not remap packed positions")
-    function = m.packed_sequence_compatibility_function(m.causal_mask_function, POSITIONS, PACKED)
-    document = Document(Content(PACKED.numpy(), np.int64))
-    assert rule_of(function) == all_of(document, Repositioned(Causal(), Content(POSITIONS.numpy(), np.int64)))
+    document, positions = Document(Content(PACKED.numpy(), np.int64)), Content(POSITIONS.numpy(), np.int64)
+    window = m.packed_sequence_compatibility_function(m.sliding_window_causal_mask_function(2), POSITIONS, PACKED)
+    assert str(rule_of(window)) == "causal ∧ window(2) ∧ document"
+    assert_same_cells(window, rule_of(window))
+    chunk = m.packed_sequence_compatibility_function(
+        m.chunked_causal_mask_function(2, torch.tensor([0, 0])), POSITIONS, PACKED
+    )
+    inner = all_of(Causal(), Chunk(2, Content([0, 0], np.int64)))
+    assert rule_of(chunk) == all_of(document, Repositioned(inner, positions))
+    assert str(rule_of(chunk)) == "causal ∧ chunk(2) ∧ document"
+    assert_same_cells(chunk, rule_of(chunk))
+
+
+def test_positions_that_do_not_run_on_within_a_document_are_asked_for() -> None:
+    if not hasattr(m, "remap_positions_for_packed_sequence"):
+        pytest.skip("transformers before 5.10 does not remap packed positions")
+    jumping = torch.tensor([[0, 3, 0, 1], [0, 0, 1, 5]])
+    function = m.packed_sequence_compatibility_function(m.sliding_window_causal_mask_function(2), jumping, PACKED)
+    assert any(isinstance(part, Repositioned) for part in rule_of(function).parts)  # type: ignore[attr-defined]
+    assert_same_cells(function, rule_of(function))
 
 
 def test_an_unknown_function_is_opaque_and_named() -> None:

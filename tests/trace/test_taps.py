@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    LongformerConfig,
-    LongformerModel,
-    LongT5Config,
-    LongT5ForConditionalGeneration,
-    PreTrainedModel,
-)
+from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel, YosoConfig, YosoModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -25,10 +20,11 @@ from maskviz.core.words import Stack
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
+from maskviz.trace.dialect import uses_interface
 from maskviz.trace.doubts import doubts
 from maskviz.trace.recorder import Expected, Recorder
 from maskviz.trace.run import head_shapes, run, run_gated
-from maskviz.trace.taps import NAME, listening, uses_interface
+from maskviz.trace.taps import listening
 from tests.architectures import tiny
 from tests.trace.conftest import Example, example_of, loaded_tiny, padded_request, random_rows
 
@@ -44,6 +40,7 @@ def state(model: PreTrainedModel) -> tuple[object, ...]:
         dict(ALL_ATTENTION_FUNCTIONS._local_mapping),
         dict(ALL_MASK_ATTENTION_FUNCTIONS._global_mapping),
         dict(ALL_MASK_ATTENTION_FUNCTIONS._local_mapping),
+        inspect.getmodule(type(model)).__dict__.get("eager_attention_forward"),
         torch._C._len_torch_function_stack(),
     )
 
@@ -68,12 +65,6 @@ def test_listening_restores_everything_when_the_model_raises(model_type: str) ->
         assert state(model)[3:] != before[1], "this test must be able to fail"
         1 / 0  # noqa: B018
     assert (state(model)[:3], state(model)[3:]) == before
-
-
-def test_our_name_is_in_no_registry_afterwards() -> None:
-    example_of("bert")
-    assert NAME not in ALL_ATTENTION_FUNCTIONS
-    assert NAME not in ALL_MASK_ATTENTION_FUNCTIONS
 
 
 def test_calls_that_receive_one_mask_share_it() -> None:
@@ -166,30 +157,23 @@ def run_of(model: PreTrainedModel, request: Request) -> Trace:
     return run(model, encoded.inputs, encoded.batch, loaded.card)
 
 
-def test_softmaxes_that_are_no_attention_are_not_taken_for_it() -> None:
-    """Longformer's local attention is a softmax of [batch, token, head, window]."""
-    config = LongformerConfig(
-        vocab_size=99,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=40,
-        attention_window=4,
-        max_position_embeddings=64,
-    )
-    with pytest.raises(CannotTraceError, match="no attention was heard"):
-        run_of(LongformerModel(config), Request(ids=random_rows((8,))))
+def test_layers_without_an_attention_matrix_are_named_for_what_they_are() -> None:
+    config = MambaConfig(vocab_size=99, hidden_size=32, num_hidden_layers=2, state_size=4)
+    trace = run_of(MambaForCausalLM(config), Request(ids=random_rows((7,))))
+    assert trace.calls == ()
+    assert {(layer.stack.value, layer.layer, layer.kind) for layer in trace.silent} == {
+        ("decoder", 0, "state space"),
+        ("decoder", 1, "state space"),
+    }
+    assert trace.notes == ("layers 0-1: state space (MambaMixer), no attention matrix",)
 
 
-def test_layers_that_are_not_heard_are_named() -> None:
-    """LongT5's encoder attends in blocks: its decoder and cross attention are heard, and the rest is said."""
-    config = LongT5Config(
-        vocab_size=99, d_model=32, d_kv=8, d_ff=40, num_layers=2, num_decoder_layers=1, num_heads=4, local_radius=2
-    )
-    config.decoder_start_token_id = 0
-    trace = run_of(LongT5ForConditionalGeneration(config), Request(ids=random_rows((7,)), target_ids=random_rows((4,))))
-    assert [call.stack.value for call in trace.calls] == ["decoder", "cross"]
-    assert any("encoder layers 0, 1 are not shown" in note for note in trace.notes)
+def test_attention_that_is_not_linear_in_its_values_is_not_laid_out() -> None:
+    """YOSO normalises what its heads put out: no row of weights says what it did."""
+    config = YosoConfig(vocab_size=99, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=40)
+    trace = run_of(YosoModel(config), Request(ids=random_rows((8,))))
+    assert trace.calls == ()
+    assert trace.notes == ("layer 0: hashed attention without a softmax (YosoSelfAttention), no attention matrix",)
 
 
 def test_a_gate_on_a_head_that_did_not_run_is_refused() -> None:
@@ -223,7 +207,7 @@ def test_what_fails_only_while_listening_is_said(monkeypatch: pytest.MonkeyPatch
     own = loaded.model.forward
 
     def forward(**inputs: torch.Tensor) -> object:
-        if loaded.model.config._attn_implementation == NAME:
+        if loaded.model.config._attn_implementation == "eager":
             raise torch.OutOfMemoryError("too much")
         return own(**inputs)
 

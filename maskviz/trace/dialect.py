@@ -1,0 +1,96 @@
+"""A mask in the dialect of the eager attention we listen with, where the model itself runs another.
+
+torch's scaled_dot_product_attention takes a boolean mask as True = may attend, and gives zeros to a query that may
+attend to nothing. Eager attention adds whatever it is handed, True as 1. A model that runs sdpa must see no
+difference when it is listened to; one that runs eager must keep what it does, also where that is a mistake.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def added(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What stands for a boolean mask (True = may attend) where masks are added to scores of a type."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def for_hand_written(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs with a boolean mask made additive, where hand-written attention that runs sdpa is heard as eager."""
+    mask = inputs.get("attention_mask")
+    if not isinstance(mask, torch.Tensor) or mask.dtype is not torch.bool or mask.ndim != 4:
+        return inputs
+    if model.config._attn_implementation != "sdpa" or any(map(uses_interface, model.modules())):
+        return inputs
+    return {**inputs, "attention_mask": added(mask, model.dtype)}
+
+
+class Dialect:
+    """How the modules of a model read a mask; made before our own attention is put in place."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        configs = [getattr(module, "config", None) for module in model.modules()]
+        self._eager = {
+            id(config)
+            for config in configs
+            if isinstance(config, PreTrainedConfig) and config._attn_implementation in (None, "eager")
+        }
+        # Beside each tensor made from a mask the mask itself, so that its id stays its own.
+        self._made: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def additive(self, module: torch.nn.Module, mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+        """The mask that, added to the scores, does what the module's own attention does with it.
+
+        Args:
+            module: The attention module.
+            mask: As the model handed it over: bool True = may attend where the module runs no eager attention.
+            dtype: Of the scores.
+
+        Returns:
+            The same tensor for the same mask, so that calls that share a mask go on sharing it.
+        """
+        if mask is None or mask.dtype is not torch.bool:
+            return mask
+        eager = self._runs_eager(module)
+        if (id(mask), eager) not in self._made:
+            self._made[id(mask), eager] = (mask, mask.to(dtype) if eager else added(mask, dtype))
+        return self._made[id(mask), eager][1]
+
+    def emptied(
+        self, module: torch.nn.Module, mask: torch.Tensor | None, output: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Zero what queries that may attend to nothing got, where sdpa would.
+
+        Args:
+            module, mask: As given to `additive`.
+            output: [batch, query, head, width], not yet projected.
+            weights: [batch, head, query, key].
+        """
+        if mask is None or mask.ndim != 4 or self._runs_eager(module):
+            return output, weights
+        seen = mask if mask.dtype is torch.bool else mask != float("-inf")
+        blind = ~seen.any(dim=-1)  # [batch or 1, head or 1, query or 1]
+        if not bool(blind.any()):
+            return output, weights
+        if output.ndim == 4:
+            output = output.masked_fill(blind.transpose(1, 2)[..., None], 0.0)
+        return output, weights.masked_fill(blind[..., None], 0.0)
+
+    def _runs_eager(self, module: torch.nn.Module) -> bool:
+        return id(getattr(module, "config", None)) in self._eager
+
+
+def uses_interface(module: torch.nn.Module) -> bool:
+    """Whether the file a module's forward is written in calls transformers' attention interface."""
+    return "ALL_ATTENTION_FUNCTIONS" in names_seen_by(module)
+
+
+def names_seen_by(module: torch.nn.Module) -> dict[str, Any]:
+    """The globals of a module's forward: of the file it is written in, also where a subclass inherits it."""
+    names: dict[str, Any] = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
+    return names
