@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import transformers
 from safetensors import SafetensorError
 
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 
-_NAMES_HINT = "give a hub id, a folder, a .gguf file or demo:bert"
+_NAMES_HINT = "give a hub id, a folder, a config.json, a .gguf file or demo:bert"
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt")
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "model.ckpt")
 
 
@@ -25,6 +28,7 @@ class Source:
         name: As the user wrote it.
         location: A folder or a hub id, as `from_pretrained` takes it.
         gguf_file: Name of the .gguf file in that folder, or None.
+        config_only: Whether there is a config and no weights beside it.
         demo: Whether it is one of our own demo models.
         revision: Branch, tag or commit on the hub, or None.
         offline: Whether only what is on disk may be used.
@@ -34,10 +38,17 @@ class Source:
     name: str
     location: str
     gguf_file: str | None = None
+    config_only: bool = False
     demo: bool = False
     revision: str | None = None
     offline: bool = False
     trust_remote_code: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where files beside the config would lie."""
+        path = Path(self.location)
+        return path.parent if path.is_file() else path
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -53,7 +64,7 @@ class Source:
 
 
 def resolve(name: str, *, revision: str | None = None, offline: bool = False, trust: bool = False) -> Source:
-    """Tell a demo name, a .gguf file, a folder and a hub id apart.
+    """Tell a demo name, a .gguf file, a config file, a folder and a hub id apart.
 
     Raises:
         UsageError: an empty name or an unknown demo model.
@@ -71,15 +82,16 @@ def resolve(name: str, *, revision: str | None = None, offline: bool = False, tr
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise _no_config(name, path)
-        return Source(name, str(path), offline=offline, trust_remote_code=trust)
+        bare = not any(any(path.glob(pattern)) for pattern in _WEIGHTS)
+        return Source(name, str(path), config_only=bare, offline=offline, trust_remote_code=trust)
+    if path.suffix == ".json" and path.is_file():
+        return Source(name, str(path), config_only=True, offline=offline, trust_remote_code=trust)
     if path.suffix == ".gguf":
         if not path.is_file():
             raise NotFoundError(f"model file {name!r} does not exist", "check the path")
         return Source(name, str(path.parent), gguf_file=path.name, trust_remote_code=trust)
     if path.exists():
-        raise NotFoundError(
-            f"{name!r} is a file and no model", "give the folder that holds config.json, or a .gguf file"
-        )
+        raise NotFoundError(f"{name!r} is a file and no model", "give a folder, its config.json, or a .gguf file")
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise NotFoundError(
             f"model folder {name!r} does not exist", "check the path; hub ids look like bert-base-uncased"
@@ -120,6 +132,13 @@ def _explanation(source: Source, what: str, error: Exception) -> NotFoundError |
         )
     if isinstance(error, ImportError) or (source.gguf_file is not None and "pip install" in said):
         return NotFoundError(f"cannot read the {what} of {source.name!r}: {in_one_line(said)}", _missing(source))
+    if "does not recognize this architecture" in said:
+        named = re.search(r"model type `(.*?)`", said)
+        kind = f"model type {named[1]!r}" if named else "model type"
+        return NotFoundError(
+            f"transformers {transformers.__version__} does not know the {kind} of {source.name!r}",
+            "check model_type in its config, or install a newer transformers",
+        )
     if isinstance(error, SafetensorError):
         return NotFoundError(
             f"the {what} of {source.name!r} are damaged: {in_one_line(said)}", "copy or download the file again"
@@ -145,7 +164,8 @@ def _without_safetensors(source: Source, said: str) -> NotFoundError:
             "convert it once where you trust it: AutoModel.from_pretrained(...).save_pretrained('folder')",
         )
     return NotFoundError(
-        f"no usable weights in {source.name!r}: {in_one_line(said)}", "maskviz reads model.safetensors and .gguf files"
+        f"no usable weights in {source.name!r}: {in_one_line(said)}",
+        "maskviz reads model.safetensors and .gguf files; --no-weights shows the masks without them",
     )
 
 
