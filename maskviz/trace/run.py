@@ -1,80 +1,102 @@
-"""One forward pass of a loaded model becomes a Trace."""
+"""One run of a loaded model becomes a Trace."""
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.arrays import BoolArray, FloatArray
+from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.heads import HeadMask
-from maskviz.core.rules import Causal
-from maskviz.core.trace import AttentionCall, Batch, ModelCard, Outputs, Trace
+from maskviz.core.trace import Batch, ModelCard, Outputs, Trace
 from maskviz.core.words import Stack
+from maskviz.trace.calling import Calling, Inputs, called
+from maskviz.trace.dialect import for_hand_written
 from maskviz.trace.doubts import doubts, largest_difference
-from maskviz.trace.evidence import masks_of
-from maskviz.trace.naming import layer_counts, layers_of, stacks_of
-from maskviz.trace.outputs import kept_outputs, main_output
-from maskviz.trace.recorder import Captured, Expected, Recorder
+from maskviz.trace.hearing import Hearing, hearing_of, merged
+from maskviz.trace.naming import towers_of
+from maskviz.trace.outputs import joined_output, kept_outputs
+from maskviz.trace.raised import explained
+from maskviz.trace.randomness import same_randomness
+from maskviz.trace.recorder import Expected, Recorder
+from maskviz.trace.shadow import Shadow, is_weightless
+from maskviz.trace.silent import silent_layers
 from maskviz.trace.taps import evaluating, listening
 
-Inputs = Mapping[str, torch.Tensor]
-
-_REMEDY = "check the ids and the text's length against the model's config"
+_AT_ONCE = Calling()
 
 
-def run(model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCard) -> Trace:
+def run(
+    model: PreTrainedModel,
+    inputs: Inputs,
+    batch: Batch,
+    card: ModelCard,
+    calling: Calling = _AT_ONCE,
+    like: Trace | None = None,
+) -> Trace:
     """Run a model plainly, then again while listening, and return what was heard.
+
+    A model whose parameters are on the meta device is run once, without numbers: its calls have masks and no patterns.
 
     Args:
         model: The model, on its device.
         inputs: Arguments of its forward, on the same device.
         batch: What the inputs stand for.
         card: What the model is.
+        calling: Whether the text is fed at once, or part by part with a cache.
+        like: A run of the same model, to tell an encoder from a decoder by where the masks at hand are no witness.
 
     Raises:
-        CannotTraceError: the model raises on this input, or makes no attention call that can be heard.
+        CannotTraceError: the model raises on this input, or mixes its tokens in no way that is known.
     """
-    plain_attention = str(getattr(model.config, "_attn_implementation", None) or "eager")
-    plain = main_output(_plain_forward(model, inputs, card))
-    recorder = Recorder(_expected(batch, card))
-    captured = _listened_forward(model, inputs, recorder, card)
-    calls = _calls(recorder, batch, card)
-    if not calls:
+    weightless = is_weightless(model)
+    plain_attention = "" if weightless else str(getattr(model.config, "_attn_implementation", None) or "eager")
+    plain = None if weightless else joined_output(_plainly(model, inputs, card, calling))
+    recorder, captured = _heard(model, inputs, _recorder(model, batch, card, calling), card, calling)
+    hearing = hearing_of(recorder, batch, card, calling, like)
+    if weightless:
+        hearing = _without_content(hearing, model, inputs, batch, card, calling)
+    silent = (*hearing.silent, *silent_layers(model, card, hearing))
+    if not hearing.calls and not any(layer.kind for layer in silent):
         raise CannotTraceError(
             f"no attention was heard in {card.architecture}",
             "maskviz hears models on transformers' attention interface, and hand-written softmax over query x key",
         )
-    drift = largest_difference(plain, main_output(captured), batch.decoder or batch)
-    trace = Trace(card, batch, calls, drift=drift, plain_attention=plain_attention)
-    outputs = _outputs(captured, trace, model)
-    return replace(trace, outputs=outputs, notes=doubts(trace, plain))
+    trace = Trace(card, batch, hearing.calls, plain_attention=plain_attention, silent=silent)
+    if weightless:
+        return replace(trace, notes=doubts(trace, None))
+    drift = largest_difference(plain, joined_output(captured), batch.decoder or batch)
+    trace = replace(trace, drift=drift, outputs=_outputs(captured, trace, model, calling))
+    return replace(trace, notes=doubts(trace, plain))
 
 
-def run_gated(model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask) -> Trace:
+def run_gated(
+    model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask, calling: Calling = _AT_ONCE
+) -> Trace:
     """Run again with gates on heads, applied to each head's output before the output projection.
 
     Args:
-        model, inputs: As given to `run`.
+        model, inputs, calling: As given to `run`.
         plain: What `run` returned for them; its calls say which head is where.
         head_mask: The gates.
 
     Raises:
-        UsageError: the mask names a head that did not run.
+        UsageError: the mask names a head that did not run, or the run has no numbers to gate.
     """
-    recorder = Recorder(_expected(plain.batch, plain.card), _gates(plain, head_mask))
-    captured = _listened_forward(model, inputs, recorder, plain.card)
-    calls = tuple(replace(call, pattern=heard.pattern) for call, heard in zip(plain.calls, recorder.calls, strict=True))
+    if is_weightless(model):
+        raise UsageError("a head mask changes numbers, and there are none without weights", "try --random-weights 0")
+    recorder = replace(_recorder(model, plain.batch, plain.card, calling), gates=_gates(plain, head_mask))
+    captured = _listening(model, inputs, recorder, plain.card, calling)
+    heard = hearing_of(recorder, plain.batch, plain.card, calling).calls
+    calls = tuple(replace(call, pattern=other.pattern) for call, other in zip(plain.calls, heard, strict=True))
     trace = replace(plain, calls=calls, head_mask=head_mask, drift=None, plain_attention="")
-    return replace(trace, outputs=_outputs(captured, trace, model))
+    return replace(trace, outputs=_outputs(captured, trace, model, calling))
 
 
 def head_shapes(trace: Trace) -> dict[str, tuple[int, int]]:
@@ -88,89 +110,104 @@ def head_shapes(trace: Trace) -> dict[str, tuple[int, int]]:
     }
 
 
-def _expected(batch: Batch, card: ModelCard) -> Expected:
+def _recorder(model: PreTrainedModel, batch: Batch, card: ModelCard, calling: Calling) -> Recorder:
     sides = [batch] if batch.decoder is None else [batch, batch.decoder]
-    return Expected(batch.rows, frozenset(side.length for side in sides), frozenset(card.heads))
+    lengths = {side.length for side in sides} | {*calling.parts} | {*calling.ends}
+    expected = Expected(batch.rows, frozenset(lengths), frozenset(card.heads))
+    return Recorder(expected, weightless=is_weightless(model), towers=towers_of(model))
 
 
-def _gates(plain: Trace, head_mask: HeadMask) -> list[FloatArray | None]:
+def _gates(plain: Trace, head_mask: HeadMask) -> dict[tuple[str, int], FloatArray]:
     """The gates of each call, float32 [head]; every head that is gated must have run."""
     ran = {(call.stack.value, call.layer, head) for call in plain.calls for head in range(call.heads)}
     for stack, head, _ in head_mask.changed():
         if (stack, head.layer, head.head) not in ran:
             layers = ", ".join(str(call.layer) for call in plain.of_stack(Stack(stack)))
             raise UsageError(f"head {head} has no attention to gate", f"attention runs in {stack} layers {layers}")
-    gates = [head_mask.of(call.stack, call.layer) for call in plain.calls]
-    return [gate if gate is None else gate[: call.heads] for gate, call in zip(gates, plain.calls, strict=True)]
+    gates: dict[tuple[str, int], FloatArray] = {}
+    turns: dict[str, int] = {}
+    for before, call in zip((None, *plain.calls), plain.calls, strict=False):
+        gate = head_mask.of(call.stack, call.layer)
+        if before is not None and merged(before, call):
+            beside = head_mask.of(before.stack, before.layer)
+            open_gates = np.ones(call.heads, np.float32)
+            if not np.array_equal(open_gates if gate is None else gate, open_gates if beside is None else beside):
+                raise UsageError(
+                    f"{call.module} attends to both sides in one softmax: its heads cannot be gated for one alone",
+                    "name them in both stacks, such as 'decoder 0:3; cross 0:3'",
+                )
+            continue
+        turn = turns.get(call.module, 0)
+        turns[call.module] = turn + 1
+        if gate is not None:
+            gates[call.module, turn] = gate[: call.heads]
+    return gates
 
 
-def _plain_forward(model: PreTrainedModel, inputs: Inputs, card: ModelCard) -> Any:
-    with torch.no_grad(), evaluating(model), _explained(card, "fails on this input"):
-        return model(**inputs)
+def _plainly(model: PreTrainedModel, inputs: Inputs, card: ModelCard, calling: Calling) -> Sequence[Any]:
+    with torch.no_grad(), evaluating(model), same_randomness(), explained(card, "fails on this input"):
+        return called(model, inputs, calling)
 
 
-def _listened_forward(model: PreTrainedModel, inputs: Inputs, recorder: Recorder, card: ModelCard) -> Any:
-    with _explained(card, "runs plainly, but not while it is listened to"), torch.no_grad(), listening(model, recorder):
-        return model(**inputs)
+def _listening(
+    model: PreTrainedModel,
+    inputs: Inputs,
+    recorder: Recorder,
+    card: ModelCard,
+    calling: Calling,
+    seed: int | None = None,
+) -> Sequence[Any]:
+    what = "cannot be run without weights" if recorder.weightless else "runs plainly, but not while it is listened to"
+    inputs = for_hand_written(model, inputs)
+    with ExitStack() as block:
+        block.enter_context(explained(card, what))
+        block.enter_context(torch.no_grad())
+        block.enter_context(same_randomness())
+        block.enter_context(listening(model, recorder))
+        if recorder.weightless:
+            block.enter_context(Shadow(seed))
+        return called(model, inputs, calling)
 
 
-@contextmanager
-def _explained(card: ModelCard, what: str) -> Iterator[None]:
-    """Turn what a model raises into a CannotTraceError; what our own code raises keeps its traceback."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise CannotTraceError(f"{card.device} has too little memory", "cut the text, or try --device cpu") from error
-    except Exception as error:
-        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-        if isinstance(error, CannotTraceError) or Path(raised_in).is_relative_to(Path(__file__).parents[1]):
-            raise
-        summary = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
-        raise CannotTraceError(f"{card.architecture} {what}: {summary}", _REMEDY) from error
+def _heard(
+    model: PreTrainedModel, inputs: Inputs, recorder: Recorder, card: ModelCard, calling: Calling
+) -> tuple[Recorder, Sequence[Any]]:
+    """Listen; once more where the model put other modules in place of its own, which were not listened to."""
+    before = {id(module) for module in model.modules()}
+    captured = _listening(model, inputs, recorder, card, calling)
+    if {id(module) for module in model.modules()} != before:
+        recorder = Recorder(recorder.expected, weightless=recorder.weightless, towers=towers_of(model))
+        captured = _listening(model, inputs, recorder, card, calling)
+    return recorder, captured
 
 
-def _calls(recorder: Recorder, batch: Batch, card: ModelCard) -> tuple[AttentionCall, ...]:
-    captured = recorder.calls
-    if not captured:
-        return ()
-    paths = [call.module for call in captured]
-    stacks = stacks_of(paths, card.encoder_decoder, causal=_is_causal(captured[0], recorder))
-    layers = layers_of(paths, stacks, layer_counts(card, stacks))
-    keeps = [_keep_of(call, stack, batch) for call, stack in zip(captured, stacks, strict=True)]
-    masks = masks_of(captured, recorder.heard, keeps)
-    return tuple(
-        AttentionCall(stack, layer, call.module, call.heads, _key_heads(call, card), mask, call.pattern)
-        for stack, layer, call, mask in zip(stacks, layers, captured, masks, strict=True)
-    )
+def _without_content(
+    hearing: Hearing, model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCard, calling: Calling
+) -> Hearing:
+    """Take out the calls whose masks depend on what the weights would have made of the text.
+
+    Masks that came from transformers' own functions are made of lengths and inputs. All others are made twice, from
+    different random numbers, and kept where they are the same.
+    """
+    if hearing.from_library:
+        return hearing
+    runs = []
+    for seed in (0, 1):
+        recorder = _recorder(model, batch, card, calling)
+        _listening(model, inputs, recorder, card, calling, seed=seed)
+        runs.append(hearing_of(recorder, batch, card, calling))
+    return runs[0].where_same_as(runs[1])
 
 
-def _key_heads(call: Captured, card: ModelCard) -> int:
-    """Hand-written attention repeats its key heads before it can be heard: there the config is asked."""
-    if call.source is None and len(card.key_heads) == 1 and card.heads == (call.heads,):
-        return card.key_heads[0]
-    return call.key_heads
-
-
-def _is_causal(first: Captured, recorder: Recorder) -> bool:
-    """Whether a lone stack is a decoder: its first mask was built from a causal rule, or hides the future."""
-    built = [one.rule for one in recorder.heard if one.tensor is first.source] or [one.rule for one in recorder.heard]
-    if built:
-        return any(isinstance(leaf, Causal) for leaf in built[0].leaves())
-    queries, keys = first.visible.shape[2:]
-    return queries > 1 and not np.triu(first.visible.any(axis=(0, 1)), k=1 + keys - queries).any()
-
-
-def _keep_of(call: Captured, stack: Stack, batch: Batch) -> BoolArray | None:
-    decoder = stack is Stack.DECODER and batch.decoder is not None
-    side = batch.decoder if decoder and batch.decoder is not None else batch
-    return side.keep if side.length == call.visible.shape[3] else None
-
-
-def _outputs(captured: Any, trace: Trace, model: PreTrainedModel) -> Outputs | None:
-    last = trace.calls[-1]
-    causal = trace.batch.decoder is not None or last.stack is Stack.DECODER
+def _outputs(captured: Sequence[Any], trace: Trace, model: PreTrainedModel, calling: Calling) -> Outputs | None:
+    causal = trace.batch.decoder is not None or (bool(trace.calls) and trace.calls[-1].stack is Stack.DECODER)
+    if not trace.calls:
+        causal = "CausalLM" in trace.card.architecture or "LMHead" in trace.card.architecture
     independent = getattr(model.config, "problem_type", None) == "multi_label_classification"
-    return kept_outputs(captured, trace.batch, causal=causal, labels=_labels(model), independent=independent)
+    labels = _labels(model)
+    return kept_outputs(
+        captured, trace.batch, offset=calling.offset, causal=causal, labels=labels, independent=independent
+    )
 
 
 def _labels(model: PreTrainedModel) -> tuple[str, ...]:
