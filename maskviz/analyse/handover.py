@@ -1,0 +1,85 @@
+"""What a backend makes of the masks a model means: cell by cell, on rows of real queries."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from maskviz.core.algebra import all_of
+from maskviz.core.arrays import BoolArray, Content
+from maskviz.core.handover import HandedCall, HandedGroup, HandOver
+from maskviz.core.masks import Mask
+from maskviz.core.reasons import Reason
+from maskviz.core.rules import Document
+from maskviz.core.trace import Trace
+
+
+def handed_groups(trace: Trace, over: HandOver) -> tuple[HandedGroup, ...]:
+    """Group the calls of a run that are handed the same and mean the same, in the order they first ran."""
+    groups: list[list[HandedCall]] = []
+    for one in over.calls:
+        for group in groups:
+            if _alike(group[0], one):
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return tuple(_compared(trace, group) for group in groups)
+
+
+def _alike(one: HandedCall, other: HandedCall) -> bool:
+    if one.call.stack is not other.call.stack or one.words != other.words:
+        return False
+    if (one.mask is None) != (other.mask is None) or not one.call.mask.same_as(other.call.mask):
+        return False
+    return one.mask is None or other.mask is None or np.array_equal(one.mask.visible, other.mask.visible)
+
+
+def _compared(trace: Trace, group: list[HandedCall]) -> HandedGroup:
+    first = group[0]
+    calls = tuple(one.call for one in group)
+    meant, handed = first.call.mask.visible, first.mask
+    rows = trace.real_queries(first.call)[:, None, :, None]
+    none = np.zeros((0, 4), np.int64)
+    if handed is None:
+        return HandedGroup(calls, first.words, None, none, none, 0)
+    handed = _named(trace, first.call.mask, handed)
+    asked = np.broadcast_to(rows, np.broadcast_shapes(meant.shape, handed.visible.shape))
+    added, lost = handed.visible & ~meant & asked, meant & ~handed.visible & asked
+    of_lost = _exceptions(first.call.mask, lost) or _left_out(handed, lost) or _reasons(handed, lost)
+    why = (*_reasons(first.call.mask, added), *of_lost)
+    cells = np.argwhere(added), np.argwhere(lost)
+    return HandedGroup(calls, first.words, handed, *cells, int(asked.sum()), tuple(dict.fromkeys(why)))
+
+
+def _named(trace: Trace, meant: Mask, handed: Mask) -> Mask:
+    """The mask under a rule that explains it: its own, the one that is meant, or that within packed texts."""
+    rules = [meant.rule]
+    if trace.batch.documents is not None:
+        rules.append(all_of(meant.rule, Document(Content(trace.batch.documents, np.int64))))
+    for rule in rules:
+        if handed.rule.readable or not rule.readable:
+            continue
+        at = handed.grid
+        if (np.broadcast_to(rule.visible(at), at.shape) == handed.visible).all():
+            return Mask.explained(handed.visible, rule, query_offset=handed.query_offset, delivery=handed.delivery)
+    return handed
+
+
+def _reasons(mask: Mask, cells: BoolArray) -> tuple[str, ...]:
+    """The reasons a mask has for blocking all of some cells, or else for blocking one of them."""
+    reasons = np.broadcast_to(mask.reasons, cells.shape)[cells]
+    each = [reason.word for reason in Reason if len(reasons) and (reasons & reason).all()]
+    return tuple(each) or tuple(reason.word for reason in Reason if (reasons & reason).any())
+
+
+def _exceptions(mask: Mask, cells: BoolArray) -> tuple[str, ...]:
+    """The exceptions of a mask's rule that let some cells through."""
+    at = mask.grid
+    exceptions = [leaf for leaf in mask.rule.leaves() if leaf.exception and leaf.readable]
+    return tuple(str(leaf) for leaf in exceptions if bool((np.broadcast_to(leaf.visible(at), at.shape) & cells).any()))
+
+
+def _left_out(handed: Mask, lost: BoolArray) -> tuple[str, ...]:
+    """A phrase where all that is lost is lost to queries that see nothing."""
+    seeing = np.broadcast_to(handed.visible.any(axis=-1, keepdims=True), lost.shape)
+    return ("queries left out",) if lost.any() and not (lost & seeing).any() else ()

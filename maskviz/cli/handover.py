@@ -1,0 +1,43 @@
+"""What another attention backend would be handed in a run. Imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maskviz.analyse.handover import handed_groups
+from maskviz.cli.env import Env
+from maskviz.core.panels import Panel
+from maskviz.core.trace import Trace
+from maskviz.core.words import Backend
+from maskviz.load.encode import Encoded
+from maskviz.load.model import Loaded
+from maskviz.trace.backends import hand_over
+from maskviz.trace.calling import Calling
+from maskviz.view.handover import hand_over_panels
+from maskviz.view.show import Choice
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A backend, and the run it is asked about.
+
+    Attributes:
+        backend: The backend.
+        loaded, encoded, calling: What was run, and how.
+        trace: What came of it.
+    """
+
+    backend: Backend
+    loaded: Loaded
+    encoded: Encoded
+    calling: Calling
+    trace: Trace
+
+
+def hand_over_of(env: Env, asked: Asked, choice: Choice) -> list[Panel]:
+    """What a backend is handed in a run, as panels behind its masks."""
+    env.progress(f"asking what {asked.backend} would be handed ...")
+    given, inputs = asked.encoded.user_mask, asked.encoded.inputs
+    inputs = inputs if given is None else {**inputs, "attention_mask": given.tensor}
+    over = hand_over(asked.loaded.model, inputs, asked.trace, asked.backend, asked.calling)
+    return hand_over_panels(asked.trace, over, handed_groups(asked.trace, over), choice)
