@@ -1,38 +1,85 @@
-"""`maskviz info`: a model's card, from its config alone."""
+"""`maskviz info`: a model's card and what its layers do, from its config alone."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.outputs import checked, deliver
+from maskviz.core.errors import CannotTraceError
+
+if TYPE_CHECKING:
+    from maskviz.cli.layers import LayerRun
+    from maskviz.core.panels import Panel
 
 Name = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Hub id, folder, .gguf file, or demo:bert, demo:gpt, demo:t5.")
+    str,
+    typer.Argument(metavar="MODEL", help="Hub id, folder, config.json, .gguf file, or demo:NAME."),
+]
+# Squares of this side are compared in seconds.
+_LONGEST = 4096
+Length = Annotated[
+    int | None,
+    typer.Option(
+        "--length", metavar="N", min=1, max=_LONGEST, help="Also say whose masks look the same for N real tokens."
+    ),
 ]
 
 
 def info(
     ctx: typer.Context,
     model: Name = "demo:bert",
+    length: Length = None,
     output: o.Output = None,
     dpi: o.Dpi = 150,
     revision: o.Revision = None,
     offline: o.Offline = False,
     trust_remote_code: o.Trust = False,
 ) -> None:
-    """Show a model's type, layers, heads and windows; loads no weights."""
+    """Show a model's type, heads, and the attention rule of every layer; loads no weights."""
     env: Env = ctx.obj
     paths = checked(output, ())
 
+    from maskviz.cli.layers import layers_of
     from maskviz.load.card import card_of
-    from maskviz.load.model import architecture_of, load_config
+    from maskviz.load.classes import architecture_of
+    from maskviz.load.model import build_model, read_config
     from maskviz.load.source import resolve
-    from maskviz.view.card import info_page
+    from maskviz.view.card import info_page, info_page_unrun
 
     source = resolve(model, revision=revision, offline=offline, trust=trust_remote_code)
-    config = load_config(source)
-    deliver(env, info_page(card_of(config, model, architecture_of(source, config))), paths, dpi)
+    config, raw = read_config(source)
+    card = card_of(config, model, architecture_of(source, config))
+    env.progress(f"running {card.architecture} without its weights ...")
+    loaded = None
+    try:
+        loaded = build_model(source, config, tokenizer=False)
+        ran = layers_of(loaded, source, config, raw)
+    except CannotTraceError as error:
+        deliver(env, info_page_unrun(card, error.message), paths, dpi)
+        if loaded is None:  # there is no such model
+            raise
+        return
+    page = info_page(card, ran.trace, ran.unused, ran.beyond, _compared(ran, length))
+    deliver(env, page, paths, dpi)
+
+
+def _compared(ran: LayerRun, length: int | None) -> list[Panel]:
+    """Whose masks look the same, where that is asked for and can be told."""
+    if length is None:
+        return []
+    from maskviz.analyse.likeness import NotComparableError, look_alikes, mask_set
+    from maskviz.core.panels import Note, Tone
+    from maskviz.core.results import Likeness
+    from maskviz.store.catalogue import read_catalogue
+    from maskviz.view.layers import likeness_panels
+
+    known = read_catalogue()
+    try:
+        alike = look_alikes(mask_set(ran.trace, ran.until), known.entries, length)
+    except NotComparableError as error:
+        return [Note(f"Its masks are not compared with those of other models: {error}.", Tone.WARNING)]
+    return likeness_panels(Likeness(length, alike, len(known.entries), known.release))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from maskviz.core.panels import Note, Page, Panel, Table, Tone
-from maskviz.core.printable import printable
-from maskviz.core.trace import ModelCard
-from maskviz.view.tokens import plural
+from maskviz.core.printable import plural, printable
+from maskviz.core.trace import ModelCard, Trace
+from maskviz.view.layers import disagreements, layer_tables
 
 
 def card_line(card: ModelCard) -> str:
@@ -22,16 +23,51 @@ def card_line(card: ModelCard) -> str:
     return " · ".join(parts)
 
 
-def info_page(card: ModelCard) -> Page:
-    """What a config says of a model, and the attention of its layers as the config words it."""
-    panels: list[Panel] = [
-        Table("", ("property", "value"), tuple((name, value) for name, value in _facts(card) if value)),
-        _layer_table(card),
-        Note("As the config words it. What a layer really sees is what 'maskviz show' traces.", Tone.QUIET),
-    ]
+def info_page(
+    card: ModelCard,
+    trace: Trace,
+    unused: Mapping[str, int],
+    beyond: Mapping[str, int],
+    likeness: Sequence[Panel] = (),
+) -> Page:
+    """What a config says of a model, and the attention of its layers as a run without weights heard it.
+
+    Args:
+        card: What the config says.
+        trace: The run.
+        unused: Windows the config names and no layer has, in tokens, by name.
+        beyond: Numbers of the config that begin to block cells only in texts longer than the run, by name.
+        likeness: Whose masks look the same.
+    """
+    panels: list[Panel] = [_fact_table(card), *layer_tables(trace)]
+    panels += [Note(note, Tone.WARNING) for note in disagreements(card, trace, unused, beyond)]
+    panels += likeness
+    count = plural((trace.batch.decoder or trace.batch).length, "token")
+    panels.append(Note(f"As the model's own code makes the masks, run without weights on {count}.", Tone.QUIET))
+    return _info_page(card, panels)
+
+
+def info_page_unrun(card: ModelCard, problem: str) -> Page:
+    """What a config says of a model, and of the attention of its layers, where these could not be run."""
+    return _info_page(
+        card,
+        [
+            _fact_table(card),
+            _layer_table(card),
+            Note(f"The layers were not run: {printable(problem)}.", Tone.WARNING),
+            Note("As the config words it. What a layer really sees is what 'maskviz show' traces.", Tone.QUIET),
+        ],
+    )
+
+
+def _info_page(card: ModelCard, panels: list[Panel]) -> Page:
     return Page(
         printable(card.name), f"{card.architecture} · {_size(card)}", tuple(panels), {"model": printable(card.name)}
     )
+
+
+def _fact_table(card: ModelCard) -> Table:
+    return Table("", ("property", "value"), tuple((name, value) for name, value in _facts(card) if value))
 
 
 def short_count(count: int) -> str:
