@@ -1,6 +1,7 @@
 # make demo   install into .venv and show the first picture
 # make test   lint, types, every test
 # make bench  ratios measured side by side
+# make coverage  every model type of transformers beside what it returns itself
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ OLDEST_VENV := .venv-oldest
 # One answer for every machine: no colours, no hub.
 QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
-.PHONY: demo test test-oldest lint bench clean
+.PHONY: demo test test-oldest lint bench coverage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
@@ -28,6 +29,10 @@ lint: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tests.bench.show
+	$(QUIET) $(BIN)/python -m tests.bench.weightless
+
+coverage: $(VENV)/.tests
+	$(QUIET) $(BIN)/python -m tests.bench.architectures
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,118 @@
+"""Every model type of the installed transformers that reads token ids, beside what the model itself returns.
+
+    python -m tests.bench.architectures                   all types; writes samples/coverage.md
+    python -m tests.bench.architectures --only t5,bert    a few types, with every cell that differs
+
+Each type runs in a process of its own with a limit on time and memory: one that crashes is a line in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import multiprocessing
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+# One thread per process: the types run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+
+from maskviz.load.model import quiet
+from tests.bench.comparing import Status, Verdict, examine
+from tests.bench.coverage_page import page, table
+from tests.bench.model_types import NEEDS_MORE, model_types
+
+SECONDS, MEMORY = 60, 10 << 30
+PAGE = Path(__file__).parents[2] / "samples" / "coverage.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the types asked for and print the table; the exit code is 0 whatever is found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.architectures", description=__doc__)
+    parser.add_argument("--only", default="", help="model types, separated by commas")
+    parser.add_argument("--jobs", type=int, default=2, help="types that run at the same time")
+    parser.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
+    options = parser.parse_args(arguments)
+    quiet()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    known = model_types()
+    only = [name for name in options.only.split(",") if name]
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        parser.error(f"no model type {', '.join(unknown)} reads token ids")
+    verdicts = {}
+    for verdict in _verdicts(only or [name for name in known if name not in NEEDS_MORE], options.jobs):
+        verdicts[verdict.name] = verdict
+        if only:
+            _detailed(verdict)
+        else:
+            print(f"{len(verdicts):4} {verdict.name}: {verdict.status} {verdict.reason}"[:200], flush=True)
+    ordered = [verdicts[name] for name in sorted(verdicts)]
+    if not only:
+        print(table(ordered))
+        options.page.write_text(page(ordered), encoding="utf-8")
+    return 0
+
+
+def _detailed(verdict: Verdict) -> None:
+    print(f"{verdict.name} ({verdict.architecture}, {verdict.family}): {verdict.status}, against {verdict.source}")
+    for line in (*verdict.rules, *verdict.silent, *verdict.details):
+        print(f"  {line}")
+    print(f"  without weights: {verdict.weightless} {verdict.weightless_reason}")
+
+
+def _verdicts(names: list[str], jobs: int) -> Iterator[Verdict]:
+    """The verdict on each type, in the order they finish; every process is ended before its time limit is over."""
+    context = multiprocessing.get_context("fork")  # what was imported once is not imported again per type
+    waiting = list(reversed(names))
+    running: dict[Connection, tuple[str, BaseProcess, float]] = {}
+    while waiting or running:
+        while waiting and len(running) < max(1, jobs):
+            name = waiting.pop()
+            receiving, sending = context.Pipe(duplex=False)
+            process: BaseProcess = context.Process(target=_work, args=(name, sending))
+            process.start()
+            sending.close()
+            running[receiving] = (name, process, time.monotonic() + SECONDS)
+        ready = wait(list(running), timeout=1.0)
+        late = [one for one, (_, _, end) in running.items() if one not in ready and time.monotonic() > end]
+        for connection in [*(one for one in running if one in ready), *late]:
+            name, process, _ = running.pop(connection)
+            yield _received(name, process, connection, late=connection in late)
+
+
+def _received(name: str, process: BaseProcess, connection: Connection, late: bool) -> Verdict:
+    if late:
+        process.kill()
+        process.join()
+        return Verdict(name, Status.NOT_BUILT, reason=f"took more than {SECONDS} s")
+    try:
+        verdict: Verdict = connection.recv()
+    except EOFError:
+        process.join()
+        return Verdict(name, Status.NOT_BUILT, reason=f"the process ended with code {process.exitcode}")
+    process.join()
+    return verdict
+
+
+def _work(name: str, connection: Connection) -> None:
+    """Examine one type in this process, under the memory limit, and send its verdict."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    sys.stdout = sys.stderr = io.StringIO()
+    connection.send(examine(model_types()[name]))
+    connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
