@@ -14,44 +14,36 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.trace import Batch
+from maskviz.core.words import Role
 from maskviz.load.card import text_part
+from maskviz.load.images import processed
 from maskviz.load.labels import token_labels, token_roles
 from maskviz.load.model import Loaded
+from maskviz.load.packing import check_packs, packed
+from maskviz.load.request import Request as Request
+from maskviz.load.request import check
+from maskviz.load.token_types import checked_types, types_argument
+from maskviz.load.user_mask import GivenMask
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be encoded.
-
-    Attributes:
-        texts: One text per row, or empty where ids are given.
-        pairs: Second texts, one per row, or empty.
-        ids: Rows of raw ids instead of texts; no special tokens are added.
-        targets, target_ids: The decoder's texts or raw ids, one per row, or empty.
-        padding_side: "left", "right", or None for the tokenizer's own.
-        pad_to: Length every row is padded to, or None for the longest row's.
-        max_length: Length rows are cut to, or None.
-        cumulative_positions: Whether position ids count real tokens, as `generate()` passes them.
-    """
-
-    texts: tuple[str, ...] = ()
-    pairs: tuple[str, ...] = ()
-    ids: tuple[tuple[int, ...], ...] = ()
-    targets: tuple[str, ...] = ()
-    target_ids: tuple[tuple[int, ...], ...] = ()
-    padding_side: str | None = None
-    pad_to: int | None = None
-    max_length: int | None = None
-    cumulative_positions: bool = False
+# What models call their token ids; Perceiver's forward takes "inputs".
+_IDS = ("input_ids", "inputs")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """A batch, the keyword arguments of the model's forward that stand for it, and what the reader must know."""
+    """A batch, the keyword arguments of the model's forward that stand for it, and what the reader must know.
+
+    Attributes:
+        batch: What goes in.
+        inputs: The keyword arguments, without a mask of the user's own.
+        notes: Sentences for the reader.
+        user_mask: The user's own mask, which takes the place of `attention_mask`, or None.
+    """
 
     batch: Batch
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, Any]
     notes: tuple[str, ...] = ()
+    user_mask: GivenMask | None = None
 
 
 def encode(loaded: Loaded, request: Request) -> Encoded:
@@ -62,13 +54,20 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
         NotFoundError: texts are given and there is no tokenizer.
         CannotTraceError: a row is longer than the model's positions.
     """
-    _check(request)
-    if loaded.model.main_input_name != "input_ids":
+    check(request)
+    if loaded.model.main_input_name not in _IDS:
         raise CannotTraceError(
             f"{loaded.card.architecture} reads {loaded.model.main_input_name}", "maskviz gives a model text only"
         )
+    if request.images:
+        return _with_images(loaded, request)
     notes: list[str] = []
     rows, types = _rows(loaded, request, notes)
+    if request.token_types:
+        types_argument(loaded)
+        types = checked_types(request.token_types, rows)
+    if request.packed:
+        return _packed(loaded, request, (rows, types), notes)
     longest = max(map(len, rows))
     if request.pad_to is not None and request.pad_to < longest:
         raise UsageError(f"--pad-to {request.pad_to} is less than the {longest} tokens there are", "--max-length cuts")
@@ -78,11 +77,11 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
     pad = _pad_id(loaded, raw=bool(request.ids))
     side = request.padding_side or _own_side(loaded.tokenizer)
     ids, keep = padded(rows, pad, side, request.pad_to)
-    batch = _side(loaded, ids, keep, _texts(request))
+    batch = labelled(loaded, ids, keep, _texts(request))
     inputs: dict[str, AnyArray] = {"input_ids": ids, "attention_mask": keep.astype(np.int64)}
-    if types is not None and _takes(loaded, "token_type_ids"):
+    if types is not None and (name := _types_argument(loaded, request)):
         batch = replace(batch, token_types=padded(types, 0, side, request.pad_to)[0])
-        inputs["token_type_ids"] = np.asarray(batch.token_types)
+        inputs[name] = np.asarray(batch.token_types)
     if request.cumulative_positions:
         _check_generates(loaded)
         batch = replace(batch, position_ids=np.maximum(keep.cumsum(axis=1) - 1, 0))
@@ -92,11 +91,56 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
         inputs |= of_decoder
     elif request.targets or request.target_ids:
         raise UsageError(f"{loaded.card.architecture} has no decoder of its own", "leave out --target")
-    tensors = {name: torch.as_tensor(np.array(array), device=loaded.model.device) for name, array in inputs.items()}
-    return Encoded(batch, {name: tensor for name, tensor in tensors.items() if _takes(loaded, name)}, tuple(notes))
+    inputs[loaded.model.main_input_name] = inputs.pop("input_ids")
+    return Encoded(batch, _arguments(loaded, request, inputs), tuple(notes))
 
 
-def _side(loaded: Loaded, ids: IntArray, keep: BoolArray, texts: tuple[str, ...]) -> Batch:
+def _packed(
+    loaded: Loaded, request: Request, rows: tuple[list[list[int]], list[list[int]] | None], notes: list[str]
+) -> Encoded:
+    """The rows of ids, and of segments where there are any, as one row whose positions restart with each text."""
+    ids, types = rows
+    check_packs(loaded, len(ids))
+    _check_positions(loaded, max(map(len, ids)))
+    row = packed(ids)
+    batch = labelled(loaded, row.ids, np.ones_like(row.ids, dtype=np.bool_), _texts(request))
+    batch = replace(batch, position_ids=row.position_ids, documents=row.documents)
+    inputs: dict[str, AnyArray] = {"input_ids": row.ids, "position_ids": row.position_ids}
+    if types is not None and (name := _types_argument(loaded, request)):
+        batch = replace(batch, token_types=packed(types).ids)
+        inputs[name] = np.asarray(batch.token_types)
+    return Encoded(batch, _arguments(loaded, request, inputs), tuple(notes))
+
+
+def _with_images(loaded: Loaded, request: Request) -> Encoded:
+    """What the model's own processor makes of texts and images, all of it passed on."""
+    made = processed(loaded, loaded.processor, request.texts, request.images, request.padding_side)
+    _check_positions(loaded, made.ids.shape[1])
+    batch = labelled(loaded, made.ids, made.keep, request.texts)
+    roles = tuple(
+        tuple(Role.IMAGE if image else role for role, image in zip(row, images, strict=True))
+        for row, images in zip(batch.roles, made.is_image.tolist(), strict=True)
+    )
+    types = made.inputs.get("token_type_ids", made.inputs.get("mm_token_type_ids"))
+    batch = replace(batch, roles=roles, token_types=None if types is None else types.cpu().numpy())
+    return Encoded(batch, made.inputs | _arguments(loaded, request, {}), made.notes)
+
+
+def _arguments(loaded: Loaded, request: Request, inputs: dict[str, AnyArray]) -> dict[str, Any]:
+    """What the model is called with: the arrays it takes as tensors, and no cache where none is asked for."""
+    arguments: dict[str, Any] = {
+        name: torch.as_tensor(np.array(array), device=loaded.device)
+        for name, array in inputs.items()
+        if _takes(loaded, name)
+    }
+    if request.no_cache:
+        if "use_cache" not in inspect.signature(loaded.model.forward).parameters:
+            raise UsageError(f"{loaded.card.architecture} takes no use_cache", "leave out --no-cache")
+        arguments["use_cache"] = False
+    return arguments
+
+
+def labelled(loaded: Loaded, ids: IntArray, keep: BoolArray, texts: tuple[str, ...]) -> Batch:
     """A batch of ids [batch, token] with labels and roles; keep False = padding."""
     labels = token_labels(loaded.tokenizer, ids, keep)
     return Batch(ids, keep, labels, token_roles(loaded.tokenizer, ids, keep), texts)
@@ -106,6 +150,13 @@ def _takes(loaded: Loaded, name: str) -> bool:
     """Whether the model's forward takes an argument."""
     parameters = inspect.signature(loaded.model.forward).parameters
     return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def _types_argument(loaded: Loaded, request: Request) -> str | None:
+    """The name token types are passed under; None where those of the tokenizer are not taken."""
+    if request.token_types:
+        return types_argument(loaded)
+    return "token_type_ids" if _takes(loaded, "token_type_ids") else None
 
 
 def _check_generates(loaded: Loaded) -> None:
@@ -128,29 +179,6 @@ def padded(rows: Sequence[Sequence[int]], pad: int, side: str, length: int | Non
     return ids, keep
 
 
-def _check(request: Request) -> None:
-    if bool(request.texts) == bool(request.ids):
-        if request.texts:
-            raise UsageError("texts and --ids are given together", "give one or the other")
-        raise UsageError("there is no text", 'give one, such as maskviz show "some text", or - for standard input')
-    for index, text in enumerate(request.texts):
-        if not text.strip():
-            raise UsageError(f"text {index + 1} is empty", "give at least one word")
-    for text in (*request.texts, *request.pairs, *request.targets):
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise UsageError(f"the text {text[:20]!r} is not valid UTF-8", "check the terminal's encoding")
-    if request.pairs and request.ids:
-        raise UsageError("--pair and --ids are given together", "put both texts' ids into one row")
-    if request.targets and request.target_ids:
-        raise UsageError("--target and --target-ids are given together", "give one or the other")
-    count = len(request.texts) or len(request.ids)
-    for what, rows in (("--pair", request.pairs), ("--target", request.targets), ("--target-ids", request.target_ids)):
-        if rows and len(rows) != count:
-            raise UsageError(f"there are {len(rows)} {what} and {count} texts", f"give one {what} per text")
-    if any(not row for row in request.ids + request.target_ids):
-        raise UsageError("a row of ids is empty", 'write numbers, such as --ids "5 17 3"')
-
-
 def _rows(loaded: Loaded, request: Request, notes: list[str]) -> tuple[list[list[int]], list[list[int]] | None]:
     """Token ids of each row, and their segments where the tokenizer returns them, cut to the length asked for."""
     if request.ids:
@@ -168,6 +196,7 @@ def _rows(loaded: Loaded, request: Request, notes: list[str]) -> tuple[list[list
     if request.max_length is not None and max(map(len, full)) > request.max_length:
         encodings = [_shortened(tokenizer, one, request.max_length) for one in zip(request.texts, pairs, strict=True)]
     rows = [list(encoding["input_ids"]) for encoding in encodings]
+    _check_ids(rows, loaded, hint="the tokenizer belongs to another model")
     _note_cuts(full, rows, notes)
     has_types = all("token_type_ids" in encoding for encoding in encodings)
     return rows, [list(encoding["token_type_ids"]) for encoding in encodings] if has_types else None
@@ -200,11 +229,15 @@ def _needed(loaded: Loaded) -> PreTrainedTokenizerBase:
     return loaded.tokenizer
 
 
-def _check_ids(rows: tuple[tuple[int, ...], ...], loaded: Loaded) -> None:
+def _check_ids(rows: Sequence[Sequence[int]], loaded: Loaded, hint: str = "") -> None:
     vocabulary = loaded.card.vocabulary
+    if loaded.model.device.type == "meta":
+        vocabulary = None  # nothing is looked up
     for token in (token for row in rows for token in row):
         if token < 0 or (vocabulary is not None and token >= vocabulary):
-            raise UsageError(f"id {token} is not in the vocabulary", f"ids run from 0 to {(vocabulary or 1) - 1}")
+            raise UsageError(
+                f"id {token} is not in the vocabulary", hint or f"ids run from 0 to {(vocabulary or 1) - 1}"
+            )
 
 
 # RoBERTa's table of positions has this many more rows than a text may have tokens: padding, and those before it.
@@ -273,7 +306,7 @@ def _with_decoder(
     texts = request.targets or ("",) * batch.rows
     if not request.targets and not request.target_ids and loaded.card.architecture.endswith(_SHIFTING):
         shifted = np.concatenate([np.full((batch.rows, 1), start, dtype=np.int64), batch.ids[:, :-1]], axis=1)
-        return replace(batch, decoder=_side(loaded, shifted, np.ones_like(batch.keep), texts)), {}
+        return replace(batch, decoder=labelled(loaded, shifted, np.ones_like(batch.keep), texts)), {}
     if request.target_ids:
         _check_ids(request.target_ids, loaded)
         rows = [list(row) for row in request.target_ids]
@@ -285,7 +318,7 @@ def _with_decoder(
         rows = [[start]] * batch.rows
     ids, keep = padded(rows, _pad_id(loaded, raw=bool(request.target_ids)), "right")
     _check_positions(loaded, ids.shape[1])
-    decoder = _side(loaded, ids, keep, texts)
+    decoder = labelled(loaded, ids, keep, texts)
     return replace(batch, decoder=decoder), {
         "decoder_input_ids": ids,
         "decoder_attention_mask": keep.astype(np.int64),

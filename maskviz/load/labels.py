@@ -31,7 +31,7 @@ def token_labels(
     special = set(tokenizer.all_special_ids)
     byte_level = _is_byte_level(tokenizer)
     labels = [
-        printable(str(piece)) if token in special or piece is None else _readable(piece, byte_level)
+        str(token) if piece is None else printable(piece) if token in special else _readable(piece, byte_level)
         for token, piece in zip(flat, pieces, strict=True)
     ]
     rows, width = ids.shape

@@ -1,24 +1,29 @@
-"""A source becomes a live model on a device."""
+"""A source becomes a live model on a device, with its own weights, random ones, or none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from logging import CRITICAL
-from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
 from maskviz.core.trace import ModelCard
 from maskviz.load.card import card_of
+from maskviz.load.classes import architecture_of, model_class
+from maskviz.load.sizes import check_random_fits, check_sizes
 from maskviz.load.source import Source, explained, in_one_line
+from maskviz.load.weights import with_random_weights, without_weights
 
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "*.spm")
+_NO_WEIGHTS = "no weights: masks alone"
+_RANDOM = "the weights are random (seed {seed}): the masks are the model's, where its heads look means nothing"
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -32,6 +37,8 @@ class Loaded:
         card: What the model is.
         notes: What the reader must know.
         tokenizer_problem: Why there is no tokenizer, in the library's words.
+        invented: Whether it has no weights, or random ones: then any ids will do for a text.
+        processor: What makes inputs from text and images; None where none was asked for.
     """
 
     model: PreTrainedModel
@@ -39,6 +46,14 @@ class Loaded:
     card: ModelCard
     notes: tuple[str, ...] = ()
     tokenizer_problem: str = ""
+    invented: bool = False
+    processor: Any = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: without weights they are real, and on the CPU."""
+        own: torch.device = self.model.device
+        return torch.device("cpu") if own.type == "meta" else own
 
 
 def load_config(source: Source) -> PreTrainedConfig:
@@ -47,22 +62,71 @@ def load_config(source: Source) -> PreTrainedConfig:
     Raises:
         MaskvizError: it is not there, not readable, or needs code that is not trusted.
     """
+    return read_config(source)[0]
+
+
+def read_config(source: Source) -> tuple[PreTrainedConfig, dict[str, Any]]:
+    """Load a config, and beside it the dictionary in its file, empty for a .gguf file; raises as `load_config`."""
     quiet()
     with explained(source, "config"):
+        raw = {} if source.gguf_file else PreTrainedConfig.get_config_dict(source.location, **source.arguments)[0]
+    if isinstance(raw, dict):  # what is no config at all is said below
+        check_sizes(raw, source.name)
+    with explained(source, "config"):
         config: PreTrainedConfig = AutoConfig.from_pretrained(source.location, **source.arguments)
-    return config
+    return config, raw if isinstance(raw, dict) else {}
 
 
 def load_tokenizer(source: Source) -> tuple[PreTrainedTokenizerBase | None, str]:
     """Load a tokenizer; where the model comes without a usable one, return None and the reason."""
     quiet()
-    folder = Path(source.location)
+    folder = source.folder
     if folder.is_dir() and source.gguf_file is None and not any(any(folder.glob(name)) for name in _TOKENIZER_FILES):
         return None, "it has no tokenizer files"  # some releases of transformers make one up
+    location = str(folder) if folder.is_dir() else source.location
     try:
-        return AutoTokenizer.from_pretrained(source.location, **source.arguments), ""
+        return AutoTokenizer.from_pretrained(location, **source.arguments), ""
     except Exception as error:  # as in `explained`: whatever it is, it is about the files
         return None, in_one_line(str(error))
+
+
+def build_model(
+    source: Source, config: PreTrainedConfig, *, seed: int | None = None, device: str = "cpu", tokenizer: bool = True
+) -> Loaded:
+    """Build a model from its config alone.
+
+    Args:
+        source: Where the config is from, and the tokenizer, if there is one.
+        config: The config, as `load_config` returned it.
+        seed: None builds a model without weights, for its masks; a number one with random weights.
+        device: Where random weights go, as in `load_model`.
+        tokenizer: Whether the tokenizer is wanted.
+
+    Raises:
+        MaskvizError: no model can be built from the config.
+    """
+    chosen_class = model_class(source, config)
+    build = getattr(chosen_class, "from_config" if chosen_class.__name__.startswith("Auto") else "_from_config")
+    place = _device(device)
+    try:
+        if seed is None:
+            model = without_weights(build, config)
+        else:
+            check_random_fits(without_weights(build, config), source.name)
+            model = with_random_weights(partial(build, dtype=torch.float32), config, seed).to(place)
+    except MaskvizError:
+        raise
+    except Exception as error:  # a config is free text: any number in it may be absurd in any way
+        raise CannotTraceError(
+            f"no model can be built from the config of {source.name!r}: {in_one_line(str(error))}",
+            "check its numbers; 'maskviz info' lists the main ones",
+        ) from error
+    found, problem = load_tokenizer(source) if tokenizer else (None, "")
+    card = replace(_card(source, model), note=_NO_WEIGHTS if seed is None else f"RANDOM weights (seed {seed})")
+    if seed is None:
+        card = replace(card, device="", dtype="")
+    notes = (*_class_note(source, config, model), *(() if seed is None else (_RANDOM.format(seed=seed),)))
+    return Loaded(model, found, card, notes, problem, invented=True)
 
 
 def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto", dtype: str = "auto") -> Loaded:
@@ -79,9 +143,9 @@ def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto"
     """
     place = _device(device)
     chosen = _dtype(dtype, place)
-    model_class = _model_class(source, config)
+    chosen_class = model_class(source, config)
     with explained(source, "weights"):
-        model, info = model_class.from_pretrained(
+        model, info = chosen_class.from_pretrained(
             source.location,
             config=config,
             dtype=chosen,
@@ -100,32 +164,23 @@ def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto"
     return Loaded(model, tokenizer, _card(source, model), notes, problem)
 
 
+def with_tokenizer(loaded: Loaded, source: Source) -> Loaded:
+    """A model with the tokenizer of another source.
+
+    Raises:
+        NotFoundError: there is none that can be used.
+    """
+    tokenizer, problem = load_tokenizer(source)
+    if tokenizer is None:
+        raise NotFoundError(f"no tokenizer in {source.name!r}: {problem}", "give a hub id or a folder that has one")
+    return replace(loaded, tokenizer=tokenizer, notes=(*loaded.notes, f"the tokenizer is that of {source.name}"))
+
+
 def quiet() -> None:
     """Keep transformers and the hub's client from writing advice, retries and progress between our own lines."""
     huggingface_hub.utils.logging.set_verbosity_error()
     transformers.utils.logging.set_verbosity(CRITICAL)  # what matters of an error is raised
     transformers.utils.logging.disable_progress_bar()
-
-
-def architecture_of(source: Source, config: PreTrainedConfig) -> str:
-    """Name of the class the config was saved from; where it does not say, of the language model a .gguf file holds,
-    else of the base model."""
-    names = getattr(config, "architectures", None) or ()
-    if names:
-        return str(names[0])
-    auto = AutoModelForCausalLM if source.gguf_file is not None else AutoModel
-    known = auto._model_mapping.get(type(config), None)
-    return str(getattr(known, "__name__", auto.__name__))
-
-
-def _model_class(source: Source, config: PreTrainedConfig) -> Any:
-    name = architecture_of(source, config)
-    custom = getattr(config, "auto_map", None) or {}
-    if source.trust_remote_code and custom:
-        for auto_name in custom:
-            if auto_name.startswith("AutoModel") and custom[auto_name].endswith(f".{name}"):
-                return getattr(transformers, auto_name)
-    return getattr(transformers, name, AutoModel)
 
 
 def _device(name: str) -> torch.device:

@@ -123,11 +123,11 @@ def explained(source: Source, what: str) -> Iterator[None]:
         raise _explanation(source, what, error) from error
 
 
-def _explanation(source: Source, what: str, error: Exception) -> NotFoundError | CannotTraceError | UsageError:
+def _explanation(source: Source, what: str, error: Exception) -> NotFoundError | CannotTraceError:
     said = str(error)
     lowered = said.lower()
     if "trust_remote_code" in said or "remote code" in lowered:
-        return UsageError(
+        return CannotTraceError(
             f"model {source.name!r} brings its own code and {what} needs it", "if you trust it, add --trust-remote-code"
         )
     if isinstance(error, ImportError) or (source.gguf_file is not None and "pip install" in said):

@@ -77,6 +77,13 @@ def test_pairs_have_segments(bert: Loaded) -> None:
     assert batch.texts == ("who? | the cat",)
 
 
+def test_token_types_of_the_users_own_take_the_place_of_the_tokenizers(bert: Loaded) -> None:
+    encoded = encode(bert, Request(ids=((5, 6, 7, 8), (9, 10, 11)), token_types=((0, 0, 1, 1), (1, 1, 1))))
+    assert encoded.inputs["token_type_ids"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 0]]
+    packed = encode(loaded_tiny("gpt2"), Request(ids=((5, 6), (7,)), token_types=((3, 4), (5,)), packed=True))
+    assert packed.inputs["token_type_ids"].tolist() == [[3, 4, 5]]
+
+
 def test_roles_tell_special_mask_and_padding_apart(bert: Loaded) -> None:
     batch = encode(bert, Request(("The [MASK].", "The cat sat on it."))).batch
     roles = dict(zip(batch.tokens[0], batch.roles[0], strict=True))
@@ -155,12 +162,20 @@ def test_without_a_target_the_decoder_is_shown_its_start_token(t5: Loaded) -> No
         (Request(("bad \udce4",)), "not valid UTF-8"),
         (Request(ids=((1,),), pairs=("a",)), "--pair and --ids"),
         (Request(("a",), targets=("b",), target_ids=((1,),)), "--target and --target-ids"),
+        (Request(("a",), token_types=((0, 0), (1, 1))), "there are 2 --token-types and 1 texts"),
+        (Request(("a",), token_types=((0, 0),)), "--token-types 1 has 2 numbers and text 1 has 3 tokens"),
+        (Request(("a",), token_types=((0, -1, 0),)), "token type -1 is negative"),
         (Request(("a",), cumulative_positions=True), "takes no positions"),
     ],
 )
 def test_what_does_not_go_together_is_said(bert: Loaded, request_: Request, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         encode(bert, request_)
+
+
+def test_a_model_without_token_types_is_not_given_any() -> None:
+    with pytest.raises(UsageError, match="LlamaForCausalLM takes no token types"):
+        encode(loaded_tiny("llama"), Request(ids=((5, 6),), token_types=((0, 1),)))
 
 
 def test_texts_without_a_tokenizer_are_refused_and_ids_are_not() -> None:

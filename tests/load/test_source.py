@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from maskviz import demo
-from maskviz.core.errors import ExitCode, MaskvizError, NotFoundError, UsageError
+from maskviz.core.errors import CannotTraceError, ExitCode, MaskvizError, NotFoundError, UsageError
 from maskviz.load.card import card_of
 from maskviz.load.model import Loaded, load_config, load_model, load_tokenizer
 from maskviz.load.source import Source, resolve
@@ -133,7 +133,7 @@ def test_code_that_comes_with_a_model_needs_consent(bert_folder: Path) -> None:
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}}
     (bert_folder / "config.json").write_text(json.dumps(config))
     (bert_folder / "own.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(UsageError, match="brings its own code") as caught:
+    with pytest.raises(CannotTraceError, match="brings its own code") as caught:
         load_config(resolve(str(bert_folder)))
     assert "--trust-remote-code" in str(caught.value.hint)
 

@@ -1,0 +1,198 @@
+"""A mask of the user's own: a file becomes the tensor a model is called with."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from maskviz.core.arrays import BoolArray
+from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.trace import Batch
+from maskviz.load.model import Loaded
+
+_NAMES = ("attention_mask", "mask")
+_MOST_BYTES = 2**31
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# At or below this an additive mask blocks, as in `trace.doors`.
+_BLOCKED = -9e3
+_SHAPES_HINT = "give [batch, token] with 1 = keep, or [batch or 1, head or 1, query, key]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenMask:
+    """A mask as it is passed to a model.
+
+    Attributes:
+        tensor: What is passed as `attention_mask`: [batch, token], or [batch or 1, head or 1, query, key].
+        visible: bool [batch or 1, head or 1, query or 1, key], True = the mask means to let the query see the key.
+        notes: How it was read.
+    """
+
+    tensor: torch.Tensor
+    visible: BoolArray
+    notes: tuple[str, ...] = ()
+
+
+def read_mask(path: Path) -> torch.Tensor:
+    """Read the one tensor of a .npy, .pt or .safetensors file, or the one named attention_mask or mask. No code runs.
+
+    Raises:
+        UsageError: another suffix.
+        NotFoundError: the file is missing or damaged, needs code, or does not hold one mask.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(f"cannot tell the format of mask {str(path)!r}", f"end it in one of {' '.join(_READERS)}")
+    try:
+        usable = path.is_file() and path.stat().st_size <= _MOST_BYTES
+    except (OSError, ValueError):
+        usable = False
+    if not usable:
+        raise NotFoundError(f"mask file {str(path)!r} does not exist, is no file, or has more than 2 GB", _SHAPES_HINT)
+    try:
+        tensor = reader(path)
+    except pickle.UnpicklingError as error:
+        raise NotFoundError(
+            f"mask file {str(path)!r} is damaged, or needs code to be opened: not loaded",
+            "save the tensor alone: torch.save(mask, 'mask.pt')",
+        ) from error
+    except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise NotFoundError(f"mask file {str(path)!r} cannot be read: {said}", _SHAPES_HINT) from error
+    return tensor.detach()
+
+
+def _from_npy(path: Path) -> torch.Tensor:
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        raise ValueError(f"it holds {getattr(array, 'dtype', 'several arrays')}")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def _from_pt(path: Path) -> torch.Tensor:
+    if not zipfile.is_zipfile(path) and path.stat().st_size == 0:
+        raise EOFError("it is empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of other pickles before it refuses them
+        return _the_mask(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _the_mask(content: Any) -> torch.Tensor:
+    if isinstance(content, dict):
+        tensors = {name: one for name, one in content.items() if isinstance(one, torch.Tensor)}
+        named = [tensors[name] for name in _NAMES if name in tensors] or list(tensors.values())
+        if not named:
+            raise ValueError("it holds no tensor")
+        if len(tensors) > 1 and not any(name in tensors for name in _NAMES):
+            raise ValueError(f"it holds {len(tensors)} tensors, none named {' or '.join(_NAMES)}")
+        content = named[0]
+    if not isinstance(content, torch.Tensor):
+        raise ValueError(f"it holds {type(content).__name__} and no tensor")
+    if content.layout is not torch.strided or content.device.type == "meta":
+        raise ValueError("it holds no dense numbers")
+    return content
+
+
+_READERS: dict[str, Callable[[Path], torch.Tensor]] = {
+    ".npy": _from_npy,
+    ".pt": _from_pt,
+    ".safetensors": lambda path: _the_mask(load_file(path)),
+}
+
+
+def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> GivenMask:
+    """Fit a mask to a batch, its numbers and their type left as they are.
+
+    Raises:
+        UsageError: its shape, type or numbers are none a mask of this batch may have.
+        CannotTraceError: the model takes no such mask.
+    """
+    _check_values(tensor)
+    parameters = inspect.signature(loaded.model.forward).parameters
+    if "attention_mask" not in parameters and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        raise CannotTraceError(f"{loaded.card.architecture} takes no attention mask", "leave out --mask")
+    if tensor.ndim == 2 and tensor.shape == (batch.rows, batch.length):
+        return _of_tokens(loaded, tensor)
+    lifted = _with_four_axes(loaded, batch, tensor)
+    if loaded.card.encoder_decoder:
+        raise CannotTraceError(
+            f"{loaded.card.architecture} hands its mask to the cross attention too, which [query, key] does not fit",
+            f"give [batch, token], here {[batch.rows, batch.length]}",
+        )
+    _check_type(loaded, lifted)
+    notes: tuple[str, ...] = ()
+    if lifted.ndim != tensor.ndim:
+        axes = "query, key" if tensor.ndim == 2 else "batch, query, key"
+        notes = (f"the mask is read as [{axes}] and passed as {list(lifted.shape)}",)
+    return GivenMask(lifted.to(loaded.device), _meant(lifted), notes)
+
+
+def _of_tokens(loaded: Loaded, tensor: torch.Tensor) -> GivenMask:
+    if not bool(((tensor == 0) | (tensor == 1)).all()):
+        raise UsageError("a mask of [batch, token] has numbers other than 0 and 1", "1 keeps a token, 0 hides it")
+    visible = (tensor != 0).numpy()[:, None, None, :]
+    notes = ("the mask is read as [batch, token]: 1 keeps a token, 0 hides it from every query",)
+    return GivenMask(tensor.to(loaded.device), visible, notes)
+
+
+def _with_four_axes(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> torch.Tensor:
+    """The mask as [batch or 1, head or 1, query, key]."""
+    shape = tensor.shape
+    lifted = tensor[None, None] if tensor.ndim == 2 else tensor[:, None] if tensor.ndim == 3 else tensor
+    heads = {1, *loaded.card.heads}
+    if (
+        lifted.ndim != 4
+        or lifted.shape[0] not in (1, batch.rows)
+        or lifted.shape[1] not in heads
+        or lifted.shape[2:] != (batch.length, batch.length)
+    ):
+        size = f"{batch.rows} {'text' if batch.rows == 1 else 'texts'} of {batch.length} tokens"
+        raise UsageError(f"the mask is {list(shape)} and the batch {size}", _SHAPES_HINT)
+    return lifted
+
+
+def _check_values(tensor: torch.Tensor) -> None:
+    if tensor.dtype not in (torch.bool, *_INTEGERS, *_FLOATS):
+        raise UsageError(f"a mask of {_named(tensor)} is none", "save it as bool (True = may attend) or float32")
+    if tensor.numel() == 0:
+        raise UsageError(f"the mask is {list(tensor.shape)} and holds nothing", _SHAPES_HINT)
+    if tensor.is_floating_point():
+        wrong = torch.isnan(tensor) | torch.isposinf(tensor)
+        if bool(wrong.any()):
+            place = wrong.nonzero()[0].tolist()
+            raise UsageError(
+                f"the mask has {float(tensor[tuple(place)])} at {place}", "0 lets a query attend, -inf blocks"
+            )
+
+
+def _check_type(loaded: Loaded, tensor: torch.Tensor) -> None:
+    """Eager attention adds whatever it is given; the others raise on what is neither bool nor a float they know."""
+    own = getattr(loaded.model.config, "_attn_implementation", None) or "eager"
+    if own != "eager" and tensor.dtype not in (torch.bool, torch.float32, loaded.model.dtype):
+        raise UsageError(
+            f"the mask is {_named(tensor)}, which {own} attention in {_named(loaded.model)} does not take",
+            "save it as bool (True = may attend) or float32 (0 = may attend, -inf = may not)",
+        )
+
+
+def _named(typed: Any) -> str:
+    return str(typed.dtype).removeprefix("torch.")
+
+
+def _meant(tensor: torch.Tensor) -> BoolArray:
+    """Which cells a mask of four axes means to leave visible, whatever the model makes of it."""
+    if not tensor.is_floating_point() or bool(((tensor == 0) | (tensor == 1)).all()):
+        return np.asarray((tensor != 0).numpy(), dtype=np.bool_)
+    return np.asarray((tensor > _BLOCKED).numpy(), dtype=np.bool_)
