@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maskviz.core.words import Scale, Stack
+from maskviz.core.words import Backend, CacheKind, Scale, Stack
 
 
 class Side(StrEnum):
@@ -30,8 +30,25 @@ Texts = Annotated[
     typer.Argument(metavar="TEXT", help="Texts; several form one padded batch. - reads standard input as one text."),
 ]
 ModelName = Annotated[
-    str, typer.Option("--model", "-m", help="Hub id, folder, .gguf file, or demo:bert, demo:gpt, demo:t5.")
+    str, typer.Option("--model", "-m", help="Hub id, folder, config.json, .gguf file, or demo:bert, demo:gpt, demo:t5.")
 ]
+NoWeights = Annotated[bool, typer.Option("--no-weights", help="Masks from the config alone; loads no weights.")]
+RandomWeights = Annotated[
+    int | None, typer.Option("--random-weights", metavar="SEED", help="Random weights instead of the model's own.")
+]
+TokenizerName = Annotated[
+    str | None, typer.Option("--tokenizer", metavar="NAME", help="Tokenizer of another model; hub id or folder.")
+]
+Past = Annotated[
+    int | None, typer.Option("--past", min=1, help="Feed this many tokens into the cache first; show the others.")
+]
+Step = Annotated[
+    int | None, typer.Option("--step", min=1, help="Generate this many tokens greedily; show their rows too.")
+]
+Prove = Annotated[
+    bool, typer.Option("--prove", help="Check the masks against the model's behaviour; exit code 5 where they differ.")
+]
+Cache = Annotated[CacheKind, typer.Option("--cache", help="Cache of --past and --step.")]
 Pairs = Annotated[list[str] | None, typer.Option("--pair", help="Second text of a row; once per text.")]
 Targets = Annotated[
     list[str] | None, typer.Option("--target", help="Decoder text of an encoder-decoder; once per text.")
@@ -50,6 +67,24 @@ MaxLength = Annotated[int | None, typer.Option("--max-length", min=1, help="Cut 
 PositionIds = Annotated[
     Positions, typer.Option("--position-ids", help="cumsum counts real tokens, as generate() does; plain passes none.")
 ]
+Images = Annotated[
+    list[Path] | None,
+    typer.Option("--image", metavar="FILE", help="Picture for the model's processor; once per text, or one for all."),
+]
+TokenTypes = Annotated[
+    list[str] | None,
+    typer.Option("--token-types", help='Types of a row\'s tokens, "0 0 1 1", such as prefix and suffix; once per row.'),
+]
+Packed = Annotated[bool, typer.Option("--packed", help="Texts share one row, positions restarting, no attention mask.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Call the model with use_cache=False.")]
+MaskFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE",
+        help="Attention mask of your own, .npy .pt .safetensors: [batch, token] or [batch, head, query, key].",
+    ),
+]
 HeadMaskText = Annotated[
     str | None,
     typer.Option(
@@ -57,6 +92,10 @@ HeadMaskText = Annotated[
         metavar="SPEC",
         help='What-if: silence heads, "0:3,5; 2:*; 4:1=0.5; keep 6:1,2", or @file.json / @file.npy, 1 keeps.',
     ),
+]
+BackendName = Annotated[
+    Backend | None,
+    typer.Option("--attn", help="Also say what this backend would be handed; on the page, not in .json and .npz."),
 ]
 Layers = Annotated[str | None, typer.Option("--layer", metavar="LAYERS", help="Layers to draw, such as 0,2-4,-1.")]
 Heads = Annotated[str | None, typer.Option("--head", metavar="HEADS", help="Heads to draw, such as 3,7.")]

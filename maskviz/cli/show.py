@@ -8,13 +8,17 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
 from maskviz.cli.outputs import checked, deliver
-from maskviz.core.words import Scale
+from maskviz.core.errors import ExitCode
+from maskviz.core.words import CacheKind, Scale
 
 
 def show(
     ctx: typer.Context,
     texts: o.Texts = None,
     model: o.ModelName = "demo:bert",
+    no_weights: o.NoWeights = False,
+    random_weights: o.RandomWeights = None,
+    tokenizer: o.TokenizerName = None,
     pair: o.Pairs = None,
     target: o.Targets = None,
     ids: o.Ids = None,
@@ -24,7 +28,17 @@ def show(
     pad_to: o.PadTo = None,
     max_length: o.MaxLength = None,
     position_ids: o.PositionIds = o.Positions.PLAIN,
+    past: o.Past = None,
+    step: o.Step = None,
+    cache: o.Cache = CacheKind.DYNAMIC,
+    image: o.Images = None,
+    token_types: o.TokenTypes = None,
+    packed: o.Packed = False,
+    no_cache: o.NoCache = False,
+    mask: o.MaskFile = None,
+    prove: o.Prove = False,
     head_mask: o.HeadMaskText = None,
+    attn: o.BackendName = None,
     layer: o.Layers = None,
     head: o.Heads = None,
     stack: o.StackName = None,
@@ -40,29 +54,31 @@ def show(
     trust_remote_code: o.Trust = False,
 ) -> None:
     """Show which tokens each token may attend to, why not the others, and where every head looks."""
+    options = locals()
     env: Env = ctx.obj
     paths = checked(output, (".json", ".npz"))
-    id_rows, target_rows = parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")
+    parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     found = read_texts(env, texts, file, ids)
 
+    from maskviz.cli.asking import choice_of, feeding_of, loading_of, request_of  # torch and transformers start here
+    from maskviz.cli.handover import Asked, hand_over_of
     from maskviz.cli.pages import data_writers, page_of
-    from maskviz.cli.tracing import loaded_and_encoded, traced  # torch and transformers start here
-    from maskviz.load.encode import Request
-    from maskviz.load.source import resolve
-    from maskviz.view.show import Choice
+    from maskviz.cli.tracing import encoded_for, loaded_by, proven, traced
+    from maskviz.core.panels import Panel
+    from maskviz.view.proof import proof_panels
 
-    request = Request(
-        texts=found,
-        pairs=tuple(pair or ()),
-        ids=id_rows,
-        targets=tuple(target or ()),
-        target_ids=target_rows,
-        padding_side=padding_side,
-        pad_to=pad_to,
-        max_length=max_length,
-        cumulative_positions=position_ids is o.Positions.CUMSUM,
-    )
-    source = resolve(model, revision=revision, offline=offline, trust=trust_remote_code)
-    saved = traced(env, *loaded_and_encoded(env, source, request, device, dtype), head_mask)
-    page = page_of(saved, Choice(layer, head, stack, text, scale, title), env.command)
-    deliver(env, page, paths, dpi, data_writers(saved))
+    request, loading = request_of(options, found), loading_of(options)
+    feeding = feeding_of(options, request)
+    loaded = loaded_by(env, loading, request)
+    encoded, calling = encoded_for(env, loaded, request, feeding)
+    saved = traced(env, loaded, encoded, head_mask, calling)
+    choice = choice_of(options)
+    more: list[Panel] = []
+    if attn is not None:
+        more += hand_over_of(env, Asked(attn, loaded, encoded, calling, saved.trace), choice)
+    proof = proven(env, loaded, encoded, saved) if prove else None
+    if proof is not None:
+        more += proof_panels(proof, saved.trace)
+    deliver(env, page_of(saved, choice, env.command, more), paths, dpi, data_writers(saved))
+    if proof is not None and not proof.proven:
+        raise typer.Exit(ExitCode.FINDING)

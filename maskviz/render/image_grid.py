@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskviz.core.arrays import ByteArray
-from maskviz.core.panels import Heatmap, MaskGrid, Token
+from maskviz.core.panels import Heatmap, MaskGrid, Token, first_place
 from maskviz.render.fold import Fill, FoldedMask, Tile, fold_mask, fold_values, tile_to_fit
 from maskviz.render.image_canvas import (
+    INK,
     LABEL_SIZE,
     QUIET_INK,
     Block,
@@ -21,7 +22,7 @@ from maskviz.render.image_canvas import (
     stacked,
 )
 from maskviz.render.image_legend import heat_legend, mask_legend, scale_bar
-from maskviz.render.palette import SOME, greyed, heat_colours, level, rgb, swatch_of
+from maskviz.render.palette import IMAGE_INK, SOME, greyed, heat_colours, level, rgb, swatch_of
 
 _ALL_LABELS = 60  # tokens along an axis up to which each has its label
 _LABEL_PITCH = 0.118  # inches a label needs
@@ -32,7 +33,7 @@ _MOST_PLACES = 1200  # places along an axis; more are folded
 _TOKEN_ROOM = 0.95  # inches a token's label may take
 _GRID_LINES = 40  # places up to which cells are separated by white lines
 
-Labels = tuple[tuple[int, str], ...]  # place along the axis, text
+Labels = tuple[tuple[int, str, str], ...]  # place along the axis, text, colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,18 @@ def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper) 
 
 
 def _labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) -> tuple[Labels, float]:
-    """Return (place, text) of the labels along an axis and the inches they need; a thinned axis has numbers too."""
+    """Return the labels along an axis and the inches they need; a thinned axis has numbers too."""
     needed = _LABEL_PITCH * 0.99 if place / side >= _LABEL_PITCH * 0.99 else _THINNED_PITCH
     stride = next(step for step in _strides() if step * place / side >= needed)
     chosen = range(0, len(tokens), stride)
-    names = [f"{number} {_bare(tokens[number])}" if stride > 1 else _bare(tokens[number]) for number in chosen]
+    offset = first_place(tokens)
+    names = [f"{number + offset} {_bare(tokens[number])}" if stride > 1 else _bare(tokens[number]) for number in chosen]
     texts = [paper.typeface.fit(name, LABEL_SIZE, _TOKEN_ROOM) for name in names]
     room = max((paper.typeface.width(text, LABEL_SIZE) for text in texts), default=0.0)
-    return tuple((number // side, text) for number, text in zip(chosen, texts, strict=True)), room
+    return tuple(
+        (number // side, text, IMAGE_INK if tokens[number].role == "image" and side == 1 else INK)
+        for number, text in zip(chosen, texts, strict=True)
+    ), room
 
 
 def _strides() -> tuple[int, ...]:
@@ -148,10 +153,11 @@ def _grid_block(colours: ByteArray, axes: Axes) -> Block:
             canvas.picture(left, y, colours, axes.pixels)
         if max(colours.shape[:2], default=0) <= _GRID_LINES:
             canvas.lines(_separators(left, y, colours.shape, axes.place), "#ffffff", 0.5)
-        for place, text in axes.rows:
-            canvas.text(left - 0.05, y + (place + 0.5) * axes.place, text, Ink(align="right", anchor="center"))
-        for place, text in axes.columns:
-            upright = Ink(align="right", upright=True)
+        for place, text, colour in axes.rows:
+            ink = Ink(colour=colour, align="right", anchor="center")
+            canvas.text(left - 0.05, y + (place + 0.5) * axes.place, text, ink)
+        for place, text, colour in axes.columns:
+            upright = Ink(colour=colour, align="right", upright=True)
             canvas.text(left + (place + 0.5) * axes.place, bottom + 0.05, text, upright)
         quiet = Ink(colour=QUIET_INK, align="center", anchor="center")
         canvas.text(left + width / 2, bottom + axes.column_room + 0.08 + name / 2, "key", quiet)

@@ -24,7 +24,7 @@ _COLUMN_GAP = 0.2
 _WIDEST_COLUMN = 4.0
 _MOST_ROWS = 300
 _MOST_TOKENS = 120
-_ROLE_FILLS = {"text": "#eef2f7", "special": "#d7e3f1", "mask": "#fbe3cf", "padding": "#e4e4e4"}
+_ROLE_FILLS = {"text": "#eef2f7", "special": "#d7e3f1", "mask": "#fbe3cf", "image": "#cfeade", "padding": "#e4e4e4"}
 _TONE_INKS = {Tone.PLAIN: INK, Tone.QUIET: QUIET_INK, Tone.WARNING: WARNING_INK}
 
 
@@ -38,19 +38,20 @@ def note_block(note: Note, paper: Paper) -> Block:
 def strip_block(strip: TokenStrip, paper: Paper) -> Block:
     """Return the tokens of each text in boxes by their role, each with its number."""
     rows = [heading(strip.title, "", paper, paper.width)]
-    for number, row in enumerate(strip.rows):
+    for number in range(len(strip.rows)):
+        row = list(strip.numbered(number))
         name = paper.typeface.fit(strip.names[number], _CELL_SIZE, 1.5) if number < len(strip.names) else ""
         boxes = [text_block([(f"{name}  ", Ink(_CELL_SIZE, QUIET_INK))], paper)] if name else []
-        boxes += [_token_box(place, token, paper) for place, token in enumerate(row[:_MOST_TOKENS])]
+        boxes += [_token_box(place, token, paper) for place, token in row[:_MOST_TOKENS]]
         if len(row) > _MOST_TOKENS:
-            more = f"and {len(row) - _MOST_TOKENS} more"
+            more = f"and {sum(token.count for _, token in row[_MOST_TOKENS:])} more"
             boxes.append(text_block([(more, Ink(colour=QUIET_INK))], paper))
         rows.append(flowed(boxes, paper.width, 0.05))
     return stacked(rows, 0.08)
 
 
-def _token_box(number: int, token: Token, paper: Paper) -> Block:
-    index, text = str(number), paper.typeface.fit(with_dots(token.text), _CELL_SIZE, 1.5)
+def _token_box(index: str, token: Token, paper: Paper) -> Block:
+    text = paper.typeface.fit(with_dots(token.text), _CELL_SIZE, 1.5)
     index_width = paper.typeface.width(index, 5.0)
     width = index_width + paper.typeface.width(text, _CELL_SIZE) + 0.11
     height = line_height(_CELL_SIZE) + 0.04

@@ -58,6 +58,7 @@ ASCII_SHADES = ".:=+*%@"
 
 GATE_INK = "#d55e00"
 WARNING_INK = "#d55e00"
+IMAGE_INK = "#009e73"
 
 # Inks on terminals of sixteen colours, chosen to be readable on black and on white, which the nearest are not.
 BASIC_COLOURS = {

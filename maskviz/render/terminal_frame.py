@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from maskviz.core.panels import Token
+from maskviz.core.panels import Token, first_place
 from maskviz.render.fold import Tile, tile_to_fit
+from maskviz.render.palette import IMAGE_INK
 from maskviz.render.screen import Screen, left, right
 
 _WIDEST_TOKEN = 16  # columns of a row label's token
@@ -34,6 +35,10 @@ class Frame:
         """Columns left of the first place."""
         return (cell_len(self.labels[0]) if self.labels else 0) + 1
 
+    def ink(self, queries: tuple[Token, ...], row: int) -> str:
+        """The style of a row's label: parts of an image have a colour of their own."""
+        return IMAGE_INK if self.tile.rows == 1 and queries[row].role == "image" else ""
+
 
 def frame_for(queries: tuple[Token, ...], keys: tuple[Token, ...], screen: Screen) -> Frame:
     """Return the frame that shows the most on this screen: two columns a cell, else one, else folded."""
@@ -54,16 +59,17 @@ def frame_for(queries: tuple[Token, ...], keys: tuple[Token, ...], screen: Scree
 
 def _labels(queries: tuple[Token, ...], tile_rows: int, screen: Screen) -> tuple[str, ...]:
     """Return "3 the" for a row of one query, "0-3" for a row of several."""
-    digits = len(str(max(0, len(queries) - 1)))
+    offset = first_place(queries)
+    end = offset + len(queries)
+    digits = len(str(max(0, end - 1)))
     if tile_rows > 1:
-        starts = range(0, len(queries), tile_rows)
-        spans = [(start, min(start + tile_rows, len(queries)) - 1) for start in starts]
+        spans = [(start, min(start + tile_rows, end) - 1) for start in range(offset, end, tile_rows)]
         names = [f"{first}-{last}" if first < last else str(first) for first, last in spans]
         return tuple(right(name, 2 * digits + 1) for name in names)
     room = min(_WIDEST_TOKEN, screen.width // 4)
     tokens = [screen.fit(screen.label(token), room) for token in queries]
     width = max(map(cell_len, tokens), default=0)
-    return tuple(f"{number:>{digits}} {left(text, width)}" for number, text in enumerate(tokens))
+    return tuple(f"{number:>{digits}} {left(text, width)}" for number, text in enumerate(tokens, start=offset))
 
 
 def ruler(frame: Frame, key_count: int) -> Text:

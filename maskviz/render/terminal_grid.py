@@ -40,7 +40,7 @@ def mask_lines(grid: MaskGrid, screen: Screen) -> list[Text]:
     lines.append(ruler(frame, len(grid.keys)))
     for row, label in enumerate(frame.labels):
         meaningless = bool(folded.meaningless[row])
-        line = Text(f"{label} ", style="dim" if meaningless else "")
+        line = Text(f"{label} ", style="dim" if meaningless else frame.ink(grid.queries, row))
         for swatch in _mask_row(folded, row):
             # A visible cell fills its place, any other mark stands at its left: the eye finds the visible ones.
             mark = screen.mark(swatch)
@@ -85,7 +85,7 @@ def heatmap_lines(panel: Heatmap, screen: Screen) -> list[Text]:
     lines.append(ruler(frame, len(panel.keys)))
     for row, label in enumerate(frame.labels):
         meaningless = bool(folded.meaningless[row])
-        line = Text(f"{label} ", style="dim" if meaningless else "")
+        line = Text(f"{label} ", style="dim" if meaningless else frame.ink(panel.queries, row))
         line.append_text(heat_cells(levels[row], folded.blocked[row], meaningless, screen, frame.cell_width))
         lines.append(line)
     lines += scale_lines(panel, screen, bool(np.isnan(panel.values[~panel.blocked]).any()))

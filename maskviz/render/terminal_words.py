@@ -6,14 +6,14 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from maskviz.core.panels import Note, Table, Token, TokenStrip, Tone
-from maskviz.render.palette import WARNING_INK
+from maskviz.render.palette import IMAGE_INK, WARNING_INK
 from maskviz.render.screen import Screen, heading, left, right, wrapped
 
 _GAP = 2  # columns between two columns of a table
 _LEAST_COLUMN = 6
 
 _TONES = {Tone.PLAIN: "", Tone.QUIET: "dim", Tone.WARNING: f"bold {WARNING_INK}"}
-_ROLES = {"text": "", "special": "bold", "mask": f"bold {WARNING_INK}", "padding": "dim"}
+_ROLES = {"text": "", "special": "bold", "mask": f"bold {WARNING_INK}", "image": f"bold {IMAGE_INK}", "padding": "dim"}
 
 
 def note_lines(note: Note, screen: Screen) -> list[Text]:
@@ -33,18 +33,18 @@ _MOST_TOKENS = 60
 def strip_lines(strip: TokenStrip, screen: Screen) -> list[Text]:
     """Return the tokens of each text with their numbers, as `0 [CLS] | 1 the`, wrapped."""
     lines = heading(screen, strip.title, "")
-    for number, row in enumerate(strip.rows):
+    for number in range(len(strip.rows)):
         front = f"{screen.words(strip.names[number])}  " if number < len(strip.names) else ""
-        lines.extend(_token_row(row, front, screen))
+        lines.extend(_token_row(list(strip.numbered(number)), front, screen))
     return lines
 
 
-def _token_row(row: tuple[Token, ...], front: str, screen: Screen) -> list[Text]:
+def _token_row(row: list[tuple[str, Token]], front: str, screen: Screen) -> list[Text]:
     separator = " | " if screen.ascii_only else " │ "
     lines = [Text.assemble((front, "bold"))]
     room = screen.width - len(front)
     fresh = True
-    for number, token in enumerate(row[:_MOST_TOKENS]):
+    for number, token in row[:_MOST_TOKENS]:
         index = f"{number} "
         text = screen.fit(screen.token(token), room - len(index))
         width = len(index) + cell_len(text)
@@ -57,7 +57,8 @@ def _token_row(row: tuple[Token, ...], front: str, screen: Screen) -> list[Text]
         lines[-1].append(text, style=_ROLES.get(token.role, ""))
         fresh = False
     if len(row) > _MOST_TOKENS:
-        lines.append(Text(f"{' ' * len(front)}and {len(row) - _MOST_TOKENS} more", style="dim"))
+        left_out = sum(token.count for _, token in row[_MOST_TOKENS:])
+        lines.append(Text(f"{' ' * len(front)}and {left_out} more", style="dim"))
     return lines
 
 

@@ -8,7 +8,7 @@ from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.panels import HeadGrid, HeadTile, Heatmap
 from maskviz.core.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
-from maskviz.view.tokens import tokens_of
+from maskviz.view.tokens import axes_of
 
 
 def head_grid(
@@ -48,7 +48,7 @@ def heatmap(trace: Trace, call: AttentionCall, head: int, row: int, scale: Scale
     """The attention of one head for one text; `words` go behind the title, such as "before"."""
     if call.pattern is None:
         raise ValueError(f"{call.module} kept no pattern")
-    query_side, key_side = trace.sides(call)
+    queries, keys = axes_of(trace, call, row)
     values = call.pattern[row, head]
     real = trace.real_queries(call)[row]
     stack = f"{call.stack.value} " if len(trace.stacks) > 1 else ""
@@ -57,8 +57,8 @@ def heatmap(trace: Trace, call: AttentionCall, head: int, row: int, scale: Scale
         caption=_rows_sum(values[real], trace.card.dtype),
         values=values,
         blocked=blocked_cells(call, row, head),
-        queries=tokens_of(query_side, row, values.shape[0], call.mask.query_offset),
-        keys=tokens_of(key_side, row, values.shape[1]),
+        queries=queries,
+        keys=keys,
         meaningless=~real,
         scale=scale,
         top=top_value([values[real]]),

@@ -9,11 +9,11 @@ import numpy as np
 
 from maskviz.core.heads import Head, HeadMask
 from maskviz.core.panels import Matrix, Note, Panel, Table, Tone
+from maskviz.core.printable import plural
 from maskviz.core.results import Comparison, PatternDiff, PlaceDiff
 from maskviz.core.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
 from maskviz.view.attention import heatmap
-from maskviz.view.tokens import plural
 
 Names = Callable[[int], str]
 

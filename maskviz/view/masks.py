@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from maskviz.core.algebra import Everything
 from maskviz.core.masks import Mask
 from maskviz.core.panels import LegendEntry, MaskGrid
+from maskviz.core.printable import ranges
 from maskviz.core.reasons import primary, shares
 from maskviz.core.trace import AttentionCall, Trace
-from maskviz.view.tokens import ranges, tokens_of
+from maskviz.view.tokens import axes_of
 
 
 def mask_panels(trace: Trace, rows: Iterable[int], calls: Iterable[AttentionCall]) -> list[MaskGrid]:
@@ -43,21 +44,22 @@ def _alike(trace: Trace, mask: Mask, call: AttentionCall, rows: tuple[int, ...])
 
 def _panel(trace: Trace, mask: Mask, calls: list[AttentionCall], rows: list[int]) -> MaskGrid:
     call, row = calls[0], rows[0]
-    query_side, key_side = trace.sides(call)
+    queries, keys = axes_of(trace, call, row)
     reasons = mask.reasons[row, 0]
     blocked = shares(reasons)
     return MaskGrid(
-        title=f"{_layers(trace, calls)}{_texts(trace, rows)}: {mask.rule}",
+        title=f"{layer_words(trace, calls)}{_texts(trace, rows)}: {mask.rule}",
         caption=_caption(mask, row),
         codes=primary(reasons),
-        queries=tokens_of(query_side, row, reasons.shape[0], mask.query_offset),
-        keys=tokens_of(key_side, row, reasons.shape[1]),
+        queries=queries,
+        keys=keys,
         meaningless=~trace.real_queries(call)[row],
         legend=tuple(LegendEntry(int(reason), reason.word, share) for reason, share in blocked.items()),
     )
 
 
-def _layers(trace: Trace, calls: list[AttentionCall]) -> str:
+def layer_words(trace: Trace, calls: Sequence[AttentionCall]) -> str:
+    """The layers of calls of one stack, such as "decoder layers 0-2", or "all layers"."""
     stack = calls[0].stack
     numbers = [call.layer for call in calls]
     everything = len(numbers) == len(trace.of_stack(stack)) and len(numbers) > 1

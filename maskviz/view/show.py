@@ -17,6 +17,7 @@ from maskviz.view.attention import head_grid, heatmap
 from maskviz.view.card import card_line
 from maskviz.view.changes import Names, change_panels, most_moved_maps
 from maskviz.view.masks import mask_panels
+from maskviz.view.packing import packing_notes
 from maskviz.view.tokens import token_strips
 
 # Texts of a batch that are drawn unless one is asked for: more pictures of one mask are read by nobody.
@@ -58,8 +59,17 @@ class WhatIf:
     names: Names
 
 
-def show_page(trace: Trace, choice: Choice, what_if: WhatIf | None = None, command: str = "") -> Page:
+def show_page(
+    trace: Trace, choice: Choice, what_if: WhatIf | None = None, command: str = "", more: Sequence[Panel] = ()
+) -> Page:
     """Build the page: notes, tokens, one picture per distinct mask, attention, and what a head mask changed.
+
+    Args:
+        trace: The run; of a what-if, the gated one.
+        choice: What of it is drawn.
+        what_if: What changed, or None.
+        command: The command line, for the metadata of files.
+        more: Panels on what else was asked of the run, drawn behind its masks.
 
     Raises:
         UsageError: the choice names a layer, head, stack or text that is not there.
@@ -67,13 +77,14 @@ def show_page(trace: Trace, choice: Choice, what_if: WhatIf | None = None, comma
     calls = chosen_calls(trace, choice)
     rows = _rows(trace, choice)
     row = max(rows, key=lambda one: int(trace.batch.keep[one].sum()))
-    panels: list[Panel] = [Note(note, Tone.WARNING) for note in trace.notes]
+    panels: list[Panel] = [*packing_notes(trace), *(Note(note, Tone.WARNING) for note in trace.notes)]
     if choice.text is None and len(rows) < trace.batch.rows:
         panels.append(
             Note(f"Texts {len(rows) + 1} to {trace.batch.rows} are not drawn; --text N draws one.", Tone.QUIET)
         )
     panels += token_strips(trace, rows)
     panels += mask_panels(trace, rows, calls)
+    panels += more
     if what_if is not None:
         panels += change_panels(trace, what_if.change, what_if.names)
         panels += most_moved_maps(what_if.before, trace, what_if.change, row, choice.scale)
@@ -106,6 +117,8 @@ def chosen_calls(trace: Trace, choice: Choice) -> tuple[AttentionCall, ...]:
 def _rows(trace: Trace, choice: Choice) -> tuple[int, ...]:
     if choice.text is None:
         return tuple(range(min(trace.batch.rows, _MOST_TEXTS)))
+    if trace.batch.documents is not None:
+        raise UsageError("--text picks a row, and --packed puts all texts into one", "leave out --text")
     if not 1 <= choice.text <= trace.batch.rows:
         raise UsageError(f"text {choice.text} does not exist", f"there are texts 1 to {trace.batch.rows}")
     return (choice.text - 1,)
@@ -113,6 +126,8 @@ def _rows(trace: Trace, choice: Choice) -> tuple[int, ...]:
 
 def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row: int) -> list[Panel]:
     panels: list[Panel] = []
+    if choice.heads is not None and all(call.pattern is None for call in calls):
+        raise UsageError("there is no attention to draw heads of", "without weights there are masks alone")
     for stack in trace.stacks:
         of_stack = [call for call in calls if call.stack is stack and call.pattern is not None]
         if not of_stack:
@@ -127,6 +142,8 @@ def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row
 
 
 def _evidence(trace: Trace) -> str:
+    if not trace.card.device and all(call.pattern is None for call in trace.calls):
+        return "As the model's own code builds them from the config; without weights there is no attention to show."
     if trace.drift is None:
         return "As the model's own code ran it; there was no plain output to compare with."
     if math.isnan(trace.drift):

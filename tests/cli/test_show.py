@@ -116,6 +116,8 @@ def test_head_masks_come_from_files_too(maskviz: Run, tmp_path: Path) -> None:
     assert maskviz("show", "The cat.", "--head-mask", f"@{tmp_path / 'mask.json'}").stdout == by_text
 
 
+PICTURE = Path(__file__).parents[2] / "samples" / "causal" / "causal.png"
+
 ERRORS: list[tuple[list[str], int, str]] = [
     (["show"], 2, "there is no text"),
     (["show", ""], 2, "text 1 is empty"),
@@ -144,6 +146,22 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["show", "x", "--pad-to", "0"], 2, "--pad-to"),
     (["show", "x", "--pad-to", "9" * 30], 4, "lower --pad-to"),
     (["show", "x", "-m", "demo:t5", "--pad-to", "1000000000"], 4, "is more than"),
+    (["show", "--packed", "a", "b"], 4, "BertForMaskedLM is an encoder"),
+    (["show", "--packed", "a", "b", "-m", "demo:t5"], 4, "an encoder and a decoder"),
+    (["show", "--packed", "a", "-m", "demo:gpt"], 2, "more than one text"),
+    (["show", "--packed", "a", "b", "-m", "demo:gpt", "--text", "2"], 2, "--text picks a row"),
+    (["show", "a", "--no-cache"], 2, "takes no use_cache"),
+    (["show", "x", "--mask", "nothing.npy"], 3, "does not exist"),
+    (["show", "x", "--mask", "/dev/zero"], 2, "cannot tell the format of mask"),
+    (["show", "x", "--token-types", "0 1"], 2, "has 2 numbers and text 1 has 3 tokens"),
+    (["show", "x", "--token-types", "0 x 1"], 2, "--token-types '0 x 1'"),
+    (["show", "x", "--token-types", "0 9 1"], 4, "fails on this input"),
+    (["show", "x", "-m", "demo:t5", "--token-types", "0 1"], 2, "takes no token types"),
+    (["show", "x", "--image", "nothing.png"], 3, "does not exist"),
+    (["show", "x", "--image", "/dev/zero"], 3, "is no file"),
+    (["show", "x", "--image", __file__], 3, "is no image"),
+    (["show", "x", "--image", str(PICTURE)], 4, "BertForMaskedLM reads no images"),
+    (["show", "--ids", "5", "--image", str(PICTURE)], 4, "reads no images"),
     (["show", "x", "--nonsense"], 2, "--nonsense"),
     (["show", "x", "--text", "0"], 2, "--text"),
     (["show", "x", "--dpi", "1e3"], 2, "--dpi"),
@@ -210,6 +228,49 @@ def test_left_padding_without_positions_is_measured_and_noted(maskviz: Run) -> N
     counted = ["--layer", "0", "--position-ids", "cumsum"]
     fixed = maskviz("show", "-m", "demo:gpt", "The cat.", "A dog ran into the house.", *counted).stdout
     assert "left padding shifts" not in " ".join(fixed.split())
+
+
+def test_why_packed_texts_are_not_separated_is_tried(maskviz: Run, tmp_path: Path) -> None:
+    arguments = ["show", "-m", "demo:gpt", "--packed", "The cat sat.", "It ran.", "--layer", "0"]
+    kept = " ".join(maskviz(*arguments).stdout.split())
+    assert "attention falls on text 1" in kept
+    assert "--no-cache separates the texts" in kept
+    without = " ".join(maskviz(*arguments, "--no-cache").stdout.split())
+    assert "Packed texts are separated" in without
+    assert "causal ∧ document" in without
+    tiny("gpt_oss").save_pretrained(tmp_path)
+    ids = ["show", "-m", str(tmp_path), "--packed", "--ids", "5 6 7", "--ids", "8 9"]
+    assert "by their positions, with a cache or without" in " ".join(maskviz(*ids).stdout.split())
+    assert "with a cache or without" not in " ".join(maskviz(*ids, "--no-cache").stdout.split())
+
+
+def test_a_mask_of_the_users_own_comes_from_a_file_and_is_saved_with_the_run(maskviz: Run, tmp_path: Path) -> None:
+    allowed = np.tril(np.ones((6, 6), dtype=bool))
+    allowed[5, 1] = False
+    np.save(tmp_path / "mask.npy", allowed[None, None])
+    arguments = ["show", "-m", "demo:gpt", "--ids", "5 6 7 8 9 10", "--mask", str(tmp_path / "mask.npy")]
+    shown = maskviz(*arguments, "--layer", "0").stdout
+    assert "layer 0: user mask" in shown
+    assert "user 44.4%" in shown
+    maskviz(*arguments, "-o", str(tmp_path / "run.npz"))
+    assert maskviz("view", str(tmp_path / "run.npz"), "--layer", "0").stdout == shown
+    after = maskviz(*arguments, "--layer", "0", "--head-mask", "0:1").stdout
+    assert "user mask" in after
+    np.save(tmp_path / "mask.npy", allowed[None, None].astype(np.float32))
+    assert "means to block are visible" in " ".join(maskviz(*arguments, "--layer", "0").stdout.split())
+
+
+def test_masks_that_are_none_are_refused_in_words(maskviz: Run, tmp_path: Path) -> None:
+    for name, content, code, said in (
+        ("shape.npy", np.ones((1, 1, 5, 5), bool), 2, "the mask is [1, 1, 5, 5] and the batch 1 text of 3 tokens"),
+        ("int.npy", np.ones((1, 1, 3, 3), int), 2, "int64, which sdpa attention"),
+        ("nan.npy", np.full((1, 1, 3, 3), np.nan, np.float32), 2, "has nan at"),
+        ("objects.npy", np.array([None]), 3, "cannot be read"),
+    ):
+        np.save(tmp_path / name, content, allow_pickle=True)
+        response = maskviz("show", "--ids", "5 6 7", "--mask", str(tmp_path / name), expect=code)
+        assert said in response.stderr, name
+        assert len(response.stderr.splitlines()) == 2, name
 
 
 def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

@@ -28,9 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_USE: dict[str, set[str]] = {
     "torch": {"load", "trace", "demo"},
     "transformers": {"load", "trace", "demo"},
-    "tokenizers": {"demo"},
+    "tokenizers": {"demo", "load"},
     "safetensors": {"load", "demo"},
     "huggingface_hub": {"load"},
+    "PIL": {"load"},
     "rich": {"render", "cli"},
     "matplotlib": {"render"},
     "typer": {"cli", "demo"},

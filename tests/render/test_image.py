@@ -21,7 +21,7 @@ from maskviz.core.panels import Note, Page, Token, TokenStrip, Tone
 from maskviz.render import fonts
 from maskviz.render.fonts import Typeface, typeface_for
 from maskviz.render.image import ImageFormat, figure, image_bytes
-from maskviz.render.palette import BLOCKED, REASONS, VISIBLE, rgb, sequential
+from maskviz.render.palette import BLOCKED, IMAGE_INK, REASONS, VISIBLE, rgb, sequential
 from tests.render.panels_to_draw import (
     head_grid,
     heatmap,
@@ -147,6 +147,16 @@ def test_svg_text_stays_text_and_pdf_fonts_are_truetype() -> None:
     words = {node.text for node in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"[CLS]", "jumps", "query", "key"} <= words
     assert b"/TrueType" in image_bytes(EVERYTHING, "pdf") or b"/CIDFontType2" in image_bytes(EVERYTHING, "pdf")
+
+
+def test_parts_of_an_image_have_a_number_for_all_of_them_and_a_colour_on_the_axes() -> None:
+    folded = TokenStrip("t", ((Token("a"), Token("<image> × 4", "image", 4), Token("b")),))
+    svg = image_bytes(page(folded), "svg").decode()
+    assert [number for number in ("0", "1-4", "5") if f">{number}</text>" in svg] == ["0", "1-4", "5"]
+    axes = open_mask((Token("x"), Token("<image>", "image")), (Token("x"), Token("y")))
+    labels = [line for line in image_bytes(page(axes), "svg").decode().splitlines() if ">&lt;image&gt;</text>" in line]
+    assert labels
+    assert all(IMAGE_INK in line for line in labels)
 
 
 @pytest.mark.parametrize("token", ["$x$", "a_b$", "\\alpha", "$\\frac{1}{2}$", "^$_$"])

@@ -68,6 +68,8 @@ GOLDEN_PAGES = {
     "heads": page(head_grid(2, 4, 9, {(0, 3): 0.0, (1, 1): 0.25})),
     "words": page(
         TokenStrip("tokens", (tokens(14), tokens(6, 2)), ("text 1", "text 2")),
+        TokenStrip("packed", (tokens(2), tokens(3)), ("text 1", "text 2"), (0, 2)),
+        TokenStrip("image", ((Token("<s>", "special"), Token("<image> × 256", "image", 256), Token(" a")),)),
         table(),
         matrix(),
         Note("The captured run is the plain run."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -11,14 +12,17 @@ from maskviz.analyse.comparison import compare
 from maskviz.core.errors import UsageError
 from maskviz.core.heads import parse_head_mask
 from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Table, TokenStrip, Tone
+from maskviz.core.printable import ranges
 from maskviz.core.reasons import Reason
+from maskviz.core.trace import CONTENT, SilentLayer
+from maskviz.core.words import Stack
 from maskviz.load.encode import Request, encode
 from maskviz.trace.run import head_shapes, run, run_gated
-from maskviz.view.card import card_line, info_page, short_count
+from maskviz.view.card import card_line, info_page, info_page_unrun, short_count
 from maskviz.view.changes import describe
+from maskviz.view.layers import disagreements, layer_tables
 from maskviz.view.masks import mask_panels
 from maskviz.view.show import Choice, WhatIf, show_page
-from maskviz.view.tokens import ranges
 from tests.trace.conftest import example_of, loaded_tiny, random_rows
 
 Shown = TypeVar("Shown")
@@ -53,6 +57,36 @@ def test_texts_that_show_the_same_share_a_picture() -> None:
     encoded = encode(loaded, Request(ids=random_rows((5, 5))))
     trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
     assert [panel.title for panel in mask_panels(trace, (0, 1), trace.calls)] == ["all layers, texts 1-2: causal"]
+
+
+@pytest.mark.parametrize(
+    ("count", "no_cache", "said"),
+    [
+        (2, True, "Packed texts are separated"),
+        (2, False, "of text 2's attention falls on text 1"),
+        (3, False, "of text 3's attention falls on other texts"),
+        (5, False, "packed texts are not separated: up to 0."),
+    ],
+)
+def test_packed_texts_are_separated_or_not_in_words(count: int, no_cache: bool, said: str) -> None:
+    loaded = loaded_tiny("llama")
+    encoded = encode(loaded, Request(ids=random_rows((3,) * count), packed=True, no_cache=no_cache))
+    page = show_page(run(loaded.model, encoded.inputs, encoded.batch, loaded.card), Choice())
+    note = panels(page, Note)[0]
+    assert said in note.text
+    assert (note.tone is Tone.WARNING) is not no_cache
+    (strip,) = panels(page, TokenStrip)
+    assert strip.names == tuple(f"text {text + 1}" for text in range(count))
+    assert [number for row in range(count) for number, _ in strip.numbered(row)] == [str(n) for n in range(3 * count)]
+
+
+def test_a_row_of_many_packed_texts_is_cut_and_says_so() -> None:
+    loaded = loaded_tiny("llama")
+    encoded = encode(loaded, Request(ids=random_rows((2,) * 30), packed=True, no_cache=True))
+    page = show_page(run(loaded.model, encoded.inputs, encoded.batch, loaded.card), Choice())
+    (strip,) = panels(page, TokenStrip)
+    assert len(strip.rows) == 12
+    assert strip.title.endswith("the first 12 of 30 texts")
 
 
 def test_a_large_batch_is_cut_and_says_so() -> None:
@@ -180,8 +214,36 @@ def test_the_card_is_one_line() -> None:
 
 
 def test_info_groups_layers_of_a_kind() -> None:
-    tables = panels(info_page(example_of("gemma3").trace.card), Table)
+    tables = panels(info_page_unrun(example_of("gemma3").trace.card, "it fails"), Table)
     assert tables[1].rows == (("0", "full", "4", "2"), ("1-2", "sliding window 4", "4", "2"))
+
+
+def test_info_says_the_rule_of_each_run_of_layers_per_stack() -> None:
+    gemma, t5 = example_of("gemma3").trace, example_of("t5").trace
+    tables = panels(info_page(gemma.card, gemma, {}, {}), Table)
+    assert tables[1].rows == (
+        ("0", "full", "causal ∧ padding", "", "4", "2"),
+        ("1-2", "sliding window", "causal ∧ window(4) ∧ padding", "4", "4", "2"),
+    )
+    titles = [table.title for table in panels(info_page(t5.card, t5, {}, {}), Table)]
+    assert titles == ["", "encoder layers", "decoder layers", "cross layers"]
+
+
+def test_layers_without_a_mask_are_listed_as_what_they_are() -> None:
+    trace = example_of("gemma3").trace
+    silent = (SilentLayer(Stack.DECODER, 3, "x", "state space", "Mixer"), SilentLayer(Stack.DECODER, 4, "y", CONTENT))
+    rows = layer_tables(replace(trace, silent=silent))[0].rows
+    assert rows[2:] == (("3", "state space", "", "", "", ""), ("4", CONTENT, "", "", "", ""))
+
+
+def test_a_config_that_words_layers_otherwise_than_they_are_is_contradicted() -> None:
+    trace = example_of("gemma3").trace
+    assert disagreements(trace.card, trace, {}, {}) == ()
+    wrong = replace(trace.card, attention=("sliding window 4", "sliding window 4", "full"))
+    assert disagreements(wrong, trace, {}, {}) == (
+        "The config calls layer 0 'sliding window 4'; what the model's own code makes there is causal ∧ padding.",
+        "The config calls layer 2 'full'; what the model's own code makes there is causal ∧ window(4) ∧ padding.",
+    )
 
 
 def test_drift_is_said_and_notes_are_warnings() -> None:

@@ -1,0 +1,68 @@
+"""`show --attn`: what a backend would be handed, on the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.architectures import tiny
+from tests.cli.test_show import stable
+from tests.conftest import Response
+
+Run = Callable[..., Response]
+PACKED = ("show", "-m", "demo:gpt", "The cat sat.", "The dog ran.", "--packed", "--layer", "0", "--head", "0")
+
+
+def test_the_page_says_what_is_handed_over(maskviz: Run, golden: Callable[[str, str], None]) -> None:
+    golden("cli_show_attn", stable(maskviz(*PACKED, "--attn", "flash_attention_2").stdout))
+
+
+def test_nothing_else_on_the_page_changes(maskviz: Run) -> None:
+    plain = maskviz(*PACKED).stdout
+    with_table = maskviz(*PACKED, "--attn", "sdpa").stdout
+    before, _, behind = with_table.partition("handed to sdpa\n")
+    table, _, behind = behind.partition("\nhead 0.0")
+    assert stable(f"{before}head 0.0{behind}") == stable(plain)
+    assert "no mask, is_causal=True  the same cells" in table
+
+
+def test_an_unknown_backend_is_a_wrong_usage(maskviz: Run) -> None:
+    response = maskviz("show", "x", "--attn", "flash", expect=2)
+    assert response.stderr.startswith("maskviz: error: Invalid value for '--attn'")
+    assert "'flash' is not one of 'eager', 'sdpa', 'flex_attention', 'flash_attention_2'" in response.stderr
+
+
+@pytest.mark.parametrize(
+    ("model_type", "backend", "said"),
+    [
+        ("gptj", "flash_attention_2", "nothing: attention written by hand"),
+        ("bloom", "sdpa", "! sdpa: BloomForCausalLM does not support an attention implementation through"),
+        ("mistral", "flash_attention_2", "no mask, causal=True, window_size=(3, 3)  the same cells"),
+    ],
+)
+def test_models_of_every_kind_answer(maskviz: Run, tmp_path: Path, model_type: str, backend: str, said: str) -> None:
+    tiny(model_type).save_pretrained(tmp_path)
+    response = maskviz("show", "-m", str(tmp_path), "--ids", "5 6 7 8 9 10", "--attn", backend, "--head", "0")
+    assert said in " ".join(response.stdout.replace("\n", " ").split()) or said in response.stdout
+
+
+def test_it_goes_with_a_cache_a_batch_and_no_weights(maskviz: Run, tmp_path: Path) -> None:
+    tiny("llama").config.save_pretrained(tmp_path)
+    config = str(tmp_path / "config.json")
+    step = maskviz("show", "-m", config, "--ids", "5 6 7 8 9", "--past", "4", "--attn", "sdpa").stdout
+    assert "no mask, is_causal=False  the same cells" in step
+    steps = maskviz("show", "-m", "demo:gpt", "The cat", "--step", "2", "--attn", "sdpa", "--head", "0", "--layer", "0")
+    assert "no mask, is_causal=True; then no mask, is_causal=False" in " ".join(steps.stdout.split())
+    batch = maskviz("show", "-m", config, "--ids", "5 6 7", "--ids", "8 9", "--attn", "flash_attention_2").stdout
+    assert "cut into texts of 3, 2 tokens" in " ".join(batch.split())
+
+
+def test_the_data_files_are_the_run_without_it(maskviz: Run, tmp_path: Path) -> None:
+    for name, arguments in (("plain", ()), ("asked", ("--attn", "flash_attention_2"))):
+        maskviz(*PACKED, *arguments, "-o", str(tmp_path / f"{name}.json"))
+    plain, asked = (json.loads((tmp_path / f"{name}.json").read_text("utf-8")) for name in ("plain", "asked"))
+    assert plain.keys() == asked.keys()
+    assert plain["calls"] == asked["calls"]
