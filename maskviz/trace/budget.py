@@ -11,6 +11,8 @@ from maskviz.core.trace import Batch, ModelCard
 # Every map is held once as the model computes it and once as the trace keeps it, and drawing copies some again.
 _COPIES = 3
 _BYTES = 4
+# Different masks a model makes at once: full, windowed and chunked layers, and a copy of each.
+_MASKS = 6
 # What is left of the free memory is for the model's own activations and everything else on the machine.
 _SHARE = 0.7
 
@@ -25,19 +27,26 @@ def pattern_bytes(card: ModelCard, batch: Batch) -> int:
     return cells * batch.rows * _BYTES * _COPIES
 
 
-def check_fits(card: ModelCard, batch: Batch) -> None:
-    """Refuse a run whose attention maps would not fit.
+def mask_bytes(batch: Batch) -> int:
+    """Bytes the masks of a run without weights take at most: a few different ones, as scores, cells and reasons."""
+    longest = max(batch.length, batch.decoder.length if batch.decoder is not None else 0)
+    return batch.rows * longest**2 * (_BYTES + 2) * _MASKS
+
+
+def check_fits(card: ModelCard, batch: Batch, *, weightless: bool = False) -> None:
+    """Refuse a run whose attention maps, or whose masks alone where there are no weights, would not fit.
 
     Raises:
         CannotTraceError: they need more than the share of free memory set aside for them.
     """
     free = free_bytes()
-    needed = pattern_bytes(card, batch)
+    needed = mask_bytes(batch) if weightless else pattern_bytes(card, batch)
     if free is not None and needed > free * _SHARE:
+        fitting = int(batch.length * (free * _SHARE / needed) ** 0.5)
         raise CannotTraceError(
-            f"the attention of {batch.rows} x {batch.length} tokens needs about {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free",
-            f"cut the text: about {_length_that_fits(card, batch, free)} tokens fit (--max-length)",
+            f"the {'masks' if weightless else 'attention'} of {batch.rows} x {batch.length} tokens "
+            f"{'need' if weightless else 'needs'} about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            f"cut the text: about {fitting} tokens fit (--max-length)",
         )
 
 
@@ -52,8 +61,3 @@ def free_bytes() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def _length_that_fits(card: ModelCard, batch: Batch, free: int) -> int:
-    per_cell = pattern_bytes(card, batch) / max(1, batch.length**2)
-    return int((free * _SHARE / per_cell) ** 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
 from maskviz.load.weights import with_random_weights, without_weights
+from maskviz.trace.budget import check_fits
 from maskviz.trace.run import head_shapes, run, run_gated
 from maskviz.trace.shadow import Shadow, is_weightless
 from tests.architectures import ARCHITECTURES, MORE
@@ -157,3 +159,14 @@ def test_experts_are_passed_over_and_put_back() -> None:
     assert experts
     traced(model, padded_request("gpt_oss"))
     assert not any("forward" in vars(module) for module in experts)
+
+
+def test_a_run_without_weights_needs_no_room_for_attention_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskviz.trace.budget.free_bytes", lambda: 10_000_000)
+    model = bare("llama")
+    loaded = Loaded(model, None, card_of(model.config, "bare", type(model).__name__))
+    batch = encode(loaded, Request(ids=random_rows((60, 60)))).batch
+    large = replace(loaded.card, layers=(126,), heads=(128,))
+    check_fits(large, batch, weightless=True)
+    with pytest.raises(CannotTraceError, match="needs about"):
+        check_fits(large, batch)
