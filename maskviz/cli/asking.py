@@ -9,6 +9,7 @@ from maskviz.cli.inputs import parse_ids
 from maskviz.cli.options import Positions
 from maskviz.cli.tracing import Feeding, Loading
 from maskviz.core.errors import UsageError
+from maskviz.core.words import CacheKind
 from maskviz.load.encode import Request
 from maskviz.load.source import resolve
 from maskviz.view.show import Choice
@@ -68,6 +69,8 @@ def feeding_of(options: Options, request: Request) -> Feeding:
         "--image": request.images,
         "--prove": options["prove"],
     }
+    if in_parts is None and feeding.cache is CacheKind.STATIC:
+        raise UsageError("--cache static is of --past and --step", "add one of them")
     if in_parts is not None:
         for option, given in others.items():
             if given:

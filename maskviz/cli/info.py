@@ -33,7 +33,7 @@ def info(
     ctx: typer.Context,
     model: Name = "demo:bert",
     length: Length = None,
-    output: o.Output = None,
+    output: o.OutputPage = None,
     dpi: o.Dpi = 150,
     revision: o.Revision = None,
     offline: o.Offline = False,

@@ -34,7 +34,10 @@ ModelName = Annotated[
 ]
 NoWeights = Annotated[bool, typer.Option("--no-weights", help="Masks from the config alone; loads no weights.")]
 RandomWeights = Annotated[
-    int | None, typer.Option("--random-weights", metavar="SEED", help="Random weights instead of the model's own.")
+    int | None,
+    typer.Option(
+        "--random-weights", metavar="SEED", min=0, max=2**63 - 1, help="Random weights instead of the model's own."
+    ),
 ]
 TokenizerName = Annotated[
     str | None, typer.Option("--tokenizer", metavar="NAME", help="Tokenizer of another model; hub id or folder.")
@@ -107,6 +110,10 @@ Dpi = Annotated[int, typer.Option("--dpi", min=30, max=1200, help="Resolution of
 Output = Annotated[
     list[Path] | None,
     typer.Option("--output", "-o", help="File to write, by suffix .png .svg .pdf .txt .json .npz; repeatable."),
+]
+OutputPage = Annotated[
+    list[Path] | None,
+    typer.Option("--output", "-o", help="File to write, by suffix .png .svg .pdf .txt; repeatable."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, xpu.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16; auto is float32 on the CPU.")]

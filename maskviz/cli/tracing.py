@@ -13,7 +13,7 @@ from maskviz.analyse.comparison import compare
 from maskviz.analyse.user_mask import with_user_mask
 from maskviz.cli.env import Env
 from maskviz.cli.head_masks import parse_or_read_head_mask
-from maskviz.core.errors import CannotTraceError
+from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.packing import crossing_of
 from maskviz.core.results import Comparison, Proof
 from maskviz.core.trace import Trace
@@ -135,6 +135,8 @@ def traced(env: Env, loaded: Loaded, encoded: Encoded, head_mask: str | None, ca
     trace = replace(trace, notes=notes)
     if head_mask is None:
         return Saved(trace)
+    if not trace.calls:
+        raise UsageError(f"{card.architecture} has no attention to gate", "leave out --head-mask")
     after = run_gated(model, inputs, trace, parse_or_read_head_mask(head_mask, head_shapes(trace)), calling)
     change = compare(trace, after)
     return Saved(after, trace, change, _names(loaded, change))

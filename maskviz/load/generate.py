@@ -52,6 +52,8 @@ def continued(loaded: Loaded, request: Request, steps: int) -> tuple[Encoded, in
     made = ids.shape[1] - start
     encoded = _with_tokens(loaded, given, ids, led)
     notes = [f"tokens from {start} on were generated"]
+    if not side.keep[:, -1].all() and given.batch.decoder is None:
+        notes.append("texts padded on the right go on behind their padding; generate() wants --padding-side left")
     if made < steps:
         notes.append(f"the model ended the text after {made} of {steps} tokens")
     return replace(encoded, notes=(*encoded.notes, *notes)), start

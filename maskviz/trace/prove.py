@@ -19,7 +19,6 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import UsageError
 from maskviz.core.masks import Delivery
 from maskviz.core.results import CallProof, FutureProof, Proof
-from maskviz.core.rules import Causal
 from maskviz.core.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Stack
 from maskviz.trace.calling import Calling, Inputs, called
@@ -206,7 +205,7 @@ def _compared(call: AttentionCall, seen: BoolArray | None, trace: Trace) -> Call
 def _future(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> FutureProof | None:
     """Change each text's last token and see whether anything earlier moves; None for a model that is not causal."""
     own = [call for call in trace.calls if call.stack is Stack.DECODER]
-    causal = own and all(any(isinstance(leaf, Causal) for leaf in call.mask.rule.leaves()) for call in own)
+    causal = own and not any(_sees_ahead(call) for call in own)
     side = trace.batch.decoder or trace.batch
     name = "decoder_input_ids" if trace.batch.decoder is not None else "input_ids"
     if not causal or name not in inputs or side.length < 2:
@@ -228,6 +227,11 @@ def _future(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> FutureProof
     size = max(1.0, float(before.float().abs().max()))
     worst = float(moved[earlier].max(initial=0.0))
     return FutureProof(worst, worst <= _ROUNDING * size)
+
+
+def _sees_ahead(call: AttentionCall) -> bool:
+    """Whether the mask of a call shows any query a later key."""
+    return bool(np.triu(call.mask.visible.any(axis=(0, 1)), k=1).any())
 
 
 def _last_tokens(side: Batch) -> Any:

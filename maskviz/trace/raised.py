@@ -12,7 +12,7 @@ import torch
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.trace import ModelCard
 
-_REMEDY = "check the ids and the text's length against the model's config"
+_REMEDY = "check the ids, the text's length and any mask against the model's config"
 
 
 @contextmanager

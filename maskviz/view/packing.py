@@ -16,7 +16,14 @@ def packing_notes(trace: Trace) -> list[Note]:
     if crossing is None:
         return []
     if crossing.separated:
-        return [Note("Packed texts are separated: no attention crosses from one to another.")]
+        said = "Packed texts are separated: no attention crosses from one to another."
+        mixing = [layer for layer in trace.silent if not layer.kind.startswith("feed forward")]
+        if not mixing:
+            return [Note(said)]
+        others = (
+            f"no attention crosses between packed texts, but layers without a matrix ({mixing[0].kind}) may mix them"
+        )
+        return [Note(others, Tone.WARNING)]
     shares = {text + 1: share for text, share in enumerate(crossing.attention) if share > 0}
     if not shares:
         return [Note("packed texts are not separated: they may see each other", Tone.WARNING)]

@@ -96,6 +96,18 @@ def test_a_proof_is_printed_and_one_that_fails_ends_with_code_5(maskviz: Run, mo
     assert "Not proven" in response.stdout
 
 
+def test_a_model_without_attention_has_no_heads_to_gate(maskviz: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mamba.json"
+    path.write_text('{"model_type": "mamba", "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2}')
+    arguments = ["show", "-m", str(path), "one two", "--random-weights", "0", "--head-mask", "0:1"]
+    assert "no attention to gate" in maskviz(*arguments, expect=2).stderr
+
+
+def test_texts_that_go_on_behind_their_padding_are_pointed_out(maskviz: Run, tmp_path: Path) -> None:
+    arguments = ["show", "-m", config_file(tmp_path), "one two three", "four", "--random-weights", "0", "--step", "1"]
+    assert "go on behind their padding" in maskviz(*arguments).stdout
+
+
 def test_layers_without_an_attention_matrix_are_shown_as_what_they_are(maskviz: Run, tmp_path: Path) -> None:
     path = tmp_path / "mamba.json"
     path.write_text('{"model_type": "mamba", "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2}')
@@ -120,6 +132,9 @@ def test_layers_without_an_attention_matrix_are_shown_as_what_they_are(maskviz: 
         (["-m", "demo:gpt", "a b", "--no-weights", "--prove"], 2, "there are no weights"),
         (["-m", "demo:gpt", "a b", "--no-weights", "--head-mask", "0:1"], 2, "there are none without weights"),
         (["-m", "demo:gpt", "a b", "--no-weights", "--head", "1"], 2, "no attention to draw heads of"),
+        (["-m", "demo:gpt", "a b", "--cache", "static"], 2, "--cache static is of --past and --step"),
+        (["-m", "demo:gpt", "--ids", "5 99999", "--no-weights"], 2, "id 99999 is not in the vocabulary"),
+        (["-m", "demo:gpt", "a b", "--random-weights", "9" * 30], 2, "--random-weights"),
         (["-m", "demo:gpt", "a b", "--tokenizer", "./nowhere"], 3, "'./nowhere' does not exist"),
     ],
 )

@@ -6,15 +6,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import UsageError
 from maskviz.core.masks import Mask
 from maskviz.core.trace import Trace
 from maskviz.core.words import Stack
+from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
+from maskviz.load.model import Loaded
 from maskviz.trace.prove import prove
 from maskviz.trace.run import run
+from tests.architectures import ARCHITECTURES
 from tests.trace.conftest import Example, loaded_tiny, random_rows
 
 
@@ -67,6 +71,20 @@ def test_a_leak_from_the_future_is_found() -> None:
     assert not proof.future.proven
     assert proof.future.moved > 1e-3
     assert not proof.calls[0].proven
+
+
+def test_a_model_that_may_look_ahead_is_not_asked_to_hide_the_future() -> None:
+    numbers = ARCHITECTURES["gemma3"][2] | {"use_bidirectional_attention": True}
+    torch.manual_seed(0)
+    model = Gemma3ForCausalLM(Gemma3TextConfig(**numbers)).train(False)
+    loaded = Loaded(model, None, card_of(model.config, "tiny", "Gemma3ForCausalLM"))
+    encoded = encode(loaded, Request(ids=random_rows((7,))))
+    trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    if not trace.calls[0].mask.visible[0, 0, 0, 1]:
+        pytest.skip("this release of transformers keeps Gemma 3's text model causal")
+    proof = prove(loaded.model, encoded.inputs, trace)
+    assert proof.future is None
+    assert proof.proven
 
 
 def test_proving_leaves_the_model_as_it_was() -> None:
