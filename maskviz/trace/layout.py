@@ -9,11 +9,12 @@ own, and the rows that come out of the code's moving, padding and repeating are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.trace.doors import to_array, to_floats
@@ -197,40 +198,29 @@ def _explains(run: Run, pattern: torch.Tensor, keys: Sequence[torch.Tensor], ask
     return bool((mixed - context).abs().max() <= _LINEAR * scale)
 
 
-@contextmanager
-def _inputs_heard(layers: Sequence[torch.nn.Module], heard: list[torch.Tensor]) -> Iterator[None]:
-    handles = [layer.register_forward_pre_hook(lambda _, given: heard.append(given[0])) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _inputs_heard(layers: Sequence[torch.nn.Module], heard: list[torch.Tensor]) -> AbstractContextManager[None]:
+    """Keep what layers are given."""
+    return _hooked([layer.register_forward_pre_hook(lambda _, given: heard.append(given[0])) for layer in layers])
 
 
-@contextmanager
-def _values_given(layers: Sequence[torch.nn.Module], values: Sequence[torch.Tensor]) -> Iterator[None]:
+def _values_given(layers: Sequence[torch.nn.Module], values: Sequence[torch.Tensor]) -> AbstractContextManager[None]:
     """Let value layers put out given values, one after the other."""
     waiting = iter(values)
 
     def give(_layer: torch.nn.Module, _given: Any, made: torch.Tensor) -> torch.Tensor:
         return next(waiting).to(made)
 
-    handles = [layer.register_forward_hook(give) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return _hooked([layer.register_forward_hook(give) for layer in layers])
+
+
+def _zeros_given(layers: Sequence[torch.nn.Module]) -> AbstractContextManager[None]:
+    """Let layers put out zeros."""
+    return _hooked([layer.register_forward_hook(lambda _, __, made: torch.zeros_like(made)) for layer in layers])
 
 
 @contextmanager
-def _zeros_given(layers: Sequence[torch.nn.Module]) -> Iterator[None]:
-    """Let layers put out zeros."""
-
-    def give(_layer: torch.nn.Module, _given: Any, made: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(made)
-
-    handles = [layer.register_forward_hook(give) for layer in layers]
+def _hooked(handles: Sequence[RemovableHandle]) -> Iterator[None]:
+    """Take hooks away after the block."""
     try:
         yield
     finally:
