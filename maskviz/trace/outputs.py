@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskviz.core.arrays import FloatArray
+from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.trace import Batch, OutputKind, Outputs
 from maskviz.core.words import Role
 from maskviz.trace.doors import to_array, to_floats
@@ -113,13 +113,13 @@ def _at(logits: torch.Tensor, places: Any) -> FloatArray:
     return to_floats(logits[rows, positions])
 
 
-def _token_loss(logits: torch.Tensor, side: Batch, causal: bool) -> FloatArray:
-    """Natural-log loss float32 [batch, token] of predicting each real token; NaN where nothing predicts it.
+def predicted_tokens(side: Batch, causal: bool) -> BoolArray:
+    """bool [batch, token], the tokens whose truth is known where they are predicted.
 
-    A causal model predicts a token from the position before it, so the first real token of a text has none. A masked
-    model is asked at the token's own place; at a mask token the truth is not known. A part of an image is no word.
+    A causal model predicts a token from the position before it, so the first real token of a text is not predicted. A
+    masked model is asked at the token's own place; at a mask token the truth is not known. A part of an image is no
+    word.
     """
-    loss = np.full(side.ids.shape, np.nan, dtype=np.float32)
     predicted = side.keep.copy()
     if causal:
         predicted[:, 0] = False
@@ -129,7 +129,13 @@ def _token_loss(logits: torch.Tensor, side: Batch, causal: bool) -> FloatArray:
     else:
         predicted &= np.array([[role is not Role.MASK for role in row] for row in side.roles])
     predicted &= np.array([[role is not Role.IMAGE for role in row] for row in side.roles])
-    known = np.argwhere(predicted & (side.ids < logits.shape[-1]))
+    return predicted
+
+
+def _token_loss(logits: torch.Tensor, side: Batch, causal: bool) -> FloatArray:
+    """Natural-log loss float32 [batch, token] of predicting each real token; NaN where nothing predicts it."""
+    loss = np.full(side.ids.shape, np.nan, dtype=np.float32)
+    known = np.argwhere(predicted_tokens(side, causal) & (side.ids < logits.shape[-1]))
     for row in range(side.rows):  # one text at a time: a full log-softmax of a batch may not fit
         positions = known[known[:, 0] == row, 1]
         if not len(positions):

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray
@@ -23,19 +22,20 @@ from maskviz.core.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Stack
 from maskviz.trace.calling import Calling, Inputs, called
 from maskviz.trace.doors import to_array
-from maskviz.trace.handwritten import SDPA_PARAMETERS, SOFTMAX, module_path_hooks
+from maskviz.trace.handwritten import module_path_hooks
+from maskviz.trace.mixing import MixingListener
 from maskviz.trace.outputs import joined_output
 from maskviz.trace.raised import explained
 from maskviz.trace.randomness import same_randomness
 from maskviz.trace.recorder import Expected, Recorder
 from maskviz.trace.shadow import is_weightless
+from maskviz.trace.shards import shards_of
 from maskviz.trace.taps import evaluating
 
 # One backward pass for each query of each call: beyond this it takes minutes.
 MOST_TOKENS = 512
 # Share of the outputs' size below which a difference is rounding.
 _ROUNDING = 1e-5
-_MIXING = {torch.matmul, torch.bmm, torch.Tensor.matmul, torch.Tensor.bmm, torch.Tensor.__matmul__}
 Gradients = dict[tuple[str, int], BoolArray]
 
 
@@ -68,7 +68,8 @@ def prove(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> Proof:
 def _gradients(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> Gradients:
     sides = [trace.batch] if trace.batch.decoder is None else [trace.batch, trace.batch.decoder]
     recorder = Recorder(Expected(trace.batch.rows, frozenset(side.length for side in sides), frozenset()))
-    listener = _ValueListener(recorder, {call.module for call in trace.calls})
+    listener = _ValueListener(recorder, frozenset(call.module for call in trace.calls))
+    shards = shards_of(model)
     with (
         explained(trace.card, "fails while it is proven"),
         torch.no_grad(),
@@ -78,82 +79,40 @@ def _gradients(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> Gradient
         listener,
     ):
         called(model, inputs, Calling())
-    return listener.found
+    return {place: shards.whole(place[0], seen, axis=1) for place, seen in listener.found.items()}
 
 
-class _ValueListener(TorchFunctionMode):
-    """Finds where attention mixes its values, and asks for the gradient there."""
+class _ValueListener(MixingListener):
+    """Asks for the gradient where attention mixes its values."""
 
-    def __init__(self, recorder: Recorder, paths: set[str]) -> None:
-        super().__init__()
+    def __init__(self, recorder: Recorder, paths: frozenset[str]) -> None:
+        super().__init__(recorder, paths)
         self.found: Gradients = {}
-        self._recorder = recorder
-        self._paths = paths
         self._turns: dict[str, int] = {}
-        self._weights: dict[int, torch.Tensor] = {}  # what was made of a softmax, by id; kept so that ids stay theirs
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Any,
-        positional: tuple[Any, ...] = (),
-        arguments: dict[str, Any] | None = None,
-    ) -> Any:
-        del types
-        arguments = arguments or {}
-        path = self._recorder.attending if self._recorder.module_paths else ""
-        if path not in self._paths:
-            return function(*positional, **arguments)
-        if function is torch.nn.functional.scaled_dot_product_attention:
-            return self._attention(function, positional, arguments, path)
-        if positional and id(positional[0]) in self._weights and function in _MIXING:
-            self._mixed(path, positional[0], positional[1])
-            return function(*positional, **arguments)
-        if function is torch.einsum and len(positional) == 3 and id(positional[1]) in self._weights:
-            value = _einsum_mixed(positional[0], positional[1], positional[2])
-            if value is not None:
-                self._mixed(path, positional[1], value)
-            return function(*positional, **arguments)
-        result = function(*positional, **arguments)
-        if function in SOFTMAX or self._is_made_of_weights(positional, result):
-            self._weights[id(result)] = result
-        return result
-
-    def _is_made_of_weights(self, positional: tuple[Any, ...], result: Any) -> bool:
-        """Whether a function did no more to weights than to scale, cast or cut them (a sink's column)."""
-        first = positional[0] if positional else None
-        return (
-            isinstance(result, torch.Tensor)
-            and isinstance(first, torch.Tensor)
-            and id(first) in self._weights
-            and result.ndim >= 3
-            and result.is_floating_point()
-        )
-
-    def _attention(
-        self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any], path: str
-    ) -> torch.Tensor:
-        given = dict(zip(SDPA_PARAMETERS, positional, strict=False)) | arguments
+    def attended(self, path: str, attend: Callable[..., torch.Tensor], given: dict[str, Any]) -> torch.Tensor:
+        """Keep where each query of a fused attention has a gradient."""
         query, key, value = (given[name].detach() for name in ("query", "key", "value"))
         with torch.enable_grad():
             value.requires_grad_()
-            output: torch.Tensor = function(**{**given, "query": query, "key": key, "value": value})
-        split = self._recorder.expected.split((*query.shape[:3], key.shape[-2])) if query.ndim == 4 else None
+            output = attend(**{**given, "query": query, "key": key, "value": value})
+        split = self.recorder.expected.split((*query.shape[:3], key.shape[-2])) if query.ndim == 4 else None
         if split is not None:
             self._keep(path, torch.stack([_seen(output, value, query) for query in range(output.shape[-2])], dim=-2))
         return output.detach()
 
-    def _mixed(self, path: str, weights: torch.Tensor, value: torch.Tensor) -> None:
-        """Keep where weights [..., query, key] times values [..., key, width] have a gradient."""
-        split = self._recorder.expected.split(tuple(weights.shape))
+    def mixed(self, path: str, weights: torch.Tensor, values: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """Keep where weights times values have a gradient."""
+        split = self.recorder.expected.split(tuple(weights.shape))
         if split is None:
-            return
-        weights, value = weights.detach(), value.detach()
+            return output
+        weights, values = weights.detach(), values.detach()
         with torch.enable_grad():
-            value.requires_grad_()
-            output = torch.matmul(weights, value)
-        rows = [_seen(output, value, query) for query in range(output.shape[-2])]
+            values.requires_grad_()
+            again = torch.matmul(weights, values)
+        rows = [_seen(again, values, query) for query in range(again.shape[-2])]
         self._keep(path, torch.stack(rows, dim=-2).reshape(split[0], -1, *split[2:]))
+        return output
 
     def _keep(self, path: str, seen: torch.Tensor) -> None:
         turn = self._turns.get(path, 0)
@@ -167,20 +126,6 @@ def _seen(output: torch.Tensor, value: torch.Tensor, query: int) -> torch.Tensor
         one = output[..., query, :].sum()
     (gradient,) = torch.autograd.grad(one, value, retain_graph=True)
     return (gradient != 0).any(dim=-1)
-
-
-def _einsum_mixed(equation: str, weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor | None:
-    """Values of an einsum turned to [..., key, width], where weights are its first operand and their last axis is the
-    key's; None where the equation says something else (XLNet writes "bnij,jbnd->ibnd")."""
-    operands, _, result = equation.replace(" ", "").partition("->")
-    first, _, second = operands.partition(",")
-    key = first[-1]
-    batch = [letter for letter in first[:-2] if letter in second]
-    width = [letter for letter in second if letter not in first]
-    if key not in second or len(width) != 1 or len(second) != len(batch) + 2 or key in result:
-        return None
-    order = [second.index(letter) for letter in (*batch, key, *width)]
-    return value.permute(*order) if len(batch) == len(first) - 2 and weights.ndim == len(first) else None
 
 
 def _compared(call: AttentionCall, seen: BoolArray | None, trace: Trace) -> CallProof:
