@@ -112,6 +112,16 @@ def fold_values(values: FloatArray, blocked: BoolArray, meaningless: BoolArray, 
     return FoldedMap(shown.astype(np.float32), all_blocked, tile_meaningless)
 
 
+def fold_farthest(values: FloatArray, tile: Tile) -> FloatArray:
+    """Return float32 [tile row, tile column]: of each tile of [row, column] the value farthest from zero.
+
+    NaN only where every value of the tile is NaN.
+    """
+    largest, smallest = _reduce(np.fmax, values, tile), _reduce(np.fmin, values, tile)
+    farthest: FloatArray = np.where(largest >= -smallest, largest, smallest)
+    return farthest
+
+
 def _counted(meaningless: BoolArray, rows: int) -> tuple[BoolArray, BoolArray]:
     """Return which rows count, bool [query, 1], and which tile rows are all padding, bool [tile row]."""
     if meaningless.size == 0:

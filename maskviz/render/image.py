@@ -13,10 +13,25 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Panel, Table, TokenStrip, Tone
+from maskviz.core.panels import (
+    Bars,
+    Curve,
+    HeadGrid,
+    Heatmap,
+    MaskGrid,
+    Matrix,
+    Note,
+    Page,
+    Panel,
+    Table,
+    TokenStrip,
+    Tone,
+)
 from maskviz.core.printable import printable
 from maskviz.render.fonts import typeface_for
+from maskviz.render.image_bars import bars_block
 from maskviz.render.image_canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block
+from maskviz.render.image_curve import curve_block
 from maskviz.render.image_grid import heatmap_block, mask_block
 from maskviz.render.image_heads import head_grid_block
 from maskviz.render.image_matrix import matrix_block
@@ -130,6 +145,10 @@ def _block(panel: Panel, paper: Paper) -> Block:
             return head_grid_block(panel, paper)
         case Matrix():
             return matrix_block(panel, paper)
+        case Bars():
+            return bars_block(panel, paper)
+        case Curve():
+            return curve_block(panel, paper)
 
 
 def _strings(value: object) -> Iterator[str]:

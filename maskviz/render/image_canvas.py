@@ -8,16 +8,19 @@ from typing import Literal
 
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
 
 from maskviz.core.arrays import ByteArray
 from maskviz.render.fonts import Typeface
+from maskviz.render.palette import Stroke
 
 INK = "#1a1a1a"
 QUIET_INK = "#5f5f5f"
 LABEL_SIZE = 7.0  # points
 TITLE_SIZE = 9.5
+_ORDER = 2  # matplotlib's place of lines: boxes and lines lie over one another as they were drawn
 LINE = 1.35  # height of a line as a multiple of its text size
 # How far below the named part of a line its baseline is, as a multiple of the text size.
 _BASELINES = {"top": 1.02, "center": 0.36, "bottom": -0.24}
@@ -85,7 +88,7 @@ class Canvas:
         """Draw a rectangle whose top left corner is at x, y."""
         corner = (x / self.width, 1 - (y + height) / self.height)
         size = (width / self.width, height / self.height)
-        patch = Rectangle(corner, *size, facecolor=fill, edgecolor=edge, linewidth=0.6)
+        patch = Rectangle(corner, *size, facecolor=fill, edgecolor=edge, linewidth=0.6, zorder=_ORDER)
         patch.set_transform(self.figure.transFigure)
         self.figure.add_artist(patch)
 
@@ -98,6 +101,29 @@ class Canvas:
         self.figure.add_artist(
             LineCollection(placed, colors=colour, linewidths=thickness, transform=self.figure.transFigure)
         )
+
+    def stroke(self, points: list[tuple[float, float]], stroke: Stroke) -> None:
+        """Draw a line through points with a marker at each; it is broken where a coordinate is NaN."""
+        artist = Line2D(
+            [x / self.width for x, _ in points],
+            [1 - y / self.height for _, y in points],
+            color=stroke.ink,
+            linewidth=1.4,
+            linestyle=(0, stroke.dashes) if stroke.dashes else "solid",
+            marker=stroke.marker,
+            markersize=4.6,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            transform=self.figure.transFigure,
+        )
+        self.figure.add_artist(artist)
+
+    def area(self, outline: list[tuple[float, float]], colour: str) -> None:
+        """Fill an outline with a pale colour that lets others shine through; one without width is a line."""
+        placed = [(x / self.width, 1 - y / self.height) for x, y in outline]
+        patch = Polygon(placed, facecolor=colour, edgecolor=colour, linewidth=0.8, alpha=0.16)
+        patch.set_transform(self.figure.transFigure)
+        self.figure.add_artist(patch)
 
     def picture(self, x: float, y: float, pixels: ByteArray, scale: int) -> None:
         """Draw uint8 [row, column, 3 or 4], each `scale` by `scale` device pixels, top left corner at x, y."""

@@ -74,7 +74,7 @@ def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper) 
 def _labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) -> tuple[Labels, float]:
     """Return the labels along an axis and the inches they need; a thinned axis has numbers too."""
     needed = _LABEL_PITCH * 0.99 if place / side >= _LABEL_PITCH * 0.99 else _THINNED_PITCH
-    stride = next(step for step in _strides() if step * place / side >= needed)
+    stride = next(step for step in strides() if step * place / side >= needed)
     chosen = range(0, len(tokens), stride)
     offset = first_place(tokens)
     names = [f"{number + offset} {_bare(tokens[number])}" if stride > 1 else _bare(tokens[number]) for number in chosen]
@@ -86,7 +86,8 @@ def _labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) ->
     ), room
 
 
-def _strides() -> tuple[int, ...]:
+def strides() -> tuple[int, ...]:
+    """Return 1, 2, 5, 10, 20 ...: every how many places an axis may be labelled."""
     return tuple(digit * 10**power for power in range(7) for digit in (1, 2, 5))
 
 

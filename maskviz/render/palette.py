@@ -2,6 +2,7 @@
 
 Reasons use the colours of Okabe and Ito, which people with any common colour blindness tell apart; each has a
 character of its own too. Attention uses viridis, whose lightness rises evenly, so that it survives grey printing.
+Numbers around zero use coolwarm: blue and red are told apart with any common colour blindness, grey is zero.
 """
 
 from __future__ import annotations
@@ -16,6 +17,25 @@ from maskviz.core.reasons import Reason
 from maskviz.core.words import Scale
 
 Levels = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """How one line of a plot looks.
+
+    Attributes:
+        ink: "#rrggbb", readable on black and on white.
+        character: Marks a point on a terminal, one column wide, tells the line without colour.
+        ascii_character: The same for terminals that know ASCII only.
+        marker: Matplotlib's name of the marker in a figure.
+        dashes: Points on and off in turn; empty for a solid line.
+    """
+
+    ink: str
+    character: str
+    ascii_character: str
+    marker: str
+    dashes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,25 @@ REASONS: dict[int, Swatch] = {
 SHADES = "·:░▒▓█"
 ASCII_SHADES = ".:=+*%@"
 
+# Places above and below zero without colour: up to an eighth of the scale, up to a half, and more.
+POSITIVE_SHADES = "'+#"
+NEGATIVE_SHADES = ",-="
+
+# Inks of numbers above and below zero, blue and red as in the scale around zero.
+POSITIVE_INK = "#d55e00"
+NEGATIVE_INK = "#2a7fc9"
+
+# Lines of a plot in their order; a seventh looks like the first.
+STROKES = (
+    Stroke("#2a7fc9", "●", "o", "o"),
+    Stroke("#d55e00", "▲", "x", "^", (4.0, 1.5)),
+    Stroke("#009e73", "■", "*", "s", (1.5, 1.5)),
+    Stroke("#cc79a7", "◆", "%", "D", (6.0, 1.5, 1.5, 1.5)),
+    Stroke("#e69f00", "▼", "v", "v", (3.0, 3.0)),
+    Stroke("#56b4e9", "○", "@", "X", (8.0, 2.0)),
+)
+
+GRID = "#e2e2e6"  # lines behind a plot
 GATE_INK = "#d55e00"
 WARNING_INK = "#d55e00"
 IMAGE_INK = "#009e73"
@@ -78,6 +117,13 @@ BASIC_COLOURS = {
 _ANCHORS = (
     *("#471365", "#453581", "#3a548c", "#2d708e", "#23898e"),
     *("#1fa287", "#3bbb75", "#73d056", "#b8de29", "#fde725"),
+)
+
+# matplotlib's coolwarm at equal steps, the diverging map of Moreland, "Diverging Color Maps for Scientific
+# Visualization" (2009), evenly light on both sides of a grey middle.
+_DIVERGING_ANCHORS = (
+    *("#3b4cc0", "#5470de", "#6f92f3", "#8db0fe", "#aac7fd", "#c5d6f2", "#dddcdc"),
+    *("#efcebd", "#f7b89c", "#f4987a", "#e7745b", "#d1493f", "#b40426"),
 )
 
 
@@ -104,14 +150,42 @@ def level(values: FloatArray, scale: Scale, top: float, floor: float) -> Levels:
     return np.clip(exact, 0.0, 1.0)
 
 
+def signed_level(values: FloatArray, top: float) -> Levels:
+    """Return the place of each value in [-1, 1]: -1 at `-top`, 0 at zero, 1 at `top`. NaN stays NaN."""
+    exact = values.astype(np.float64)
+    return np.clip(exact / top if top > 0 else np.sign(exact), -1.0, 1.0)
+
+
 def sequential(levels: Levels) -> ByteArray:
     """Return uint8 [..., 3]: the colour of each level in [0, 1]; NaN gets the colour of `NOT_A_NUMBER`."""
-    anchors = np.array([rgb(colour) for colour in _ANCHORS], dtype=np.float64)
+    return _between(_ANCHORS, levels)
+
+
+def diverging(levels: Levels) -> ByteArray:
+    """Return uint8 [..., 3]: the colour of each level in [-1, 1], grey at 0; NaN that of `NOT_A_NUMBER`."""
+    return _between(_DIVERGING_ANCHORS, (levels + 1.0) / 2.0)
+
+
+def value_colours(values: FloatArray, top: float, centred: bool) -> ByteArray:
+    """Return uint8 [..., 3]: the colours of values up to `top`, from 0 or, where centred, from `-top`."""
+    if centred:
+        return diverging(signed_level(values, top))
+    return sequential(level(values, Scale.LINEAR, top, 1e-4))
+
+
+def _between(colours: tuple[str, ...], levels: Levels) -> ByteArray:
+    """Return uint8 [..., 3]: for each level in [0, 1] the mix of the two colours it lies between."""
+    anchors = np.array([rgb(colour) for colour in colours], dtype=np.float64)
     places = np.linspace(0.0, 1.0, len(anchors))
     clean = np.nan_to_num(levels, nan=0.0)
-    colours = np.stack([np.interp(clean, places, anchors[:, part]) for part in range(3)], axis=-1)
-    colours[np.isnan(levels)] = rgb(NOT_A_NUMBER.fill)
-    return np.rint(colours).astype(np.uint8)
+    mixed = np.stack([np.interp(clean, places, anchors[:, part]) for part in range(3)], axis=-1)
+    mixed[np.isnan(levels)] = rgb(NOT_A_NUMBER.fill)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def lightness(colour: NDArray[np.uint8]) -> float:
+    """Return how light red, green and blue look together, in 0-255: dark text is readable above 120."""
+    return float(colour.astype(np.float64) @ np.array([0.30, 0.59, 0.11]))
 
 
 def greyed(colours: ByteArray) -> ByteArray:

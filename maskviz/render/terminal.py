@@ -5,8 +5,22 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Panel, Table, TokenStrip
+from maskviz.core.panels import (
+    Bars,
+    Curve,
+    HeadGrid,
+    Heatmap,
+    MaskGrid,
+    Matrix,
+    Note,
+    Page,
+    Panel,
+    Table,
+    TokenStrip,
+)
 from maskviz.render.screen import Screen, heading
+from maskviz.render.terminal_bars import bar_lines
+from maskviz.render.terminal_curve import curve_lines
 from maskviz.render.terminal_grid import heatmap_lines, mask_lines
 from maskviz.render.terminal_heads import head_grid_lines
 from maskviz.render.terminal_matrix import matrix_lines
@@ -52,3 +66,7 @@ def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
             return head_grid_lines(panel, screen)
         case Matrix():
             return matrix_lines(panel, screen)
+        case Bars():
+            return bar_lines(panel, screen)
+        case Curve():
+            return curve_lines(panel, screen)

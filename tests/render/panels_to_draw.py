@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
 from maskviz.core.panels import (
+    Bars,
+    Curve,
+    CurveLine,
     HeadGrid,
     HeadTile,
     Heatmap,
@@ -135,6 +138,46 @@ def matrix() -> Matrix:
     return Matrix("importance", "loss without the head", values, rows, columns, 0.3, "rise of the loss")
 
 
+def signed_matrix(rows: int = 3, columns: int = 4) -> Matrix:
+    """Return numbers of both signs from 1e-5 to 10; the first is exactly zero, the last is not there."""
+    place = np.arange(rows * columns)
+    values = (-1.0) ** place * 10.0 ** (place % 7 - 5) * 1.234
+    values[0], values[-1] = 0, np.nan
+    return Matrix(
+        "importance",
+        "loss without the head",
+        values.reshape(rows, columns).astype(np.float32),
+        tuple(f"layer {row}" for row in range(rows)),
+        tuple(f"head {column}" for column in range(columns)),
+        10.0,
+        "rise of the loss",
+        centred=True,
+    )
+
+
+def bars() -> Bars:
+    """Return four bars, the last below zero, the second without an interval."""
+    values = np.array([0.5, 0.25, 0.004, -0.25], dtype=np.float32)
+    low, high = values - np.float32(0.1), values + np.float32(0.2)
+    low[1] = high[1] = np.nan
+    names = ("3.7", "3.10", "[bold]0.1[/]", "cross 1.0")
+    return Bars("heads that matter", "95 % over 8 texts; 5 more are not shown", names, values, "nats", low, high)
+
+
+def curve() -> Curve:
+    """Return three lines over thirteen points: one with a gap, one with a band, and a level."""
+    x = np.arange(0, 37, 3, dtype=np.float32)
+    gap = (3 + np.sqrt(x)).astype(np.float32)
+    gap[5] = np.nan
+    straight = (3 + x / 20).astype(np.float32)
+    lines = (
+        CurveLine("by importance", (3 + 0.0025 * x**2).astype(np.float32)),
+        CurveLine("by norm", gap),
+        CurveLine("at random", straight, straight - np.float32(0.5), straight + np.float32(1.5)),
+    )
+    return Curve("pruning", "least important first", x, "heads silenced", "loss in nats", lines, 3.0, "all heads")
+
+
 def table() -> Table:
     """Return a table with text that looks like markup and a cell too long for a line."""
     rows = (("0-3", "causal ∧ window(4)", "46.7%"), ("4", "[bold]not markup[/bold], " + "a long rule " * 8, "5.0%"))
@@ -163,6 +206,9 @@ def wild_page(text: str) -> Page:
             Heatmap(text, text, values, bits != 0, names, names, last, unit=text),
             HeadGrid(text, text, (text,), (text, "head 1"), (HeadTile(0, 0, values, bits != 0, last, 0.5),)),
             Matrix(text, text, values, (text, text, text), (text, text, text), 1.0, text),
+            Matrix(text, text, -values, (text, text, text), (text, text, text), 1.0, text, centred=True),
+            Bars(text, text, (text, text, "b"), values[0], text, values[0] - 1, values[0] + 1),
+            Curve(text, text, np.arange(3, dtype=np.float32), text, text, (CurveLine(text, values[0]),), 1.0, text),
         ),
         {text: text},
     )

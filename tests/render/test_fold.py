@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
-from maskviz.render.fold import Fill, FoldedMap, FoldedMask, Tile, fold_mask, fold_values, tile_to_fit
+from maskviz.render.fold import Fill, FoldedMap, FoldedMask, Tile, fold_farthest, fold_mask, fold_values, tile_to_fit
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=13)
 tiles = st.builds(Tile, st.integers(1, 6), st.integers(1, 6))
@@ -74,6 +74,18 @@ def test_a_folded_map_matches_naive(data: st.DataObject, shape: tuple[int, int],
     np.testing.assert_array_equal(folded.values, expected.values)
     np.testing.assert_array_equal(folded.blocked, expected.blocked)
     np.testing.assert_array_equal(folded.meaningless, expected.meaningless)
+
+
+@given(st.data(), shapes, tiles)
+def test_the_value_farthest_from_zero_matches_naive(data: st.DataObject, shape: tuple[int, int], tile: Tile) -> None:
+    values = data.draw(arrays.arrays(np.float32, shape, elements=st.integers(-3, 3) | st.just(float("nan"))))
+    folded = fold_farthest(values, tile)
+    for r, rows in enumerate(spans(shape[0], tile.rows)):
+        for c, columns in enumerate(spans(shape[1], tile.columns)):
+            numbers = [float(values[row, column]) for row in rows for column in columns]
+            known = [number for number in numbers if number == number]
+            expected = max(known, key=lambda number: (abs(number), number)) if known else np.nan
+            np.testing.assert_array_equal(folded[r, c], expected)
 
 
 def test_one_visible_cell_in_a_tile_is_some_and_never_none() -> None:

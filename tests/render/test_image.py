@@ -12,17 +12,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
 from maskviz.core.arrays import ByteArray
-from maskviz.core.panels import Note, Page, Token, TokenStrip, Tone
+from maskviz.core.panels import Bars, Curve, CurveLine, Note, Page, Token, TokenStrip, Tone
 from maskviz.render import fonts
 from maskviz.render.fonts import Typeface, typeface_for
 from maskviz.render.image import ImageFormat, figure, image_bytes
-from maskviz.render.palette import BLOCKED, IMAGE_INK, REASONS, VISIBLE, rgb, sequential
+from maskviz.render.image_curve import field_of
+from maskviz.render.palette import BLOCKED, IMAGE_INK, REASONS, VISIBLE, diverging, rgb, sequential
 from tests.render.panels_to_draw import (
+    bars,
+    curve,
     head_grid,
     heatmap,
     mask,
@@ -31,6 +37,7 @@ from tests.render.panels_to_draw import (
     open_mask,
     page,
     reasons,
+    signed_matrix,
     table,
     tokens,
     wild_page,
@@ -44,6 +51,9 @@ EVERYTHING = page(
     heatmap(),
     head_grid(2, 4, 9, {(0, 3): 0.0, (1, 1): 0.25}),
     matrix(),
+    signed_matrix(),
+    bars(),
+    curve(),
     table(),
     Note("A plain note."),
     Note("A warning.", Tone.WARNING),
@@ -181,9 +191,11 @@ def test_any_token_is_drawn_without_a_warning(text: str, format: ImageFormat) ->
         page(head_grid(3, 12, 20)),
         page(mask(reasons(60))),
         page(mask(reasons(200))),
+        page(signed_matrix(30, 9)),
+        page(signed_matrix(126, 128)),
         page(heatmap(5), title="A long title that goes on " * 9),
     ],
-    ids=["everything", "heads", "60 tokens", "200 tokens", "long title"],
+    ids=["everything", "heads", "60 tokens", "200 tokens", "30 x 9", "126 x 128", "long title"],
 )
 def test_no_text_is_cut_by_the_edge_or_by_other_text(shown: Page) -> None:
     drawn = figure(shown)
@@ -205,6 +217,90 @@ def test_empty_pages_and_panels_are_drawn() -> None:
     for shown in (Page("", "", ()), page(open_mask((), ()), TokenStrip("strip", ((),)), head_grid(0, 0, 2))):
         assert min(figure(shown).get_size_inches()) > 0.5
         assert image_bytes(shown, "png")
+
+
+def test_zero_of_a_centred_matrix_is_neutral_and_no_number_is_paper() -> None:
+    panel = signed_matrix(30, 32)
+    picture, (top, left) = pixels(page(panel)), grid_corner(figure(page(panel)))
+    cell = 45  # device pixels: 0.3 inches at 150 dpi
+    colours = picture[top + cell // 2 :: cell, left + cell // 2 :: cell][:30, :32].astype(int)
+    assert tuple(colours[0, 0]) == tuple(diverging(np.zeros(1))[0])
+    assert tuple(colours[-1, -1]) == (255, 255, 255)
+    warmth = np.sign(colours[..., 0] - colours[..., 2])
+    strong = np.abs(panel.values) > 1
+    assert strong.any() and (warmth == np.sign(panel.values))[strong].all()
+
+
+def test_a_matrix_writes_its_numbers_while_they_are_readable() -> None:
+    def words(shown: Page) -> set[str]:
+        return {text.get_text() for text in texts(figure(shown))}
+
+    assert {"0", "+.0012", "-1e-4", "+12", "-1.2"} <= words(page(signed_matrix()))
+    assert "+12" not in words(page(signed_matrix(126, 128)))
+    assert max(figure(page(signed_matrix(126, 128))).get_size_inches()) < 13
+
+
+def test_a_negative_bar_goes_left_of_zero() -> None:
+    boxes = [patch for patch in figure(page(bars())).artists if isinstance(patch, Rectangle)]
+    spans = [(box.get_x(), box.get_x() + box.get_width()) for box in boxes if box.get_width() < 0.9]
+    zero = spans[0][0]
+    assert [start for start, _ in spans[:3]] == pytest.approx([zero] * 3)
+    assert spans[3][1] == pytest.approx(zero) and spans[3][0] < zero
+    lengths = [end - start for start, end in spans]
+    assert lengths[0] == pytest.approx(2 * lengths[1]) == pytest.approx(2 * lengths[3])
+
+
+def test_an_interval_reaches_from_low_to_high_and_is_left_out_where_there_is_none() -> None:
+    panel = bars()
+    drawn = figure(page(panel))
+    lines = [line for line in drawn.findobj(LineCollection) if len(line.get_segments()) == 9]
+    (whiskers,) = lines  # three lines for each of three intervals
+    spans = [segment[:, 0] for segment in whiskers.get_segments()[::3]]
+    boxes = [box for box in drawn.artists if isinstance(box, Rectangle) and box.get_width() < 0.9]
+    inch = boxes[0].get_width() / 0.5  # of one unit
+    zero = boxes[0].get_x()
+    assert panel.low is not None and panel.high is not None
+    ends = [(panel.low[bar], panel.high[bar]) for bar in (0, 2, 3)]
+    np.testing.assert_allclose((np.array(spans) - zero) / inch, ends, atol=1e-4)
+
+
+def test_lines_and_bands_go_through_their_points() -> None:
+    panel = curve()
+    drawn = figure(page(panel))
+    field = field_of(panel)
+    strokes = [artist for artist in drawn.artists if isinstance(artist, Line2D)]
+    lines = [stroke for stroke in strokes if len(np.asarray(stroke.get_xdata())) == len(panel.x)]
+    assert len(lines) == 3
+    height = drawn.get_size_inches()[1]
+    tops = []
+    for line, shown in zip(reversed(panel.lines), lines, strict=True):
+        down = (1 - np.asarray(shown.get_ydata(), dtype=float)) * height
+        expected = [field.down(value) for value in line.values.tolist()]
+        tops.append(np.nanmean(down - expected))
+        np.testing.assert_allclose(down - expected, tops[-1] + np.array(expected) * 0, atol=1e-6)
+    assert tops == pytest.approx([tops[0]] * 3)
+    (band,) = [patch for patch in drawn.artists if isinstance(patch, Polygon)]
+    down = (1 - band.get_xy()[:, 1]) * height - tops[0]
+    assert panel.lines[2].low is not None and panel.lines[2].high is not None
+    ends = [*panel.lines[2].low.tolist(), *panel.lines[2].high.tolist()[::-1]]
+    np.testing.assert_allclose(down[:26], [field.down(value) for value in ends], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [
+        Bars("one", "", ("0.1",), np.zeros(1, dtype=np.float32), "nats"),
+        Bars("none", "", (), np.zeros(0, dtype=np.float32), "nats"),
+        Bars("odd", "", ("a", "b"), np.array([np.nan, np.inf]), "nats", np.array([np.nan, 0]), np.array([1, np.inf])),
+        Curve("one", "", np.array([3.0]), "x", "y", (CurveLine("a", np.array([2.0])),)),
+        Curve("nan", "", np.arange(2, dtype=np.float32), "x", "y", (CurveLine("a", np.full(2, np.nan)),), 1.0, "all"),
+        Curve("none", "", np.zeros(0, dtype=np.float32), "x", "y", ()),
+    ],
+    ids=lambda panel: f"{type(panel).__name__} {panel.title}",
+)
+def test_any_bars_and_curve_are_drawn(panel: Bars | Curve) -> None:
+    for format in FORMATS:
+        assert len(image_bytes(page(panel), format)) > 1000
 
 
 def test_a_large_mask_is_one_picture_with_thinned_labels_on_a_sane_page() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import combinations
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -18,10 +19,13 @@ from maskviz.render.palette import (
     REASONS,
     SHADES,
     SOME,
+    STROKES,
     VISIBLE,
+    diverging,
     level,
     rgb,
     sequential,
+    signed_level,
 )
 
 
@@ -63,6 +67,33 @@ def test_a_level_is_clipped_and_logarithmic_where_asked() -> None:
     np.testing.assert_allclose(level(values, Scale.LINEAR, 2.0, 1e-4), [0, 5e-5, 5e-3, 0.5, 1], rtol=1e-5)
     np.testing.assert_allclose(level(values, Scale.LOG, 1.0, 1e-4), [0, 0, 0.5, 1, 1], atol=1e-6)
     assert level(np.zeros(3, dtype=np.float32), Scale.LINEAR, 0.0, 1e-4).tolist() == [0, 0, 0]  # without a top
+
+
+def test_the_scale_around_zero_is_coolwarm() -> None:
+    places = np.linspace(-1, 1, 101)
+    original = matplotlib.colormaps["coolwarm"]((places + 1) / 2)[:, :3] * 255
+    assert np.abs(diverging(places).astype(float) - original).max() < 10
+
+
+def test_zero_is_grey_and_neither_paper_nor_like_one_of_the_ends() -> None:
+    red, green, blue = (int(part) for part in diverging(np.zeros(1))[0])
+    assert max(red, green, blue) - min(red, green, blue) <= 2
+    assert 255 - red > 25
+    low, high = diverging(np.array([-1.0, 1.0])).astype(int)
+    assert low[2] - low[0] > 100 and high[0] - high[2] > 100
+
+
+def test_a_signed_level_keeps_its_sign_and_is_clipped() -> None:
+    values = np.array([-9, -1, -1e-5, 0, 1, 2, np.nan], dtype=np.float32)
+    np.testing.assert_allclose(signed_level(values, 2.0), [-1, -0.5, -5e-6, 0, 0.5, 1, np.nan], rtol=1e-5)
+    assert signed_level(np.zeros(2, dtype=np.float32), 0.0).tolist() == [0, 0]  # without a top
+
+
+def test_lines_differ_in_colour_marker_and_dashes() -> None:
+    for one, other in combinations(STROKES, 2):
+        assert one.ink != other.ink and one.marker != other.marker and one.dashes != other.dashes
+        assert one.character != other.character and one.ascii_character != other.ascii_character
+    assert all(stroke.ascii_character.isascii() and 60 < lightness(stroke.ink) < 205 for stroke in STROKES)
 
 
 def test_shades_are_distinct() -> None:

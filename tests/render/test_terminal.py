@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +16,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from maskviz.core.panels import Matrix, Note, Page, Token, TokenStrip, Tone
+from maskviz.core.panels import Bars, Curve, CurveLine, Matrix, Note, Page, Token, TokenStrip, Tone
 from maskviz.core.words import Scale
+from maskviz.render.palette import diverging, hexadecimal, rgb
 from maskviz.render.terminal import render
 from tests.render.panels_to_draw import (
     WILD,
+    bars,
+    curve,
     head_grid,
     heatmap,
     mask,
@@ -27,6 +32,7 @@ from tests.render.panels_to_draw import (
     open_mask,
     page,
     reasons,
+    signed_matrix,
     table,
     tokens,
     wild_page,
@@ -75,6 +81,7 @@ GOLDEN_PAGES = {
         Note("The captured run is the plain run."),
         Note("Rows of padding queries have no meaning. " * 3, Tone.WARNING),
     ),
+    "numbers": page(signed_matrix(), bars(), curve()),
     "wide_tokens": page(
         open_mask(
             (Token("你好"), Token("[bold]"), Token(" the"), Token("a very long token indeed")),
@@ -90,7 +97,7 @@ def test_a_page_reads_as_its_golden_file(name: str, golden: Callable[[str, str],
     golden(f"render_{name}", drawn(GOLDEN_PAGES[name]))
 
 
-@pytest.mark.parametrize("name", ["masks", "maps", "words", "wide_tokens"])
+@pytest.mark.parametrize("name", ["masks", "maps", "words", "numbers", "wide_tokens"])
 def test_an_ascii_page_reads_as_its_golden_file(name: str, golden: Callable[[str, str], None]) -> None:
     golden(f"render_{name}_ascii", drawn_in_ascii(GOLDEN_PAGES[name]))
 
@@ -205,10 +212,143 @@ def test_rows_of_padding_queries_are_greyed_and_said() -> None:
     assert "6 [PAD] □ □" in output and "its query is padding" in output
 
 
-@pytest.mark.parametrize(("top", "digits"), [(0.3, "30"), (1.0, "100"), (4.6, "46"), (1234.0, "12")])
-def test_a_matrix_says_its_numbers_in_two_digits(top: float, digits: str) -> None:
-    panel = Matrix("m", "", np.array([[top]], dtype=np.float32), ("layer 0",), ("head 0",), top, "nats")
-    assert re.search(rf"layer 0 +{digits}\b", drawn(page(panel)))
+@pytest.mark.parametrize(("value", "digits"), [(0.3, ".30"), (1.0, "1.0"), (4.6, "4.6"), (1234.0, "1234"), (0, "0")])
+def test_a_matrix_says_its_numbers_in_two_digits(value: float, digits: str) -> None:
+    panel = Matrix("m", "", np.array([[value]], dtype=np.float32), ("layer 0",), ("head 0",), value, "nats")
+    assert re.search(rf"layer 0 +{re.escape(digits)}\n", drawn(page(panel)))
+
+
+def test_a_tiny_number_of_a_matrix_is_not_zero() -> None:
+    for panel in (matrix(), signed_matrix()):
+        tiny = replace(panel, values=np.full_like(panel.values, -4e-5))
+        assert "-4e-5" in drawn(page(tiny))
+        assert not re.search(r"layer 0 +0\b", drawn(page(tiny)))
+
+
+def test_the_sign_of_every_number_is_readable_without_colour() -> None:
+    rows = [line for line in drawn(page(signed_matrix())).split("\n") if line.startswith("layer")]
+    shown = [word for line in rows for word in line.split()[2:]]
+    expected = [value for value in signed_matrix().values.ravel().tolist() if not math.isnan(value)]
+    assert [{"+": 1, "-": -1}.get(word[0], 0) for word in shown] == np.sign(expected).tolist()
+
+
+def test_zero_of_a_centred_matrix_has_the_neutral_colour_and_no_number_none() -> None:
+    output = drawn(page(signed_matrix()), colours="truecolor")
+    red, green, blue = rgb(hexadecimal(diverging(np.zeros(1))[0]))
+    assert re.search(rf"48;2;{red};{green};{blue}m +0 \x1b", output)
+    assert output.split("layer 2")[1].split("\n")[0].count("48;2;") == 3  # of four, the last is not there
+
+
+@pytest.mark.parametrize(("system", "sign"), [("256", "48;5;"), ("standard", "\x1b[31m")])
+def test_fewer_colours_still_tell_above_from_below_zero(system: str, sign: str) -> None:
+    assert sign in drawn(page(signed_matrix()), colours=system)
+
+
+def test_a_matrix_too_large_for_numbers_tells_signs_and_holes_by_character() -> None:
+    panel = signed_matrix(30, 32)
+    for output in (drawn(page(panel)), drawn_in_ascii(page(panel))):
+        rows = [line[9:].ljust(64)[::2] for line in output.split("\n") if line.startswith("layer")]
+        signs = np.sign(np.nan_to_num(panel.values)).tolist()
+        assert [[("'+#".find(c) >= 0) - (",-=".find(c) >= 0) for c in row] for row in rows] == signs
+        assert rows[0][0] in "·." and rows[-1][-1] == " "
+        assert "30 × 32" in output or "30 x 32" in output
+
+
+def test_a_huge_matrix_is_folded_to_its_extremes_and_says_so() -> None:
+    output = drawn(page(signed_matrix(126, 128)), height=24)
+    assert output.count("\n") < 80
+    assert "farthest from 0 of 2 × 2 cells" in output and "layer 124-125" in output
+
+
+def test_a_negative_bar_goes_left_of_zero_and_a_positive_one_right() -> None:
+    for output, zero, full in ((drawn(page(bars())), "│", "█"), (drawn_in_ascii(page(bars())), "|", "#")):
+        lines = [line for line in output.split("\n") if zero in line]
+        sides = [[part.count(full) for part in line.split(zero)] for line in lines]
+        assert sides[0][0] == 0 and sides[3][1] == 0
+        assert sides[0][1] == pytest.approx(2 * sides[1][1], abs=1)
+        assert sides[3][0] == pytest.approx(sides[1][1], abs=1)
+        assert len({line.index(zero) for line in lines}) == 1
+
+
+def test_bars_write_their_intervals_where_they_fit_and_say_where_not() -> None:
+    assert re.search(r"\[  0\.40,   0\.70\]", drawn(page(bars())))
+    narrow = drawn(page(bars()), 44)
+    assert "0.70" not in narrow and "file.png shows the intervals" in narrow
+
+
+@pytest.mark.parametrize("values", [[0.0], [-1.0], [math.nan], [math.inf, 1.0], [1e-30, -1e30], []])
+def test_any_bars_are_drawn(values: list[float]) -> None:
+    names = tuple(f"0.{number}" for number in range(len(values)))
+    output = drawn(page(Bars("few", "", names, np.array(values, dtype=np.float32), "nats")))
+    assert all(name in output for name in names)
+
+
+def plotted(panel: Curve) -> list[str]:
+    """Return the characters of the field, row by row, top first."""
+    rows = [re.split("[│┤]", line, maxsplit=1) for line in drawn(page(panel)).split("\n")]
+    return [parts[1].ljust(80) for parts in rows if len(parts) == 2]
+
+
+def straight(values: list[float], low: list[float] | None = None, high: list[float] | None = None) -> Curve:
+    """Return a line over 0, 1, 2 ... and a level at 15."""
+    ends = [np.array(end, dtype=np.float32) if end is not None else None for end in (low, high)]
+    line = CurveLine("line", np.array(values, dtype=np.float32), *ends)
+    return Curve("c", "", np.arange(len(values), dtype=np.float32), "x", "y", (line,), 15.0, "top")
+
+
+def test_a_marker_is_where_its_point_is() -> None:
+    field = plotted(straight([0.0, 15.0, 0.0, 5.0]))
+    places = [(row, column) for row, line in enumerate(field) for column, c in enumerate(line) if c == "●"]
+    width = max(column for _, column in places)
+    assert sorted(places, key=lambda place: place[1]) == [
+        (15, 0), (0, pytest.approx(width / 3, abs=1)), (15, pytest.approx(2 * width / 3, abs=1)), (10, width),
+    ]  # fmt: skip
+
+
+def test_a_band_covers_what_lies_between_its_ends_and_nothing_else() -> None:
+    none = [math.nan] * 3
+    field = plotted(straight([*none], [0.0, 5.0, 5.0], [2.0, 10.0, 10.0]))
+    right_half = [line[45:70] for line in field]
+    for row, line in enumerate(right_half):
+        middle = 15.0 * (1 - row / 15)  # value of the middle of a row, within half a row
+        if 5.6 < middle < 9.4:
+            assert set(line) == {"·"}, row
+        if not 4.4 < middle < 10.6:
+            assert set(line) <= {" ", "┄"}, row
+
+
+def test_a_line_is_broken_where_a_point_is_missing() -> None:
+    field = plotted(straight([3.0, 3.0, math.nan, 3.0, 3.0]))
+    assert field[-1].count("●") == 4
+    left, right = re.split(" {30,}", field[-1].rstrip())
+    assert left.count("●") == right.count("●") == 2
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [
+        straight([1.0]),
+        straight([math.nan, math.nan]),
+        straight([]),
+        Curve("c", "", np.array([3.0]), "x", "y", (CurveLine("a", np.array([2.0])),)),
+        Curve("c", "", np.zeros(0, dtype=np.float32), "x", "y", ()),
+    ],
+    ids=["one point", "no point", "empty", "one point alone", "no line"],
+)
+def test_any_curve_is_drawn(panel: Curve) -> None:
+    for output in (drawn(page(panel)), drawn(page(panel), 20, 10), drawn_in_ascii(page(panel))):
+        assert "+-" in output or "└" in output
+
+
+def test_a_line_without_points_says_so() -> None:
+    assert "line (no points)" in drawn(page(straight([math.nan] * 4)))
+
+
+def test_lines_have_markers_of_their_own_without_colour() -> None:
+    for output, markers in ((drawn(page(curve())), "●▲■"), (drawn_in_ascii(page(curve())), "ox*")):
+        for marker, name in zip(markers, ("by importance", "by norm", "at random"), strict=True):
+            assert f"{marker} {name}" in output
+            assert output.count(marker) > 3
 
 
 def test_cross_attention_names_its_keys() -> None:
