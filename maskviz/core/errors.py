@@ -50,3 +50,11 @@ class CannotTraceError(MaskvizError):
     """The model cannot be traced on this input, or the run would not fit."""
 
     exit_code = ExitCode.CANNOT_TRACE
+
+
+class FailedElsewhereError(MaskvizError):
+    """Another process on the same work has failed and says why: this one ends in silence, with the other's code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("another process failed")
+        self.exit_code = ExitCode(code)

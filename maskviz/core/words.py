@@ -44,3 +44,37 @@ class Backend(StrEnum):
     SDPA = "sdpa"
     FLEX = "flex_attention"
     FLASH = "flash_attention_2"
+
+
+class Ablation(StrEnum):
+    """What takes the place of a silenced head's output."""
+
+    ZERO = "zero"
+    MEAN = "mean"
+    RESAMPLE = "resample"
+    FROZEN = "frozen"
+
+
+class Parallel(StrEnum):
+    """How a model that is too large for one device is spread."""
+
+    AUTO = "auto"
+    TP = "tp"
+
+
+class Measure(StrEnum):
+    """What is compared between a run with heads silenced and the plain run; each is larger where more is lost."""
+
+    LOSS = "loss"
+    KL = "kl"
+    FLIPS = "flips"
+    RANK = "rank"
+    SCORE = "score"
+    COSINE = "cosine"
+
+
+class Method(StrEnum):
+    """How the importance of heads is found."""
+
+    EXACT = "exact"
+    GRADIENT = "gradient"

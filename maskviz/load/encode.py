@@ -231,7 +231,7 @@ def _needed(loaded: Loaded) -> PreTrainedTokenizerBase:
 
 def _check_ids(rows: Sequence[Sequence[int]], loaded: Loaded, hint: str = "") -> None:
     vocabulary = loaded.card.vocabulary
-    if hint and loaded.model.device.type == "meta":
+    if hint and loaded.weightless:
         vocabulary = None  # another model's tokenizer may say what the text is: nothing is looked up
     for token in (token for row in rows for token in row):
         if token < 0 or (vocabulary is not None and token >= vocabulary):

@@ -61,7 +61,7 @@ def continued(loaded: Loaded, request: Request, steps: int) -> tuple[Encoded, in
 
 def _check(loaded: Loaded, request: Request) -> None:
     model = loaded.model
-    if model.device.type == "meta":
+    if loaded.weightless:
         raise UsageError("--step generates, and there are no weights to generate with", "--past needs none")
     if not model.can_generate():
         raise UsageError(f"{loaded.card.architecture} does not generate", "give a model with a language head")

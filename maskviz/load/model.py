@@ -15,8 +15,10 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
 from maskviz.core.trace import ModelCard
+from maskviz.core.words import Parallel
 from maskviz.load.card import card_of
 from maskviz.load.classes import architecture_of, model_class
+from maskviz.load.parallel import devices_of, spreading
 from maskviz.load.sizes import check_random_fits, check_sizes
 from maskviz.load.source import Source, explained, in_one_line
 from maskviz.load.weights import with_random_weights, without_weights
@@ -50,8 +52,13 @@ class Loaded:
     processor: Any = None
 
     @property
+    def weightless(self) -> bool:
+        """Whether it has shapes and no numbers; accelerate (`_hf_hook`) brings numbers in as they are used."""
+        return self.model.device.type == "meta" and not hasattr(self.model, "_hf_hook")
+
+    @property
     def device(self) -> torch.device:
-        """Where inputs go: without weights they are real, and on the CPU."""
+        """Where inputs go: without weights they are real, and on the CPU; accelerate moves them to where they go."""
         own: torch.device = self.model.device
         return torch.device("cpu") if own.type == "meta" else own
 
@@ -129,7 +136,14 @@ def build_model(
     return Loaded(model, found, card, notes, problem, invented=True)
 
 
-def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto", dtype: str = "auto") -> Loaded:
+def load_model(
+    source: Source,
+    config: PreTrainedConfig,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    parallel: Parallel | None = None,
+) -> Loaded:
     """Load a model from safetensors or gguf weights.
 
     Args:
@@ -137,13 +151,19 @@ def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto"
         config: Its config, as `load_config` returned it.
         device: "auto" takes the accelerator torch finds, else the CPU; or a torch device.
         dtype: One of `DTYPES`; "auto" is float32 on the CPU and the checkpoint's own type elsewhere.
+        parallel: How to spread the model, which chooses the devices; None puts it on one.
 
     Raises:
-        MaskvizError: no weights, a pickle, an unknown class, device or type.
+        MaskvizError: no weights, a pickle, an unknown class, device or type; a model that cannot be spread so.
     """
     place = _device(device)
     chosen = _dtype(dtype, place)
     chosen_class = model_class(source, config)
+    spread: dict[str, Any] = {}
+    if parallel is not None:
+        if device != "auto":
+            raise UsageError(f"--parallel chooses the devices, and --device {device} is given", "leave out --device")
+        spread = spreading(parallel, config, card_of(config, source.name, chosen_class.__name__))
     with explained(source, "weights"):
         model, info = chosen_class.from_pretrained(
             source.location,
@@ -152,9 +172,10 @@ def load_model(source: Source, config: PreTrainedConfig, *, device: str = "auto"
             use_safetensors=None if source.gguf_file else True,
             output_loading_info=True,
             **source.arguments,
+            **spread,
         )
     try:
-        model = model.to(place).eval()
+        model = (model if spread else model.to(place)).eval()
     except (RuntimeError, AssertionError) as error:
         raise CannotTraceError(
             f"the model does not go on {place}: {str(error).splitlines()[0]}", "try --device cpu"
@@ -213,7 +234,7 @@ def _card(source: Source, model: PreTrainedModel) -> ModelCard:
         card,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(model.dtype).removeprefix("torch."),
-        device=str(model.device),
+        device=devices_of(model),
         note="a small demo model trained on generated sentences" if source.demo else "",
     )
 

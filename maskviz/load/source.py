@@ -147,7 +147,8 @@ def _explanation(source: Source, what: str, error: Exception) -> NotFoundError |
         return _without_safetensors(source, said)
     if "ignore_mismatched_sizes" in said:
         return NotFoundError(
-            f"the weights of {source.name!r} do not have the shapes its config names", "they belong to another config"
+            f"the weights of {source.name!r} do not have the shapes its config names",
+            "they belong to another config, or to code of the model's own: then add --trust-remote-code",
         )
     if not Path(source.location).exists():
         return _not_on_hub(source, what, lowered)

@@ -34,6 +34,7 @@ from maskviz.trace.raised import explained
 from maskviz.trace.randomness import same_randomness
 from maskviz.trace.recorder import Captured, Expected, Recorder
 from maskviz.trace.shadow import Shadow, is_weightless
+from maskviz.trace.shards import shards_of
 from maskviz.trace.taps import evaluating, listening, running
 
 _REGISTRY = "ALL_ATTENTION_FUNCTIONS"
@@ -119,7 +120,7 @@ def _is_in(path: str, towers: Sequence[str]) -> bool:
 
 def _recorder(model: PreTrainedModel, trace: Trace) -> Recorder:
     expected = Expected(trace.batch.rows, frozenset(), frozenset())  # hand-written softmaxes are not asked for here
-    return Recorder(expected, weightless=is_weightless(model), towers=towers_of(model))
+    return Recorder(expected, weightless=is_weightless(model), towers=towers_of(model), shards=shards_of(model))
 
 
 def _meant(

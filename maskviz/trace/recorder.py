@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from maskviz.core.algebra import Rule
-from maskviz.core.arrays import BoolArray, FloatArray
+from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
 from maskviz.core.masks import Delivery
 from maskviz.trace.doors import to_floats, visible_cells
+from maskviz.trace.shards import Shards
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +108,7 @@ class Recorder:
         weightless: Whether the model has no weights, so that scores say where it may look and nothing else.
         paused: Whether the taps look away, inside code they called themselves.
         towers: Paths of the parts that read images or sound and no tokens; their attention is not recorded.
+        shards: Modules that run some of their heads in this process; their calls are kept with all heads.
     """
 
     expected: Expected
@@ -120,6 +122,7 @@ class Recorder:
     paused: bool = False
 
     towers: tuple[str, ...] = ()
+    shards: Shards = field(default_factory=Shards)
     _turns: dict[str, int] = field(default_factory=dict)
     _cells: dict[tuple[Any, ...], tuple[torch.Tensor, BoolArray]] = field(default_factory=dict)
     _biases: dict[int, tuple[torch.Tensor, FloatArray]] = field(default_factory=dict)
@@ -138,8 +141,9 @@ class Recorder:
         return last.removesuffix(".softmax") if last.endswith(".softmax") else last
 
     def gate(self, path: str) -> FloatArray | None:
-        """The gates of the call that a module makes next."""
-        return self.gates.get((path, self._turns.get(path, 0)))
+        """The gates of the heads that run here in the call that a module makes next."""
+        gate = self.gates.get((path, self._turns.get(path, 0)))
+        return None if gate is None else self.shards.own(path, gate)
 
     def heard_from(self, path: str) -> bool:
         """Whether a module has attended in this part of the text."""
@@ -149,7 +153,7 @@ class Recorder:
         """Keep a call, with the part and the turn it was made in."""
         turn = self._turns.get(call.module, 0)
         self._turns[call.module] = turn + 1
-        self.calls.append(replace(call, part=max(0, self.part), turn=turn))
+        self.calls.append(replace(_whole(call, self.shards), part=max(0, self.part), turn=turn))
 
     @contextmanager
     def looking_away(self) -> Iterator[None]:
@@ -183,6 +187,29 @@ class Recorder:
         if id(bias) not in self._biases:
             self._biases[id(bias)] = (bias, to_floats(bias))
         return self._biases[id(bias)][1]
+
+
+def _whole(call: Captured, shards: Shards) -> Captured:
+    """A call with the heads of every process."""
+    if call.module not in shards.paths:
+        return call
+    patterns, visible, biases = zip(*shards.every((call.pattern, call.visible, call.bias)), strict=True)
+    return replace(
+        call,
+        heads=call.heads * shards.world,
+        key_heads=call.key_heads * shards.world,
+        pattern=None if call.pattern is None else np.concatenate(patterns, axis=1),
+        visible=_of_all_heads(visible, call.visible, call.heads),
+        bias=None if call.bias is None else _of_all_heads(biases, call.bias, call.heads),
+    )
+
+
+def _of_all_heads(parts: Sequence[AnyArray], own: AnyArray, heads: int) -> Any:
+    """Arrays [batch, 1 or head, query, key] of every process's heads as one; `own` where it is the same for all."""
+    if all(part.shape[1] == 1 and np.array_equal(part, own) for part in parts):
+        return own
+    apart = [np.broadcast_to(part, (part.shape[0], heads, *part.shape[2:])) for part in parts]
+    return np.concatenate(apart, axis=1)
 
 
 def broadcast_cells(cells: BoolArray, shape: tuple[int, int, int]) -> BoolArray:

@@ -7,11 +7,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.heads import HeadMask
 from maskviz.core.trace import Batch, ModelCard, Outputs, Trace
@@ -19,13 +17,15 @@ from maskviz.core.words import Stack
 from maskviz.trace.calling import Calling, Inputs, called
 from maskviz.trace.dialect import for_hand_written
 from maskviz.trace.doubts import doubts, largest_difference
-from maskviz.trace.hearing import Hearing, hearing_of, merged
+from maskviz.trace.hearing import Hearing, hearing_of
 from maskviz.trace.naming import towers_of
 from maskviz.trace.outputs import joined_output, kept_outputs
+from maskviz.trace.places import gates_of
 from maskviz.trace.raised import explained
 from maskviz.trace.randomness import same_randomness
 from maskviz.trace.recorder import Expected, Recorder
 from maskviz.trace.shadow import Shadow, is_weightless
+from maskviz.trace.shards import shards_of
 from maskviz.trace.silent import silent_layers
 from maskviz.trace.taps import evaluating, listening
 
@@ -91,7 +91,7 @@ def run_gated(
     """
     if is_weightless(model):
         raise UsageError("a head mask changes numbers, and there are none without weights", "try --random-weights 0")
-    recorder = replace(_recorder(model, plain.batch, plain.card, calling), gates=_gates(plain, head_mask))
+    recorder = replace(_recorder(model, plain.batch, plain.card, calling), gates=gates_of(plain, head_mask))
     captured = _listening(model, inputs, recorder, plain.card, calling)
     heard = hearing_of(recorder, plain.batch, plain.card, calling).calls
     calls = tuple(replace(call, pattern=other.pattern) for call, other in zip(plain.calls, heard, strict=True))
@@ -110,38 +110,20 @@ def head_shapes(trace: Trace) -> dict[str, tuple[int, int]]:
     }
 
 
+def head_groups(trace: Trace) -> dict[str, tuple[int, ...]]:
+    """Query heads that read the same key head, for each layer of each stack, as `parse_head_mask` takes them."""
+    groups: dict[str, tuple[int, ...]] = {}
+    for stack, (layers, _) in head_shapes(trace).items():
+        of_layer = {call.layer: call.heads // call.key_heads for call in trace.calls if call.stack.value == stack}
+        groups[stack] = tuple(of_layer.get(layer, 1) for layer in range(layers))
+    return groups
+
+
 def _recorder(model: PreTrainedModel, batch: Batch, card: ModelCard, calling: Calling) -> Recorder:
     sides = [batch] if batch.decoder is None else [batch, batch.decoder]
     lengths = {side.length for side in sides} | {*calling.parts} | {*calling.ends}
     expected = Expected(batch.rows, frozenset(lengths), frozenset(card.heads))
-    return Recorder(expected, weightless=is_weightless(model), towers=towers_of(model))
-
-
-def _gates(plain: Trace, head_mask: HeadMask) -> dict[tuple[str, int], FloatArray]:
-    """The gates of each call, float32 [head]; every head that is gated must have run."""
-    ran = {(call.stack.value, call.layer, head) for call in plain.calls for head in range(call.heads)}
-    for stack, head, _ in head_mask.changed():
-        if (stack, head.layer, head.head) not in ran:
-            layers = ", ".join(str(call.layer) for call in plain.of_stack(Stack(stack)))
-            raise UsageError(f"head {head} has no attention to gate", f"attention runs in {stack} layers {layers}")
-    gates: dict[tuple[str, int], FloatArray] = {}
-    turns: dict[str, int] = {}
-    for before, call in zip((None, *plain.calls), plain.calls, strict=False):
-        gate = head_mask.of(call.stack, call.layer)
-        if before is not None and merged(before, call):
-            beside = head_mask.of(before.stack, before.layer)
-            open_gates = np.ones(call.heads, np.float32)
-            if not np.array_equal(open_gates if gate is None else gate, open_gates if beside is None else beside):
-                raise UsageError(
-                    f"{call.module} attends to both sides in one softmax: its heads cannot be gated for one alone",
-                    "name them in both stacks, such as 'decoder 0:3; cross 0:3'",
-                )
-            continue
-        turn = turns.get(call.module, 0)
-        turns[call.module] = turn + 1
-        if gate is not None:
-            gates[call.module, turn] = gate[: call.heads]
-    return gates
+    return Recorder(expected, weightless=is_weightless(model), towers=towers_of(model), shards=shards_of(model))
 
 
 def _plainly(model: PreTrainedModel, inputs: Inputs, card: ModelCard, calling: Calling) -> Sequence[Any]:
@@ -176,7 +158,9 @@ def _heard(
     before = {id(module) for module in model.modules()}
     captured = _listening(model, inputs, recorder, card, calling)
     if {id(module) for module in model.modules()} != before:
-        recorder = Recorder(recorder.expected, weightless=recorder.weightless, towers=towers_of(model))
+        recorder = Recorder(
+            recorder.expected, weightless=recorder.weightless, towers=towers_of(model), shards=shards_of(model)
+        )
         captured = _listening(model, inputs, recorder, card, calling)
     return recorder, captured
 

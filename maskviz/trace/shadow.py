@@ -37,9 +37,10 @@ _SHARE = 4
 
 
 def is_weightless(model: torch.nn.Module) -> bool:
-    """Whether a model's parameters are on the meta device, so that it has shapes and no numbers."""
+    """Whether a model's parameters are on the meta device, so that it has shapes and no numbers; those that accelerate
+    brings in as a module runs (`_hf_hook`) are elsewhere in the meantime."""
     first = next(model.parameters(), None)
-    return first is not None and first.device == _META
+    return first is not None and first.device == _META and not hasattr(model, "_hf_hook")
 
 
 class Shadow(TorchDispatchMode):  # type: ignore[no-untyped-call]

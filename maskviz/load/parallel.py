@@ -1,0 +1,88 @@
+"""A model spread over several devices, or over the processes that torchrun started."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.processes import Share
+from maskviz.core.trace import ModelCard
+from maskviz.core.words import Parallel
+
+_START = "torchrun --nproc-per-node 2 -m maskviz ... --parallel tp"
+
+
+def spreading(parallel: Parallel, config: PreTrainedConfig, card: ModelCard) -> dict[str, Any]:
+    """The arguments of `from_pretrained` that spread a model.
+
+    Args:
+        parallel: AUTO fills the devices of one process one after the other, by accelerate; TP deals every layer out
+            over the processes, by transformers' tensor parallelism.
+        config: The model's config, which holds the plan of TP.
+        card: What the model is.
+
+    Raises:
+        UsageError: torchrun started one process for TP, or several for AUTO.
+        NotFoundError: accelerate is not installed.
+        CannotTraceError: the model has no plan for TP, or heads that cannot be dealt out evenly.
+    """
+    share = Share.of_environment()
+    if parallel is Parallel.AUTO:
+        if share.world > 1:
+            raise UsageError(
+                f"--parallel auto spreads one process over all devices, and there are {share.world} processes",
+                "leave out torchrun, or try --parallel tp",
+            )
+        if importlib.util.find_spec("accelerate") is None:
+            raise NotFoundError("--parallel auto needs accelerate", "pip install 'maskviz[parallel]'")
+        return {"device_map": "auto"}
+    if share.world == 1:
+        raise UsageError("--parallel tp deals a model out over processes, and there is one", f"start it as {_START}")
+    _check_plan(config, card, share.world)
+    return {"distributed_config": _by_plan()}
+
+
+def devices_of(model: PreTrainedModel) -> str:
+    """The devices a spread model is on, such as "cuda:0, cuda:1, cpu"."""
+    placed = getattr(model, "hf_device_map", None) or {"": model.device}
+    names = dict.fromkeys(f"cuda:{place}" if isinstance(place, int) else str(place) for place in placed.values())
+    return ", ".join(names)
+
+
+def _check_plan(config: PreTrainedConfig, card: ModelCard, world: int) -> None:
+    plans = [plan for one in _parts(config) if (plan := getattr(one, "base_model_tp_plan", None))]
+    if not plans:
+        raise CannotTraceError(
+            f"{card.architecture} has no plan for tensor parallelism", "try --parallel auto, without torchrun"
+        )
+    dealt_out = any("attn" in path and style == "rowwise" for plan in plans for path, style in plan.items())
+    uneven = [heads for heads in (*card.heads, *card.key_heads) if heads % world]
+    if dealt_out and uneven:
+        raise CannotTraceError(
+            f"{uneven[0]} heads of {card.name!r} cannot be dealt out evenly over {world} processes",
+            "start as many processes as divide the number of heads and of key heads",
+        )
+
+
+def _parts(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
+    """A config and those of the model's parts."""
+    yield config
+    for name in getattr(config, "sub_configs", None) or {}:
+        part = getattr(config, name, None)
+        if isinstance(part, PreTrainedConfig):
+            yield part
+
+
+def _by_plan() -> Any:
+    try:
+        from transformers.distributed.configuration_utils import DistributedConfig
+
+        return DistributedConfig(tp_plan="auto")
+    except (ImportError, TypeError) as error:
+        raise CannotTraceError(
+            "this transformers does not deal out models as --parallel tp needs it", "pip install -U transformers"
+        ) from error
