@@ -6,32 +6,43 @@ import json
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from maskviz.cli.inputs import bytes_of
+from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import NotFoundError
-from maskviz.core.heads import HeadMask, head_mask_of, parse_head_mask
+from maskviz.core.heads import Groups, HeadMask, head_mask_of, parse_head_mask
 
 
-def parse_or_read_head_mask(text: str, shapes: Mapping[str, tuple[int, int]]) -> HeadMask:
+def parse_or_read_head_mask(text: str, shapes: Mapping[str, tuple[int, int]], groups: Groups | None = None) -> HeadMask:
     """A head mask from its grammar, or from @file.json / @file.npy holding [layer, head] with 1 = keep.
+
+    A JSON file may also hold such a list for each of several stacks: `{"encoder": [[...]], "cross": [[...]]}`.
 
     Raises:
         UsageError: it does not parse or does not fit the model.
         NotFoundError: the file is missing or damaged.
     """
     if not text.startswith("@"):
-        return parse_head_mask(text, shapes)
+        return parse_head_mask(text, shapes, groups)
     path = Path(text[1:])
     raw = bytes_of(path, "head mask file")
-    hint = "it must hold layers x heads numbers from 0 to 1, 1 keeps a head"
+    hint = "it must hold layers x heads numbers from 0 to 1, 1 keeps a head, or such a list for each stack by name"
     try:
-        npy = path.suffix == ".npy"
-        array = np.load(BytesIO(raw), allow_pickle=False) if npy else np.array(json.loads(raw))
-        if array.dtype.kind not in "buif":
-            raise ValueError(f"it holds {array.dtype}")
-        return head_mask_of(np.asarray(array, dtype=np.float32), shapes)
+        held = np.load(BytesIO(raw), allow_pickle=False) if path.suffix == ".npy" else json.loads(raw)
+        if isinstance(held, dict):
+            return head_mask_of({stack: _numbers(listed) for stack, listed in held.items()}, shapes)
+        return head_mask_of(_numbers(held), shapes)
     except (ValueError, TypeError, EOFError, OSError, RecursionError, MemoryError) as error:
         said = (str(error).splitlines() or ["unreadable"])[0]
         raise NotFoundError(f"head mask file {str(path)!r} cannot be read: {said}", hint) from error
+
+
+def _numbers(held: Any) -> FloatArray:
+    """An array or nested lists of numbers as float32."""
+    array = np.asarray(held)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"it holds {array.dtype}")
+    return array.astype(np.float32)

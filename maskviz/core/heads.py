@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,19 +112,24 @@ def _in_range(number: int, count: int, what: str) -> int:
 
 _ENTRY = re.compile(
     r"(?P<keep>keep\s+)?(?:(?P<stack>encoder|decoder|cross)\s+)?"
-    r"(?P<layers>[^:=]+):(?P<heads>[^:=]+)(?:=(?P<gate>[^:=]*))?"
+    r"(?:kv:(?P<key_layers>[^:=.]+)\.(?P<key_heads>[^:=.]+)|(?!kv:)(?P<layers>[^:=]+):(?P<heads>[^:=]+))"
+    r"(?:=(?P<gate>[^:=]*))?"
 )
+# Query heads that read the same key head, for each layer of each stack; 1 where nothing is said.
+Groups = Mapping[str, Sequence[int]]
 
 
-def parse_head_mask(text: str, shapes: Mapping[str, tuple[int, int]]) -> HeadMask:
-    """Read a head mask such as `0:3,5; 2:*; 4:1=0.5; keep 6:1,2; cross 1:0`.
+def parse_head_mask(text: str, shapes: Mapping[str, tuple[int, int]], groups: Groups | None = None) -> HeadMask:
+    """Read a head mask such as `0:3,5; 2:*; 4:1=0.5; keep 6:1,2; cross 1:0; kv:3.1`.
 
     An entry is `[keep] [stack] layers:heads[=gate]`: it sets the gate of the heads named (0 unless given), or,
-    with `keep`, silences all others of those layers. Without a stack name the first stack is meant.
+    with `keep`, silences all others of those layers. Without a stack name the first stack is meant. In
+    `[keep] [stack] kv:layers.key_heads[=gate]` a key head stands for all query heads that read it.
 
     Args:
         text: The mask as written.
         shapes: (layers, heads) of each stack of the model, in order.
+        groups: Query heads for each key head; None where every head has a key head of its own.
 
     Raises:
         UsageError: the text does not parse (the message names the column), or names a head that is not there.
@@ -135,36 +140,49 @@ def parse_head_mask(text: str, shapes: Mapping[str, tuple[int, int]]) -> HeadMas
         entry = raw.strip()
         if entry:
             seen = True
-            _apply(entry, gates, f"head mask, column {column + len(raw) - len(raw.lstrip())}")
+            _apply(entry, gates, groups or {}, f"head mask, column {column + len(raw) - len(raw.lstrip())}")
         column += len(raw) + 1
     if not seen:
         raise UsageError(f"head mask {text!r} names no head", "write layer:heads, such as 0:3,5; 2:*")
     return HeadMask(gates)
 
 
-def _apply(entry: str, gates: dict[str, FloatArray], where: str) -> None:
+def _apply(entry: str, gates: dict[str, FloatArray], groups: Groups, where: str) -> None:
     match = _ENTRY.fullmatch(entry)
     if match is None:
         raise UsageError(
-            f"{where}: cannot read {entry!r}", "write layer:heads, such as 0:3,5; 2:*; 4:1=0.5; keep 3:1,2"
+            f"{where}: cannot read {entry!r}",
+            "write layer:heads, such as 0:3,5; 2:*; 4:1=0.5; keep 3:1,2, or kv:layer.key heads, such as kv:3.0,1",
         )
     stack = match["stack"] or next(iter(gates))
     if stack not in gates:
         raise UsageError(f"{where}: this model has no {stack} attention", f"it has {', '.join(gates)}")
     table = gates[stack]
     try:
-        layers = parse_selection(match["layers"], table.shape[0], "layer")
-        heads = parse_selection(match["heads"], table.shape[1], "head")
+        named = list(_named(match, table.shape, groups.get(stack, ())))
     except UsageError as error:
         raise UsageError(f"{where}: {error.message}", error.hint) from error
     gate = _gate(match["gate"], where)
-    if match["keep"]:
-        if match["gate"] is not None:
-            raise UsageError(f"{where}: 'keep' takes no gate, got {entry!r}", "write keep 3:1,2")
-        silenced = [head for head in range(table.shape[1]) if head not in heads]
-        table[np.ix_(layers, silenced)] = 0
-    else:
-        table[np.ix_(layers, heads)] = gate
+    if match["keep"] and match["gate"] is not None:
+        raise UsageError(f"{where}: 'keep' takes no gate, got {entry!r}", "write keep 3:1,2")
+    for layer, heads in named:
+        if match["keep"]:
+            table[layer, np.setdiff1d(np.arange(table.shape[1]), heads)] = 0
+        else:
+            table[layer, heads] = gate
+
+
+def _named(
+    match: re.Match[str], shape: tuple[int, ...], groups: Sequence[int]
+) -> Iterator[tuple[int, list[int] | tuple[int, ...]]]:
+    """The layers an entry names, each with its query heads."""
+    for layer in parse_selection(match["layers"] or match["key_layers"], shape[0], "layer"):
+        if match["heads"]:
+            yield layer, parse_selection(match["heads"], shape[1], "head")
+            continue
+        group = groups[layer] if layer < len(groups) else 1
+        key_heads = parse_selection(match["key_heads"], shape[1] // group, "key head")
+        yield layer, [key_head * group + member for key_head in key_heads for member in range(group)]
 
 
 def _gate(text: str | None, where: str) -> float:
@@ -181,21 +199,31 @@ def _gate(text: str | None, where: str) -> float:
     return gate
 
 
-def head_mask_of(array: FloatArray, shapes: Mapping[str, tuple[int, int]]) -> HeadMask:
-    """A head mask from an array [layer, head] (first stack), 1 keeps and 0 silences.
+def head_mask_of(given: FloatArray | Mapping[str, FloatArray], shapes: Mapping[str, tuple[int, int]]) -> HeadMask:
+    """A head mask from arrays [layer, head], 1 keeps and 0 silences.
+
+    Args:
+        given: The array of the first stack, or an array for each stack named; stacks left out keep all their heads.
+        shapes: (layers, heads) of each stack of the model, in order.
 
     Raises:
-        UsageError: the array has another shape than the model, or values outside [0, 1].
+        UsageError: a stack the model has not, an array of another shape than the stack, or values outside [0, 1].
     """
-    stack, shape = next(iter(shapes.items()))
-    if array.shape != shape:
-        size = " x ".join(map(str, array.shape)) or "a single number"
-        raise UsageError(
-            f"the head mask is {size}, the model has {shape[0]} layers x {shape[1]} heads",
-            "give one row per layer and one number per head",
-        )
-    gates = {name: np.ones(size, dtype=np.float32) for name, size in shapes.items()}
-    gates[stack] = np.asarray(array, dtype=np.float32)
+    of_stacks = given if isinstance(given, Mapping) else {next(iter(shapes)): given}
+    gates = {stack: np.ones(shape, dtype=np.float32) for stack, shape in shapes.items()}
+    for stack, array in of_stacks.items():
+        if stack not in shapes:
+            raise UsageError(
+                f"the head mask names {stack[:60]!r}, which the model has not", f"it has {', '.join(shapes)}"
+            )
+        if array.shape != shapes[stack]:
+            owner = f"the {stack}" if len(shapes) > 1 else "the model"
+            raise UsageError(
+                f"the head mask is {' x '.join(map(str, array.shape)) or 'a single number'}, "
+                f"{owner} has {shapes[stack][0]} layers x {shapes[stack][1]} heads",
+                "give one row per layer and one number per head",
+            )
+        gates[stack] = np.asarray(array, dtype=np.float32)
     try:
         return HeadMask(gates)
     except ValueError as error:

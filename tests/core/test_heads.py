@@ -81,12 +81,44 @@ def test_a_stack_is_named_before_its_layers() -> None:
         ("", "names no head"),
         (" ; ;", "names no head"),
         ("0:1:2", "cannot read"),
+        ("0:1; kv:3", "column 6: cannot read 'kv:3'"),
+        ("kv:3:1", "column 1: cannot read 'kv:3:1'"),
+        ("kv:5.0", "column 1: layer 5 does not exist"),
+        ("0:1; kv:0.6", "column 6: key head 6 does not exist"),
+        ("keep kv:0.1=0.5", "'keep' takes no gate"),
     ],
 )
 def test_a_head_mask_that_does_not_parse_says_where(text: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_head_mask(text, SHAPES)
     assert said in caught.value.message
+
+
+GROUPS = {"decoder": (3, 3, 1, 3, 2)}
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("kv:3.1", "3:3-5"),
+        ("kv:0-1.0,1=0.5", "0-1:*=0.5"),
+        ("kv:0.-1; kv:*.0", "0:3-5; 0-1:0-2; 2:0; 3:0-2; 4:0,1"),
+        ("kv:2.4", "2:4"),
+        ("decoder kv:4.1", "4:2,3"),
+        ("keep kv:0,4.0", "0:3-5; 4:2-5"),
+        (" kv:0.0 ; kv:0.0=1", "0:0=1"),
+    ],
+)
+def test_a_key_head_stands_for_the_query_heads_that_read_it(text: str, same: str) -> None:
+    gates = parse_head_mask(text, SHAPES, GROUPS).gates["decoder"]
+    assert gates.tolist() == parse_head_mask(same, SHAPES).gates["decoder"].tolist()
+
+
+def test_a_layer_has_as_many_key_heads_as_groups_and_without_groups_one_for_each_head() -> None:
+    assert parse_head_mask("kv:4.5", SHAPES).changed() == (("decoder", Head(4, 5), 0.0),)
+    with pytest.raises(UsageError, match="key head 2 does not exist") as caught:
+        parse_head_mask("kv:0-4.2", SHAPES, GROUPS)
+    assert caught.value.hint == "this model has key heads 0 to 1"
 
 
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=3, max_size=3), min_size=2, max_size=4))
@@ -109,6 +141,21 @@ def test_arrays_need_the_shape_of_the_model_and_values_from_0_to_1() -> None:
         head_mask_of(np.full((5, 6), 2, np.float32), SHAPES)
     with pytest.raises(UsageError, match="outside"):
         head_mask_of(np.full((5, 6), np.nan, np.float32), SHAPES)
+
+
+def test_arrays_may_be_given_by_stack_and_stacks_left_out_keep_all() -> None:
+    shapes = {"encoder": (2, 3), "decoder": (1, 3), "cross": (1, 3)}
+    gates = np.array([[1, 0.5, 0]], np.float32)
+    mask = head_mask_of({"cross": gates}, shapes)
+    assert mask.changed() == (("cross", Head(0, 1), 0.5), ("cross", Head(0, 2), 0.0))
+    assert {stack: table.shape for stack, table in mask.gates.items()} == shapes
+    with pytest.raises(UsageError, match="names 'crosses', which the model has not") as caught:
+        head_mask_of({"crosses": gates}, shapes)
+    assert caught.value.hint == "it has encoder, decoder, cross"
+    with pytest.raises(UsageError, match="is 1 x 3, the encoder has 2 layers x 3 heads"):
+        head_mask_of({"decoder": gates, "encoder": gates}, shapes)
+    with pytest.raises(UsageError, match="the gates of the decoder"):
+        head_mask_of({"decoder": 2 * gates}, shapes)
 
 
 def test_the_gates_of_a_layer_without_changes_are_none() -> None:

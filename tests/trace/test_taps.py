@@ -14,7 +14,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.heads import HeadMask, parse_head_mask
+from maskviz.core.heads import Head, HeadMask, parse_head_mask
 from maskviz.core.trace import Trace
 from maskviz.core.words import Stack
 from maskviz.load.card import card_of
@@ -23,7 +23,7 @@ from maskviz.load.model import Loaded
 from maskviz.trace.dialect import uses_interface
 from maskviz.trace.doubts import doubts
 from maskviz.trace.recorder import Expected, Recorder
-from maskviz.trace.run import head_shapes, run, run_gated
+from maskviz.trace.run import head_groups, head_shapes, run, run_gated
 from maskviz.trace.taps import listening
 from tests.architectures import tiny
 from tests.trace.conftest import Example, example_of, loaded_tiny, padded_request, random_rows
@@ -199,6 +199,22 @@ def test_layers_may_have_different_numbers_of_heads() -> None:
     assert after.outputs is not None
     with pytest.raises(UsageError, match=r"head 1\.3 has no attention"):
         run_gated(model, encoded.inputs, trace, parse_head_mask("1:3", head_shapes(trace)))
+
+
+def test_silencing_a_key_head_is_zeroing_its_values_in_the_models_own_weights() -> None:
+    example = example_of("llama")
+    trace = example.trace
+    assert head_groups(trace) == {"decoder": (2, 2, 2)}
+    mask = parse_head_mask("kv:1.1", head_shapes(trace), head_groups(trace))
+    assert mask.changed() == (("decoder", Head(1, 2), 0.0), ("decoder", Head(1, 3), 0.0))
+    gated = run_gated(example.model, example.encoded.inputs, trace, mask)
+    zeroed = copy.deepcopy(example.model)
+    with torch.no_grad():
+        zeroed.get_submodule("model.layers.1.self_attn.v_proj").weight[8:] = 0  # type: ignore[operator]
+    plain = run(zeroed, example.encoded.inputs, example.encoded.batch, trace.card)
+    assert gated.outputs is not None
+    assert plain.outputs is not None
+    np.testing.assert_allclose(gated.outputs.logits, plain.outputs.logits, atol=1e-5)
 
 
 def test_what_fails_only_while_listening_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
