@@ -11,6 +11,7 @@ BoolArray = NDArray[np.bool_]
 ByteArray = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
+DoubleArray = NDArray[np.float64]
 AnyArray = NDArray[Any]
 
 

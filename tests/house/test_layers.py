@@ -13,12 +13,13 @@ import maskviz
 PACKAGE = Path(maskviz.__file__).parent
 
 # Which rooms a room may import besides itself and core.
-MIDDLE = {"load", "trace", "analyse", "view", "render", "store"}
+MIDDLE = {"ablate", "load", "trace", "analyse", "view", "render", "store"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "load": {"demo"},
     "demo": set(),
     "trace": set(),
+    "ablate": {"load", "trace"},
     "analyse": set(),
     "view": set(),
     "render": set(),
@@ -26,8 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": MIDDLE | {"demo"},
 }
 MAY_USE: dict[str, set[str]] = {
-    "torch": {"load", "trace", "demo"},
-    "transformers": {"load", "trace", "demo"},
+    "torch": {"ablate", "load", "trace", "demo"},
+    "transformers": {"ablate", "load", "trace", "demo"},
     "tokenizers": {"demo", "load"},
     "safetensors": {"load", "demo"},
     "huggingface_hub": {"load"},

@@ -1,0 +1,1 @@
+"""What-if on heads: one pass of a model after the other, with heads silenced."""

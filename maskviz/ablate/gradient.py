@@ -1,0 +1,120 @@
+"""Importance by one backward pass: how steeply the loss falls with each head's gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from maskviz.ablate.effects import Progress, no_progress
+from maskviz.ablate.measures import Meaning, Yardstick
+from maskviz.ablate.rerun import Rerun, rerunning
+from maskviz.ablate.subject import Subject, Text
+from maskviz.core.arrays import DoubleArray
+from maskviz.core.errors import CannotTraceError
+from maskviz.core.heads import HeadMask
+from maskviz.core.importance import Site
+from maskviz.core.words import Measure
+from maskviz.trace.places import Place, gates_of
+
+
+def gradients_of(
+    subject: Subject,
+    sites: Sequence[Site],
+    *,
+    base: HeadMask | None = None,
+    which: Sequence[int] | None = None,
+    progress: Progress = no_progress,
+) -> DoubleArray:
+    """|dL/d gate| of each site's gate on each text, at the gates as they are.
+
+    This is the expected sensitivity of Michel et al. 2019 ("Are Sixteen Heads Really Better than One?", equation 2)
+    before its mean over texts. With a gate ξ on a head's output A, dL/dξ = ⟨A, dL/dA⟩: one backward pass serves all
+    heads. Several heads under one gate (a key head's group) add up before the absolute value is taken.
+
+    Args:
+        subject: The model and its texts.
+        sites: What has a gate.
+        base: Gates in force; None for all open.
+        which: Numbers of the texts, None for all.
+        progress: Called with 1 for each text.
+
+    Returns:
+        float64 [text, site].
+
+    Raises:
+        CannotTraceError: the outputs have no loss (hidden states, scores).
+    """
+    which = range(len(subject.texts)) if which is None else which
+    meaning = Meaning.of(subject)
+    if Measure.LOSS not in meaning.measures:
+        raise CannotTraceError(
+            f"{subject.trace.card.architecture} puts out {meaning.kind.value}: there is no loss to take a gradient of",
+            "try --method exact",
+        )
+    places = _places(subject, sites)
+    found = np.zeros((len(which), len(sites)))
+    with rerunning(subject, gradients=True) as rerun, _weights_fixed(subject.model):
+        for row, index in enumerate(which):
+            by_place = _of_text(rerun, subject.texts[index], meaning, base)
+            for column, site in enumerate(sites):
+                heads = list(site.heads)
+                total = sum(by_place[place][heads].sum() for place in places[site.stack, site.layer])
+                found[row, column] = abs(total)
+            progress(1)
+    return found
+
+
+def loss_is_known(subject: Subject) -> bool:
+    """Whether every text has a loss."""
+    return Measure.LOSS in Meaning.of(subject).measures and all(
+        text.tokens > 1 or not Meaning.of(subject).causal for text in subject.texts
+    )
+
+
+def _places(subject: Subject, sites: Sequence[Site]) -> dict[tuple[str, int], list[Place]]:
+    """The places of each stack and layer; where one softmax is over both sides they are one place."""
+    wanted = {(site.stack, site.layer) for site in sites}
+    found: dict[tuple[str, int], list[Place]] = {key: [] for key in wanted}
+    for place, calls in subject.calls.items():
+        key = (calls[0].stack.value, calls[0].layer)
+        if key in found:
+            found[key].append(place)
+    return found
+
+
+def _of_text(rerun: Rerun, text: Text, meaning: Meaning, base: HeadMask | None) -> dict[Place, DoubleArray]:
+    """dL/d gate, float64 [head], of every place."""
+    shards = rerun.subject.shards
+    in_force = {} if base is None else gates_of(rerun.subject.trace, base)
+    gates: dict[Place, torch.Tensor] = {}
+
+    def gated(place: Place, output: torch.Tensor) -> torch.Tensor:
+        values = in_force.get(place)
+        start = torch.ones(output.shape[1]) if values is None else torch.as_tensor(shards.own(place[0], values).copy())
+        gates[place] = start.to(output).requires_grad_()
+        return output * gates[place][:, None, None]
+
+    returned = rerun.plainly(text, gated)
+    loss = Yardstick(meaning, returned, text.batch.decoder or text.batch).loss(returned)
+    slopes = torch.autograd.grad(loss, list(gates.values()), allow_unused=True)
+    own = [
+        np.zeros(len(gate)) if slope is None else slope.double().cpu().numpy()
+        for gate, slope in zip(gates.values(), slopes, strict=True)
+    ]
+    return {place: shards.whole(place[0], slope, axis=0) for place, slope in zip(gates, own, strict=True)}
+
+
+@contextmanager
+def _weights_fixed(model: torch.nn.Module) -> Iterator[None]:
+    """Take no gradients of the weights: those of the gates are all that is asked for."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
