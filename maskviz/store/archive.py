@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import NotFoundError
+from maskviz.store.readable import finite
 from maskviz.store.saved import Saved, from_parts, to_parts
 
 
@@ -21,7 +21,7 @@ def npz_bytes(saved: Saved) -> bytes:
     """A run as a compressed .npz, the same bytes for the same run."""
     meta, arrays = to_parts(saved)
     buffer = io.BytesIO()
-    named: dict[str, Any] = {"meta": np.array(json.dumps(_finite(meta), ensure_ascii=False, allow_nan=False)), **arrays}
+    named: dict[str, Any] = {"meta": np.array(json.dumps(finite(meta), ensure_ascii=False, allow_nan=False)), **arrays}
     np.savez_compressed(buffer, **named)
     return buffer.getvalue()
 
@@ -30,7 +30,7 @@ def json_bytes(saved: Saved) -> bytes:
     """A run as JSON: the metadata of the .npz, and its arrays as nested lists under "arrays"."""
     meta, arrays = to_parts(saved)
     meta["arrays"] = {name: _listed(array) for name, array in arrays.items()}
-    return (json.dumps(_finite(meta), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(finite(meta), ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read_npz(path: Path) -> Saved:
@@ -58,15 +58,6 @@ def read_npz(path: Path) -> Saved:
         raise NotFoundError(f"{str(path)!r} is damaged or no .npz: {_said(error)}", hint) from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise NotFoundError(f"{str(path)!r} is no run that maskviz can read: {_said(error)}", hint) from error
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for every number JSON does not know."""
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _said(error: Exception) -> str:

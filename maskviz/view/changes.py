@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from maskviz.core.heads import Head, HeadMask
-from maskviz.core.panels import Matrix, Note, Panel, Table, Tone
+from maskviz.core.panels import HeadGrid, HeadTile, Matrix, Note, Panel, Table, Tone
 from maskviz.core.printable import plural
 from maskviz.core.results import Comparison, PatternDiff, PlaceDiff
 from maskviz.core.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
-from maskviz.view.attention import heatmap
+from maskviz.view.attention import blocked_cells, heatmap, top_value
 
 Names = Callable[[int], str]
 
@@ -46,14 +46,37 @@ def most_moved_maps(before: Trace, after: Trace, change: Comparison, row: int, s
     if any(np.isnan(diff.moved).any() for diff in change.patterns):
         return [Note("Some attention is not a number (NaN) and cannot be compared.", Tone.WARNING)]
     most = most_moved(change)
-    if most is None:
+    if not most:
         return [Note("No later attention moved.", Tone.QUIET)]
-    call, head = most
+    call, head = most[0]
     earlier = before.calls[after.calls.index(call)]
     return [
         heatmap(before, earlier, head, row, scale, ", before"),
         heatmap(after, call, head, row, scale, ", after"),
     ]
+
+
+def most_moved_grid(before: Trace, after: Trace, change: Comparison, row: int, count: int) -> HeadGrid | None:
+    """Small maps of the heads whose attention moved most, before and after, for one text; None where none moved."""
+    most = most_moved(change, count)
+    tiles = []
+    for line, (call, head) in enumerate(most):
+        earlier = before.calls[after.calls.index(call)]
+        for column, one in enumerate((earlier, call)):
+            if one.pattern is not None:
+                real = after.real_queries(one)[row]
+                tiles.append(HeadTile(line, column, one.pattern[row, head], blocked_cells(one, row, head), ~real))
+    if not tiles:
+        return None
+    several = len(after.stacks) > 1
+    return HeadGrid(
+        title="the heads whose attention moves most",
+        caption="each map: queries down, keys across",
+        row_names=tuple(f"{call.stack.value + ' ' if several else ''}{call.layer}.{head}" for call, head in most),
+        column_names=("before", "after"),
+        tiles=tuple(tiles),
+        top=top_value(tile.values[~tile.meaningless] for tile in tiles),
+    )
 
 
 def describe(mask: HeadMask) -> str:
@@ -71,13 +94,16 @@ def describe(mask: HeadMask) -> str:
     return f"What if: {'; '.join(parts)}. Gates act before the output projection; maps are drawn before the gate."
 
 
-def most_moved(change: Comparison) -> tuple[AttentionCall, int] | None:
-    """The head whose attention moved most, or None where none did."""
-    moving = [diff for diff in change.patterns if np.nanmax(diff.moved, initial=0.0) > 1e-6]
-    if not moving:
-        return None
-    most = max(moving, key=lambda diff: float(np.nanmax(diff.moved)))
-    return most.call, int(np.nanargmax(most.moved))
+def most_moved(change: Comparison, count: int = 1) -> list[tuple[AttentionCall, int]]:
+    """The heads whose attention moved most, first the one that moved most; none that did not move."""
+    moved = [
+        (float(distance), number, head)
+        for number, diff in enumerate(change.patterns)
+        for head, distance in enumerate(diff.moved)
+        if distance > 1e-6
+    ]
+    first = sorted(moved, key=lambda one: (-one[0], one[1:]))[:count]
+    return [(change.patterns[number].call, head) for _, number, head in first]
 
 
 def _place_table(trace: Trace, place: PlaceDiff, change: Comparison, names: Names) -> Table:

@@ -18,7 +18,7 @@ from maskviz.view.card import card_line
 from maskviz.view.changes import Names, change_panels, most_moved_maps
 from maskviz.view.masks import mask_panels
 from maskviz.view.packing import packing_notes
-from maskviz.view.tokens import token_strips
+from maskviz.view.tokens import text_line, token_strips
 
 # Texts of a batch that are drawn unless one is asked for: more pictures of one mask are read by nobody.
 _MOST_TEXTS = 8
@@ -155,12 +155,7 @@ def _evidence(trace: Trace) -> str:
 def _title(trace: Trace, choice: Choice) -> str:
     if choice.title is not None:
         return printable(choice.title)
-    texts = [text for text in trace.batch.texts if text]
-    if not texts:
-        return f"attention of {printable(trace.card.name)}"
-    first = printable(" ".join(texts[0].split()))
-    first = first if len(first) <= 90 else f"{first[:89]}…"
-    return first if len(texts) == 1 else f"{first} (+{len(texts) - 1} more)"
+    return text_line(trace.batch.texts) or f"attention of {printable(trace.card.name)}"
 
 
 def _facts(trace: Trace, command: str) -> dict[str, str]:
