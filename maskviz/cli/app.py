@@ -11,10 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 import maskviz
-from maskviz.cli import info, show, view
-from maskviz.cli.env import Env
-from maskviz.core.errors import ExitCode, MaskvizError, UsageError
+from maskviz.cli import importance, info, prune, show, view
+from maskviz.cli.env import Env, fall_silent
+from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
 from maskviz.core.printable import printable
+from maskviz.core.processes import Share
 
 # typer keeps the parser's exceptions to itself; the base of the one it shows is what every wrong usage is.
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[1]
@@ -53,12 +54,16 @@ app = typer.Typer(
     epilog="Exit codes: 0 shown, 1 our bug, 2 usage, 3 model or file, 4 cannot be traced, 5 finding, 130 interrupted.",
 )
 app.command("show")(show.show)
+app.command("importance")(importance.importance)
+app.command("prune")(prune.prune)
 app.command("view")(view.view)
 app.command("info")(info.info)
 
 
 def report(error: MaskvizError) -> None:
     """Say what was wrong on stderr: one line, and one hint."""
+    if isinstance(error, FailedElsewhereError):
+        return
     _tell(f"maskviz: error: {printable(error.message)}")
     if error.hint:
         _tell(f"  hint: {printable(error.hint)}")
@@ -97,6 +102,9 @@ def run() -> None:
     """Run the command line on this process's own arguments and streams."""
     if sys.stderr is None or not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' progress bars are for those who watch
+    if not Share.of_environment().leads:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch would warn of a process that has ended
+        fall_silent()
     try:
         app(prog_name="maskviz")
     except BrokenPipeError:  # the reader has seen enough (maskviz ... | head)

@@ -49,6 +49,7 @@ def loading_of(options: Options) -> Loading:
         tokenizer=None if name is None else resolve(name, offline=offline, trust=trust),
         device=options["device"],
         dtype=options["dtype"],
+        parallel=options["parallel"],
     )
 
 

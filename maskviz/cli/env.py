@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO, cast
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from maskviz.core.errors import ExitCode, NotFoundError, UsageError
 from maskviz.core.printable import printable
+from maskviz.core.processes import Share
 
 # Ten million bytes are more text than any attention map can show, and a million gates as JSON.
 LARGEST_TEXT = 10_000_000
@@ -30,6 +34,11 @@ def _closed(mode: str) -> TextIO:
     return cast("TextIO", Path(os.devnull).open(mode))
 
 
+def fall_silent() -> None:
+    """Let this process write to no stream."""
+    sys.stdout = sys.stderr = _closed("w")
+
+
 @dataclass(slots=True)
 class Env:
     """Standard streams and what the terminal can show.
@@ -39,6 +48,7 @@ class Env:
         width: Columns to draw for, or None for the terminal's (80 where there is none).
         height: Lines to draw for, or None for the terminal's (no limit where there is none).
         command: The command line as typed, for the metadata of files.
+        leads: Whether this is the process that writes, of those torchrun started.
     """
 
     stdin: TextIO = field(default_factory=lambda: sys.stdin or _closed("r"))
@@ -47,6 +57,7 @@ class Env:
     width: int | None = None
     height: int | None = None
     command: str = ""
+    leads: bool = field(default_factory=lambda: Share.of_environment().leads)
 
     def console(self) -> Console:
         """The console results are drawn on."""
@@ -70,6 +81,18 @@ class Env:
         """Write a line of progress, where somebody watches."""
         if self.stderr.isatty():
             self.say(text)
+
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar of progress, where somebody watches; gives what is to be called with each number of things done."""
+        if not self.stderr.isatty():
+            yield lambda _: None
+            return
+        console = Console(file=self.stderr, markup=False, highlight=False, emoji=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda count: bar.advance(task, count)
 
     def read_text(self) -> str:
         """All of standard input.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maskviz.core.words import Backend, CacheKind, Scale, Stack
+from maskviz.core.words import Ablation, Backend, CacheKind, Measure, Parallel, Scale, Stack
 
 
 class Side(StrEnum):
@@ -93,7 +93,7 @@ HeadMaskText = Annotated[
     typer.Option(
         "--head-mask",
         metavar="SPEC",
-        help='What-if: silence heads, "0:3,5; 2:*; 4:1=0.5; keep 6:1,2", or @file.json / @file.npy, 1 keeps.',
+        help='What-if: silence heads, "0:3,5; 2:*; 4:1=0.5; keep 6:1,2; kv:3.1", or @file.json / @file.npy, 1 keeps.',
     ),
 ]
 BackendName = Annotated[
@@ -116,7 +116,37 @@ OutputPage = Annotated[
     typer.Option("--output", "-o", help="File to write, by suffix .png .svg .pdf .txt; repeatable."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, xpu.")]
+ParallelName = Annotated[
+    Parallel | None,
+    typer.Option(
+        "--parallel",
+        help="Spread a large model: auto over this machine's devices, tp over the processes torchrun started.",
+    ),
+]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16; auto is float32 on the CPU.")]
 Revision = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Let code that comes with the model run.")]
+
+
+# What importance and prune share.
+AblationName = Annotated[
+    Ablation,
+    typer.Option(
+        "--ablation",
+        help="What a silenced head puts out: nothing, its mean over the texts, its output on another text; "
+        "frozen: nothing, while later attention is held as it was.",
+    ),
+]
+MeasureName = Annotated[
+    Measure | None,
+    typer.Option("--measure", help="What is ranked by; default: the loss, or what the model's outputs allow."),
+]
+KeyHeads = Annotated[
+    bool, typer.Option("--key-heads", help="Silence key heads, each with the query heads that read it.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything drawn at random.")]
+DataOutput = Annotated[
+    list[Path] | None,
+    typer.Option("--output", "-o", help="File to write, by suffix .png .svg .pdf .txt .json; repeatable."),
+]

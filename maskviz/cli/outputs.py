@@ -43,7 +43,7 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...]) -> list[Pa
 
 
 def deliver(env: Env, page: Page, paths: list[Path], dpi: int, data: Mapping[str, DataWriter] | None = None) -> None:
-    """Write the page to every file, or to the terminal where no file is named.
+    """Write the page to every file, or to the terminal where no file is named; of several processes the first does.
 
     Args:
         env: The world outside.
@@ -52,6 +52,8 @@ def deliver(env: Env, page: Page, paths: list[Path], dpi: int, data: Mapping[str
         dpi: Resolution of PNG files.
         data: What writes the suffixes that hold data and no picture.
     """
+    if not env.leads:
+        return
     if not paths:
         from maskviz.render.terminal import render
 

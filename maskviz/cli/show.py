@@ -49,6 +49,7 @@ def show(
     dpi: o.Dpi = 150,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
+    parallel: o.ParallelName = None,
     revision: o.Revision = None,
     offline: o.Offline = False,
     trust_remote_code: o.Trust = False,
@@ -63,20 +64,22 @@ def show(
     from maskviz.cli.asking import choice_of, feeding_of, loading_of, request_of  # torch and transformers start here
     from maskviz.cli.handover import Asked, hand_over_of
     from maskviz.cli.pages import data_writers, page_of
+    from maskviz.cli.processes import working_together
     from maskviz.cli.tracing import encoded_for, loaded_by, proven, traced
     from maskviz.core.panels import Panel
     from maskviz.view.proof import proof_panels
 
-    request, loading = request_of(options, found), loading_of(options)
-    feeding = feeding_of(options, request)
-    loaded = loaded_by(env, loading, request)
-    encoded, calling = encoded_for(env, loaded, request, feeding)
-    saved = traced(env, loaded, encoded, head_mask, calling)
     choice = choice_of(options)
     more: list[Panel] = []
-    if attn is not None:
-        more += hand_over_of(env, Asked(attn, loaded, encoded, calling, saved.trace), choice)
-    proof = proven(env, loaded, encoded, saved) if prove else None
+    with working_together(parallel):
+        request, loading = request_of(options, found), loading_of(options)
+        feeding = feeding_of(options, request)
+        loaded = loaded_by(env, loading, request)
+        encoded, calling = encoded_for(env, loaded, request, feeding)
+        saved = traced(env, loaded, encoded, head_mask, calling)
+        if attn is not None:
+            more += hand_over_of(env, Asked(attn, loaded, encoded, calling, saved.trace), choice)
+        proof = proven(env, loaded, encoded, saved) if prove else None
     if proof is not None:
         more += proof_panels(proof, saved.trace)
     deliver(env, page_of(saved, choice, env.command, more), paths, dpi, data_writers(saved))

@@ -17,7 +17,7 @@ from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.packing import crossing_of
 from maskviz.core.results import Comparison, Proof
 from maskviz.core.trace import Trace
-from maskviz.core.words import CacheKind, Stack
+from maskviz.core.words import CacheKind, Parallel, Stack
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.generate import continued
 from maskviz.load.images import load_processor, read_image
@@ -31,7 +31,7 @@ from maskviz.trace.budget import check_fits
 from maskviz.trace.calling import Calling
 from maskviz.trace.positions import position_note
 from maskviz.trace.prove import prove
-from maskviz.trace.run import head_shapes, run, run_gated
+from maskviz.trace.run import head_groups, head_shapes, run, run_gated
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Loading:
         weights: Whether its own weights are wanted; where there are none, it is built without.
         seed: Of random weights instead, or None.
         tokenizer: Where another tokenizer is from, or None.
-        device, dtype: As `load_model` takes them.
+        device, dtype, parallel: As `load_model` takes them.
     """
 
     source: Source
@@ -52,13 +52,20 @@ class Loading:
     tokenizer: Source | None = None
     device: str = "auto"
     dtype: str = "auto"
+    parallel: Parallel | None = None
 
 
 def loaded_by(env: Env, loading: Loading, request: Request) -> Loaded:
-    """Load a model, or build it from its config; words of the request stand in where it has no tokenizer."""
+    """Load a model, or build it from its config; words of the request stand in where it has no tokenizer.
+
+    Raises:
+        UsageError: a model without weights of its own is to be spread.
+    """
     for path in request.images:
         read_image(path)  # what is wrong with it is said before a model is loaded
     source = loading.source
+    if loading.parallel is not None and (loading.seed is not None or source.config_only or not loading.weights):
+        raise UsageError("--parallel spreads a model's own weights, and none are loaded", "leave out --parallel")
     env.progress(f"loading {source.name} ...")
     config = load_config(source)
     if loading.seed is not None:
@@ -66,7 +73,7 @@ def loaded_by(env: Env, loading: Loading, request: Request) -> Loaded:
     elif source.config_only or not loading.weights:
         loaded = build_model(source, config)
     else:
-        loaded = load_model(source, config, device=loading.device, dtype=loading.dtype)
+        loaded = load_model(source, config, device=loading.device, dtype=loading.dtype, parallel=loading.parallel)
     if request.images:
         loaded = replace(loaded, processor=load_processor(source, loaded))
     if loading.tokenizer is not None:
@@ -121,7 +128,7 @@ def traced(env: Env, loaded: Loaded, encoded: Encoded, head_mask: str | None, ca
     model, batch, card = loaded.model, encoded.batch, loaded.card
     given = encoded.user_mask
     inputs = encoded.inputs if given is None else {**encoded.inputs, "attention_mask": given.tensor}
-    check_fits(card, batch, weightless=model.device.type == "meta")
+    check_fits(card, batch, weightless=loaded.weightless)
     env.progress(f"running {card.architecture} on {batch.rows} x {batch.length} tokens ...")
 
     if given is None:
@@ -137,7 +144,8 @@ def traced(env: Env, loaded: Loaded, encoded: Encoded, head_mask: str | None, ca
         return Saved(trace)
     if not trace.calls:
         raise UsageError(f"{card.architecture} has no attention to gate", "leave out --head-mask")
-    after = run_gated(model, inputs, trace, parse_or_read_head_mask(head_mask, head_shapes(trace)), calling)
+    mask = parse_or_read_head_mask(head_mask, head_shapes(trace), head_groups(trace))
+    after = run_gated(model, inputs, trace, mask, calling)
     change = compare(trace, after)
     return Saved(after, trace, change, _names(loaded, change))
 

@@ -116,6 +116,19 @@ def test_head_masks_come_from_files_too(maskviz: Run, tmp_path: Path) -> None:
     assert maskviz("show", "The cat.", "--head-mask", f"@{tmp_path / 'mask.json'}").stdout == by_text
 
 
+def test_a_head_mask_file_may_name_stacks(maskviz: Run, tmp_path: Path) -> None:
+    gates = np.ones((2, 4))
+    gates[1, 0] = 0
+    path = tmp_path / "mask.json"
+    path.write_text(json.dumps({"cross": gates.tolist()}))
+    run = ("show", "-m", "demo:t5", "The cat sat.", "--head-mask")
+    assert maskviz(*run, f"@{path}").stdout == maskviz(*run, "cross 1:0").stdout
+    path.write_text(json.dumps({"crossing": gates.tolist()}))
+    assert "names 'crossing'" in maskviz(*run, f"@{path}", expect=2).stderr
+    path.write_text(json.dumps({"cross": [["a"]]}))
+    assert "cannot be read: it holds" in maskviz(*run, f"@{path}", expect=3).stderr
+
+
 PICTURE = Path(__file__).parents[2] / "samples" / "causal" / "causal.png"
 
 ERRORS: list[tuple[list[str], int, str]] = [
@@ -130,6 +143,7 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["show", "x", "--stack", "cross"], 2, "no cross attention"),
     (["show", "x", "--head-mask", "0:1; 1;2"], 2, "column 6: cannot read '1'"),
     (["show", "x", "--head-mask", "0:99"], 2, "head 99 does not exist"),
+    (["show", "x", "--head-mask", "0:1; kv:0.99"], 2, "column 6: key head 99 does not exist"),
     (["show", "x", "--head-mask", "@nothing.json"], 3, "head mask file 'nothing.json' cannot be read"),
     (["show", "x", "--ids", "1"], 2, "given together"),
     (["show", "--ids", "one"], 2, "not all of it are ids"),

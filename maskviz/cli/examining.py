@@ -1,0 +1,159 @@
+"""Texts one by one through a model whose heads are silenced: load, trace and ablate introduced. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from maskviz.ablate.effects import Question, effects_of
+from maskviz.ablate.gathering import gathered_effects, gathered_rows
+from maskviz.ablate.gradient import gradients_of
+from maskviz.ablate.measures import Meaning, measures_known
+from maskviz.ablate.subject import Subject, Text
+from maskviz.analyse.comparison import compare
+from maskviz.cli.env import Env
+from maskviz.cli.inputs import parse_ids
+from maskviz.cli.tracing import Loading, loaded_by
+from maskviz.core.arrays import DoubleArray
+from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.heads import HeadMask
+from maskviz.core.importance import Effects, Site
+from maskviz.core.panels import Note, Panel
+from maskviz.core.processes import Share
+from maskviz.core.words import Measure
+from maskviz.load.encode import Encoded, Request, encode
+from maskviz.load.model import Loaded
+from maskviz.trace.budget import check_fits
+from maskviz.trace.run import run, run_gated
+from maskviz.view.changes import most_moved_grid
+
+# Heads whose attention is drawn before and after.
+_MAPS = 4
+_ALONE = Share()
+
+
+def texts_request(options: Mapping[str, Any], texts: tuple[str, ...]) -> Request:
+    """The texts of a command that gives them to a model one by one."""
+    return Request(
+        texts=texts,
+        pairs=tuple(options["pair"] or ()),
+        ids=parse_ids(options["ids"], "--ids"),
+        targets=tuple(options["target"] or ()),
+        target_ids=parse_ids(options["target_ids"], "--target-ids"),
+        max_length=options["max_length"],
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examination:
+    """A model with its texts, ready to be asked.
+
+    Attributes:
+        env: The world outside.
+        loaded: The model.
+        subject: The model and its texts, each alone in its row.
+        names: The texts, as they are shown.
+        notes: What the reader must know.
+        share: Which of the texts this process examines, of those torchrun started.
+    """
+
+    env: Env
+    loaded: Loaded
+    subject: Subject
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+    share: Share
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Tokens of each text, on the side that is predicted."""
+        return tuple(text.tokens for text in self.subject.texts)
+
+    def ask(self, question: Question, what: str = "silencing heads") -> Effects:
+        """What masks do to all texts."""
+        count = len(self.subject.texts)
+        own = self.share.numbers(count)
+        with self.env.counting(what, len(question.masks) * len(own)) as progress:
+            effects = effects_of(self.subject, question, which=own, progress=progress)
+        return gathered_effects(effects, self.share, count)
+
+    def slopes(self, sites: Sequence[Site], base: HeadMask | None = None) -> DoubleArray:
+        """|dL/d gate| float64 [text, site] of all texts."""
+        count = len(self.subject.texts)
+        own = self.share.numbers(count)
+        with self.env.counting("one backward pass a text", len(own)) as progress:
+            slopes = gradients_of(self.subject, sites, base=base, which=own, progress=progress)
+        return gathered_rows(slopes, self.share, count)
+
+    def measure(self, wanted: Measure | None) -> Measure:
+        """The measure asked for, or the first that is known of every text.
+
+        Raises:
+            UsageError: the one asked for is not.
+        """
+        known = measures_known(self.subject)
+        if wanted is not None and wanted not in known:
+            kind = Meaning.of(self.subject).kind.value
+            raise UsageError(
+                f"there is no {wanted.value} for {kind} of these texts",
+                f"choose one of {', '.join(known)}; a loss takes tokens that are predicted, such as a --target",
+            )
+        return wanted or known[0]
+
+    def maps_without(self, ranked: Iterable[Site]) -> list[Panel]:
+        """Attention before and after the most important site is silenced that has any attention behind it."""
+        last = self.subject.sites()[-1]
+        for site in ranked:
+            if (site.stack, site.layer) != (last.stack, last.layer):
+                return self.moved_maps(self.subject.silenced(site), f"With head {site} silenced")
+        return []
+
+    def moved_maps(self, mask: HeadMask, what: str) -> list[Panel]:
+        """Attention before and after, of the heads that a mask moves most in the first text; none where it is too long
+        to be drawn."""
+        text, card, model = self.subject.texts[0], self.subject.trace.card, self.loaded.model
+        try:
+            check_fits(card, text.batch)
+        except CannotTraceError:
+            return []
+        before = run(model, text.inputs, text.batch, card)
+        after = run_gated(model, text.inputs, before, mask)
+        grid = most_moved_grid(before, after, compare(before, after), 0, _MAPS)
+        return [] if grid is None else [Note(f"{what}, the attention of other heads moves, here in text 1."), grid]
+
+
+def examination_of(env: Env, loading: Loading, request: Request, share: Share = _ALONE) -> Examination:
+    """Load a model, encode each text on its own, and trace the shortest.
+
+    Raises:
+        UsageError: the model has no weights, or no heads.
+    """
+    loaded = loaded_by(env, loading, request)
+    if loaded.weightless:
+        raise UsageError(
+            "silencing heads changes numbers, and there are none without weights", "try --random-weights 0"
+        )
+    count = len(request.texts) or len(request.ids)
+    notes = list(loaded.notes)
+    encoded: list[Encoded] = []
+    for index in range(count):
+        one = encode(loaded, _alone(request, index))
+        encoded.append(one)
+        notes += [note.replace("text 1 ", f"text {index + 1} ") for note in one.notes]
+    texts = tuple(Text(one.inputs, one.batch) for one in encoded)
+    shortest = min(texts, key=lambda text: text.batch.length)
+    check_fits(loaded.card, shortest.batch)
+    env.progress(f"running {loaded.card.architecture} on the shortest of {count} texts ...")
+    trace = run(loaded.model, shortest.inputs, shortest.batch, loaded.card)
+    if not trace.calls:
+        raise UsageError(f"{loaded.card.architecture} has no heads to silence", "maskviz info says what it has")
+    names = tuple(one.batch.texts[0] or " ".join(map(str, one.batch.ids[0])) for one in encoded)
+    kept = tuple(dict.fromkeys([*notes, *trace.notes]))
+    return Examination(env, loaded, Subject(loaded.model, trace, texts), names, kept, share)
+
+
+def _alone(request: Request, index: int) -> Request:
+    """The request for one of its rows."""
+    rows = ("texts", "pairs", "ids", "targets", "target_ids")
+    return replace(request, **{name: getattr(request, name)[index : index + 1] for name in rows})
