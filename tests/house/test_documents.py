@@ -57,6 +57,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(minilm, folder / "my-model")
     shutil.copy(ROOT / "samples" / "weightless" / "llama-405b.json", folder)
+    shutil.copy(ROOT / "samples" / "importance" / "texts.txt", folder)
     (folder / "text.txt").write_text("The cat sat in the house because it was cold.\n", encoding="utf-8")
     commit = "0" * 40
     repository = folder / "home" / "hub" / "models--bert-base-uncased"
