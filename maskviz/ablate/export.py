@@ -98,10 +98,11 @@ def export(
             if place.is_dir():
                 place.rmdir()  # it is empty; a rename onto it is not allowed everywhere
             written.rename(place)
-    except OSError as error:
-        raise NotFoundError(
-            f"cannot write {str(folder)!r}: {error.strerror}", "check the disk and the folder"
-        ) from error
+    except Exception as error:  # safetensors reports a full disk by a kind of error of its own
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("safetensors"):
+            raise
+        said = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        raise NotFoundError(f"cannot write {str(folder)!r}: {said}", "check the disk and the folder") from error
     return Export(
         folder=folder,
         architecture=type(smaller.model).__name__,

@@ -21,9 +21,11 @@ from maskviz.core.heads import HeadMask
 from maskviz.core.importance import Effects, Site
 from maskviz.core.panels import Note, Panel
 from maskviz.core.processes import Share
+from maskviz.core.trace import OutputKind
 from maskviz.core.words import Measure
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded
+from maskviz.load.request import check
 from maskviz.trace.budget import check_fits
 from maskviz.trace.run import run, run_gated
 from maskviz.view.changes import most_moved_grid
@@ -129,6 +131,7 @@ def examination_of(env: Env, loading: Loading, request: Request, share: Share = 
     Raises:
         UsageError: the model has no weights, or no heads.
     """
+    check(request)
     loaded = loaded_by(env, loading, request)
     if loaded.weightless:
         raise UsageError(
@@ -149,8 +152,21 @@ def examination_of(env: Env, loading: Loading, request: Request, share: Share = 
     if not trace.calls:
         raise UsageError(f"{loaded.card.architecture} has no heads to silence", "maskviz info says what it has")
     names = tuple(one.batch.texts[0] or " ".join(map(str, one.batch.ids[0])) for one in encoded)
-    kept = tuple(dict.fromkeys([*notes, *trace.notes]))
-    return Examination(env, loaded, Subject(loaded.model, trace, texts), names, kept, share)
+    subject = Subject(loaded.model, trace, texts)
+    kept = tuple(dict.fromkeys([*notes, *trace.notes, *_meaning_of_loss(subject)]))
+    return Examination(env, loaded, subject, names, kept, share)
+
+
+def _meaning_of_loss(subject: Subject) -> tuple[str, ...]:
+    """What the loss is where it is not that of the next token."""
+    match Meaning.of(subject).kind:
+        case OutputKind.CLASSES | OutputKind.LABELS:
+            return ("loss and rank are those of the model's own first answer: no true label is known",)
+        case OutputKind.MASKED_LM:
+            return ("the loss is that of naming each visible token in its place",)
+        case OutputKind.CAUSAL_LM if Measure.LOSS not in measures_known(subject):
+            return ("not every text has a token that is predicted, so there is no loss to rank by",)
+    return ()
 
 
 def _alone(request: Request, index: int) -> Request:

@@ -96,11 +96,11 @@ def prune(
         result = pruned(examination, wanted, exporting=export is not None)
         if result.chosen is not None:
             more += examination.moved_maps(result.chosen.mask, "With the chosen heads removed")
+        if result.chosen is not None and save is not None and env.leads:
+            write_whole(save, head_mask_json(result.chosen.mask))
+            env.say(f"wrote {save}")
         if result.chosen is not None and export is not None and env.leads:
             more += exported(examination, result.chosen, export)
-    if result.chosen is not None and save is not None and env.leads:
-        write_whole(save, head_mask_json(result.chosen.mask))
-        env.say(f"wrote {save}")
     card, names = examination.subject.trace.card, examination.names
     page = pruning_page(card, result, names, env.command, more)
     deliver(env, page, paths, dpi, {".json": lambda: pruning_json(result, card, names, env.command)})
@@ -112,6 +112,9 @@ def _check(options: Mapping[str, Any]) -> None:
         raise UsageError(f"--by {options['by']!r} is not known", f"choose one of {', '.join(_BY)}")
     if options["keep"] is not None and options["within"] is not None:
         raise UsageError("--keep and --within are given together", "give one or the other")
+    written = [path for path in (*(options["output"] or ()), options["save"], options["export"]) if path is not None]
+    if len({path.absolute() for path in written}) < len(written):
+        raise UsageError("an output file is named twice", "give --save, --export and each -o a name of its own")
     chosen = options["keep"] is not None or options["within"] is not None
     for name in ("save", "export"):
         if options[name] is not None and not chosen:

@@ -60,7 +60,7 @@ def test_the_exported_model_says_what_the_masked_one_says(maskviz: Run, tmp_path
     own.save_pretrained(model)
     ids = ["--ids", "5 17 3 9 20", "--ids", "8 2 11 30"]
     said = maskviz(
-        "prune", "-m", str(model), *ids, "--key-heads", "--keep", "0.5", "--save", str(mask), "--export", str(folder)
+        "prune", "-m", str(model), *ids, "--key-heads", "--keep", "0.2", "--save", str(mask), "--export", str(folder)
     )
     assert f"wrote {folder}" in said.stderr
     assert "Loaded back, its outputs differ from the masked model's by at most" in " ".join(said.stdout.split())
@@ -97,6 +97,8 @@ def test_a_classifier_is_held_against_its_own_answers(maskviz: Run, tmp_path: Pa
         (["text", "--ablation", "resample"], 2, "there is one"),
         (["-m", "demo:t5", "text", "--measure", "loss"], 2, "a --target"),
         (["--ids", "5 x"], 2, "not all of it are ids"),
+        (["text", "--pair", "one", "--pair", "two"], 2, "there are 2 --pair and 1 texts"),
+        (["-m", "demo:t5", "text", "more", "--target", "one"], 2, "there are 1 --target and 2 texts"),
         (["text", "--target", "more"], 2, "no decoder of its own"),
     ],
 )
@@ -116,6 +118,7 @@ def test_what_is_wrong_is_said(maskviz: Run, command: str, arguments: list[str],
         (["--export", "folder"], "none is asked for"),
         (["--keep", "0.5", "--save", "mask.txt"], "is no .json"),
         (["--keep", "0.5", "--export", "folder", "--ablation", "mean"], "--ablation zero"),
+        (["--keep", "0.5", "--save", "same.json", "-o", "same.json"], "named twice"),
     ],
 )
 def test_what_does_not_go_together_is_said_before_a_model_is_loaded(
@@ -162,3 +165,29 @@ def test_gradients_come_alone_when_they_are_asked_for(maskviz: Run) -> None:
     assert "Spearman" not in printed
     response = maskviz("importance", TEXTS[0], "--method", "gradient", "--ablation", "mean", expect=2)
     assert "leave out" in response.stderr
+
+
+def test_a_folder_that_would_be_no_smaller_is_not_written(maskviz: Run, tmp_path: Path) -> None:
+    tiny("llama").save_pretrained(tmp_path / "llama")
+    new = tmp_path / "new"
+    response = maskviz(
+        "prune", "-m", str(tmp_path / "llama"), "--ids", "5 17 3 9", "--keep", "0.9", "--export", str(new)
+    )
+    assert "no projection would be smaller" in " ".join(response.stdout.split())
+    assert not new.exists()
+
+
+def test_a_full_disk_loses_neither_the_mask_nor_its_manners(
+    maskviz: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("maskviz.ablate.export._write", full)
+    mask, new = tmp_path / "mask.json", tmp_path / "new"
+    response = maskviz(
+        "prune", "-m", "demo:gpt", TEXTS[1], "--keep", "0.5", "--save", str(mask), "--export", str(new), expect=3
+    )
+    assert "No space left on device" in response.stderr
+    assert mask.is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.json"]
