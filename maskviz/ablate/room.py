@@ -9,7 +9,7 @@ from maskviz.trace.budget import free_bytes
 # Tokens run together on a CPU: more rows of a text do not fit its cache, and win nothing.
 _CPU_TOKENS = 1024
 # Share of the model's own size, and of the free memory, that the logits of rows run together may take.
-_OF_MODEL, _OF_FREE = 0.2, 0.2
+_OF_MODEL, _OF_FREE = 0.25, 0.2
 # A row's logits are held as the model gives them, as the plain run's, as its probabilities, and once in between.
 _COPIES = 4
 # Share of the free memory a single row may take.
