@@ -143,16 +143,20 @@ class _Examined:
             )
 
     def rows_are_independent(self) -> bool:
-        """Whether the text run as two rows, most of it replayed, gives twice what it gives alone."""
-        plain = self._asked.meaning.answers(self._returned).float()
+        """Whether the text run as two rows, whole and with most of it replayed, gives twice what it gives alone."""
+        answers = self._asked.meaning.answers
+        plain = answers(self._returned).float()
         try:
-            self._rerun.compare(self._text, self._base)
+            whole = answers(self._rerun.compare(self._text, self._base)).float()
             last = max(self._rerun.layer_of.values())
-            twice = self._asked.meaning.answers(self._rerun.again(self._text, 2, last, self._base)).float()
+            replayed = answers(self._rerun.again(self._text, 2, last, self._base)).float()
         except (ValueError, CannotTraceError):
             return False
-        scale = max(1.0, float(plain.abs().max()))
-        return twice.shape == (2, *plain.shape[1:]) and bool(((twice - plain).abs() <= _SAME * scale).all())
+        limit = _SAME * max(1.0, float(plain.abs().max()))
+        return all(
+            twice.shape == (2, *plain.shape[1:]) and bool(((twice - plain).abs() <= limit).all())
+            for twice in (whole, replayed)
+        )
 
     def changes(self, in_batches: bool, progress: Progress) -> dict[Measure, DoubleArray]:
         """float64 [mask] for each measure."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from maskviz.ablate.effects import Progress, no_progress
-from maskviz.ablate.measures import Meaning, Yardstick
+from maskviz.ablate.measures import Meaning, Yardstick, measures_known
 from maskviz.ablate.rerun import Rerun, rerunning
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray
@@ -45,14 +45,15 @@ def gradients_of(
         float64 [text, site].
 
     Raises:
-        CannotTraceError: the outputs have no loss (hidden states, scores).
+        CannotTraceError: the outputs have no loss (hidden states, scores), or a text has nothing that is predicted.
     """
     which = range(len(subject.texts)) if which is None else which
     meaning = Meaning.of(subject)
-    if Measure.LOSS not in meaning.measures:
+    if Measure.LOSS not in measures_known(subject):
         raise CannotTraceError(
-            f"{subject.trace.card.architecture} puts out {meaning.kind.value}: there is no loss to take a gradient of",
-            "try --method exact",
+            f"there is no loss to take a gradient of: {subject.trace.card.architecture} puts out {meaning.kind.value}, "
+            "or a text has no token that is predicted",
+            "rank exactly, or give longer texts, or a --target",
         )
     places = _places(subject, sites)
     found = np.zeros((len(which), len(sites)))
@@ -65,13 +66,6 @@ def gradients_of(
                 found[row, column] = abs(total)
             progress(1)
     return found
-
-
-def loss_is_known(subject: Subject) -> bool:
-    """Whether every text has a loss."""
-    return Measure.LOSS in Meaning.of(subject).measures and all(
-        text.tokens > 1 or not Meaning.of(subject).causal for text in subject.texts
-    )
 
 
 def _places(subject: Subject, sites: Sequence[Site]) -> dict[tuple[str, int], list[Place]]:

@@ -108,7 +108,8 @@ class Examination:
         last = self.subject.sites()[-1]
         for site in ranked:
             if (site.stack, site.layer) != (last.stack, last.layer):
-                return self.moved_maps(self.subject.silenced(site), f"With head {site} silenced")
+                stack = f"{site.stack} " if len(self.subject.trace.stacks) > 1 else ""
+                return self.moved_maps(self.subject.silenced(site), f"With head {stack}{site} silenced")
         return []
 
     def moved_maps(self, mask: HeadMask, what: str) -> list[Panel]:

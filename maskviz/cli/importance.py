@@ -54,7 +54,7 @@ def importance(
     """Rank heads by what happens when each is silenced alone; texts go through the model one by one."""
     options = locals()
     env: Env = ctx.obj
-    paths = checked(output, (".json",))
+    paths = checked(output, (".json",), file)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     if method is Method.GRADIENT and (measure is not None or ablation is not Ablation.ZERO):
         raise UsageError(

@@ -24,11 +24,16 @@ _TEXT_WIDTH = 100
 DataWriter = Callable[[], bytes]
 
 
-def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...]) -> list[Path]:
+def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...], read: Path | None = None) -> list[Path]:
     """Make sure every file has a known suffix and can be written, before a model is loaded for it.
 
+    Args:
+        paths: Files to write.
+        data_suffixes: Suffixes that hold data and no picture.
+        read: The file the texts are from, which is not to be written over.
+
     Raises:
-        UsageError: an unknown suffix, or a file named twice.
+        UsageError: an unknown suffix, a file named twice, or the one that is read.
         NotFoundError: a place that cannot be written.
     """
     paths = paths or []
@@ -36,6 +41,8 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...]) -> list[Pa
     for path in paths:
         if path.suffix.lower() not in known:
             raise UsageError(f"cannot tell the format of {str(path)!r}", f"end it in one of {' '.join(known)}")
+        if read is not None and path.resolve() == read.resolve():
+            raise UsageError(f"{str(path)!r} is the file the texts are read from", "give -o another name")
         check_writable(path)
     if len({path.absolute() for path in map(Path, map(os.path.normpath, paths))}) < len(paths):
         raise UsageError("an output file is named twice", "give each -o a name of its own")

@@ -73,21 +73,22 @@ def prune(
     """Draw what is lost against the share of heads removed, beside random orders; save or export what is left."""
     options = locals()
     env: Env = ctx.obj
-    paths = checked(output, (".json",))
+    paths = checked(output, (".json",), file)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     _check(options)
     found = read_texts(env, texts, file, ids)
 
+    from maskviz.ablate.export import check_folder
     from maskviz.cli.asking import loading_of  # torch and transformers start here
     from maskviz.cli.examining import examination_of, texts_request
     from maskviz.cli.processes import working_together
-    from maskviz.cli.removing import Wanted, check_export, exported, pruned
+    from maskviz.cli.removing import Wanted, exported, pruned
     from maskviz.core.panels import Panel
     from maskviz.store.importance import head_mask_json, pruning_json
     from maskviz.view.pruning import pruning_page
 
     if export is not None:
-        check_export(export)
+        check_folder(export)
     loading, request = loading_of({**options, "no_weights": False}), texts_request(options, found)
     wanted = Wanted(_BY[by], ablation, measure, step, random, rerank, key_heads, seed, keep, within)
     more: list[Panel] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maskviz.ablate.effects import Question
+from maskviz.ablate.measures import measures_known
 from maskviz.cli.examining import Examination
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.importance import Effects, Importance
@@ -34,7 +35,7 @@ def importance_of(
     else:
         masks = [subject.silenced(site) for site in sites]
         effects = examination.ask(Question(masks, ablation, seed=seed), f"silencing {len(sites)} heads, one by one")
-        if Measure.LOSS in effects.changes:
+        if Measure.LOSS in measures_known(subject):
             gradients = examination.slopes(sites)
     return Importance(
         sites, effects, gradients, method, wanted, ablation, tokens=examination.tokens, notes=examination.notes

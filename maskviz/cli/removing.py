@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from maskviz.ablate.effects import Question
-from maskviz.ablate.export import check_folder, export
+from maskviz.ablate.export import export
 from maskviz.ablate.keeping import kept_heads, layout_of
 from maskviz.ablate.pruning import Ask, Plan, Removal, Score, kept_share, kept_within, removed_in_steps, steps_of
 from maskviz.cli.examining import Examination
@@ -48,11 +48,6 @@ class Wanted:
     seed: int
     keep: float | None
     within: float | None
-
-
-def check_export(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before a model is loaded for it."""
-    check_folder(folder)
 
 
 def pruned(examination: Examination, wanted: Wanted, *, exporting: bool) -> Pruning:

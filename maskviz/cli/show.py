@@ -57,7 +57,7 @@ def show(
     """Show which tokens each token may attend to, why not the others, and where every head looks."""
     options = locals()
     env: Env = ctx.obj
-    paths = checked(output, (".json", ".npz"))
+    paths = checked(output, (".json", ".npz"), file)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     found = read_texts(env, texts, file, ids)
 

@@ -341,3 +341,18 @@ def test_a_text_that_does_not_fit_is_refused_before_it_runs(monkeypatch: pytest.
     monkeypatch.setattr(room, "free_bytes", lambda: 1000)
     with pytest.raises(CannotTraceError, match="the outputs of 7 tokens"):
         effects_of(subject, Question([subject.silenced()]))
+
+
+def test_rows_that_are_not_independent_are_found_and_run_one_by_one() -> None:
+    subject = tiny_subject("llama", (7,))
+    masks = [subject.silenced(site) for site in subject.sites()]
+    expected = effects_of(subject, Question(masks)).changes[Measure.LOSS]
+    embeddings = subject.model.get_input_embeddings()
+    together = embeddings.register_forward_hook(lambda _, __, made: made / len(made))
+    ran: list[int] = []
+    counting = embeddings.register_forward_pre_hook(lambda _, given: ran.append(len(given[0])))
+    found = effects_of(subject, Question(masks)).changes[Measure.LOSS]
+    together.remove()
+    counting.remove()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert ran.count(1) == len(masks) + 1, "each mask takes a pass of its own"

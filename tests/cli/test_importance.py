@@ -97,6 +97,7 @@ def test_a_classifier_is_held_against_its_own_answers(maskviz: Run, tmp_path: Pa
         (["text", "--ablation", "resample"], 2, "there is one"),
         (["-m", "demo:t5", "text", "--measure", "loss"], 2, "a --target"),
         (["--ids", "5 x"], 2, "not all of it are ids"),
+        (["--file", "texts.txt", "-o", "texts.txt"], 2, "is the file the texts are read from"),
         (["text", "--pair", "one", "--pair", "two"], 2, "there are 2 --pair and 1 texts"),
         (["-m", "demo:t5", "text", "more", "--target", "one"], 2, "there are 1 --target and 2 texts"),
         (["text", "--target", "more"], 2, "no decoder of its own"),
@@ -191,3 +192,20 @@ def test_a_full_disk_loses_neither_the_mask_nor_its_manners(
     assert "No space left on device" in response.stderr
     assert mask.is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["mask.json"]
+
+
+def test_a_text_without_a_loss_is_ranked_by_what_there_is_and_said(maskviz: Run) -> None:
+    printed = " ".join(
+        maskviz("importance", "-m", "demo:gpt", "--ids", "5", "--ids", "5 6 7", "--top", "2").stdout.split()
+    )
+    assert "KL divergence without each head" in printed
+    assert "not every text has a token that is predicted" in printed
+    response = maskviz("importance", "-m", "demo:gpt", "--ids", "5", "--method", "gradient", expect=4)
+    assert "no token that is predicted" in response.stderr
+    response = maskviz("prune", "-m", "demo:gpt", "--ids", "5", "--by", "gradient", expect=4)
+    assert "no token that is predicted" in response.stderr
+
+
+def test_a_silenced_head_is_named_with_its_stack_where_there_are_several(maskviz: Run) -> None:
+    printed = maskviz("importance", "-m", "demo:t5", TEXTS[0], "--target", "mat the on", "--top", "1").stdout
+    assert "With head encoder " in printed or "With head decoder " in printed or "With head cross " in printed
