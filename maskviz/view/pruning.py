@@ -128,8 +128,8 @@ def _verdict(pruning: Pruning) -> list[Panel]:
     above = int((mine > random.max(axis=0))[judged].sum())
     orders = "the one random order" if len(random) == 1 else f"each of {len(random)} random orders"
     counts = (
-        f"Removing the least important first loses less than {orders} at {below} of {plural(steps, 'step')}, more at "
-        f"{above}; an order without meaning would lose less at about {steps / (len(random) + 1):.1f}."
+        f"At {below} of {plural(steps, 'step')}, removing the least important first loses less than {orders}, at "
+        f"{above} it loses more; by chance it would lose less at about {steps / (len(random) + 1):.1f}."
     )
     if not below:
         known = "A large share of heads can often be removed at random (Budhraja et al. 2020)."
