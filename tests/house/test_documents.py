@@ -67,6 +67,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
     return folder
 
 
+@pytest.mark.xdist_group("README")  # a block may use what the one before it wrote
 @pytest.mark.parametrize(("command", "output"), BLOCKS, ids=[command[:50] for command, _ in BLOCKS])
 def test_readmes_commands_print_what_it_shows(command: str, output: str, reader: Path) -> None:
     """A block without output only has to succeed; a line `...` leaves out the rest, `exit N` names the exit code."""
