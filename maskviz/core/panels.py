@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray, sealed
+from maskviz.core.charts import Bars, Curve
 from maskviz.core.words import Scale
 
 
@@ -37,15 +38,13 @@ class Token:
 
     Attributes:
         text: Printable text.
-
         role: "text", "special", "mask", "image" or "padding": how it is to be marked.
-        count: How many equal tokens in a row it stands for.
-        place: Its number in its text.
+        count: How many tokens in a row it stands for.
+        place: Its number in its text, or that of the first it stands for.
     """
 
     text: str
     role: str = "text"
-
     count: int = 1
     place: int | None = None
 
@@ -110,10 +109,11 @@ class MaskGrid:
     Attributes:
         title: Which mask, such as "layers 0-3".
         caption: The rule in words and the shares, one line.
-        codes: uint8 [query, key], 0 = visible, else the lowest `Reason` bit of the cell.
+        codes: uint8 [query, key], 0 = visible, `PARTLY` = some cells of the place are, else its lowest `Reason` bit.
         queries, keys: Tokens along the two axes.
         meaningless: bool [query], True where the query is padding and its row is drawn greyed.
         legend: The reasons that occur.
+        tile: Tokens along a side of one place; more than 1 where the mask was folded before it came here.
     """
 
     title: str
@@ -123,6 +123,7 @@ class MaskGrid:
     keys: tuple[Token, ...]
     meaningless: BoolArray
     legend: tuple[LegendEntry, ...]
+    tile: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codes", sealed(self.codes, np.uint8))
@@ -130,6 +131,21 @@ class MaskGrid:
         expected = (len(self.queries), len(self.keys))
         if self.codes.shape != expected or self.meaningless.shape != expected[:1]:
             raise ValueError(f"codes {self.codes.shape} do not fit {expected[0]} queries and {expected[1]} keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """What a place of a map stands for that was pooled before it became a panel.
+
+    Attributes:
+        tile: Tokens along a side of a place.
+        shows: What a place shows, such as "the largest weight in it".
+        largest: The largest single value in all that was pooled.
+    """
+
+    tile: int
+    shows: str
+    largest: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +162,7 @@ class Heatmap:
         top: Value of the scale's upper end.
         floor: Lower end of a logarithmic scale; values below it are drawn as it.
         unit: What the colour bar measures.
+        pooled: What a place stands for where it is more than one cell; `queries` and `keys` are then runs of tokens.
     """
 
     title: str
@@ -159,6 +176,7 @@ class Heatmap:
     top: float = 1.0
     floor: float = 1e-4
     unit: str = "attention"
+    pooled: Pooled | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", sealed(self.values, np.float32))
@@ -197,7 +215,7 @@ class HeadGrid:
         row_names: Names of the rows, such as "layer 0".
         column_names: Names of the columns, such as "head 3".
         tiles: The maps.
-        scale, top, floor: As in `Heatmap`, the same for every tile.
+        scale, top, floor, unit, pooled: As in `Heatmap`, the same for every tile.
     """
 
     title: str
@@ -208,6 +226,8 @@ class HeadGrid:
     scale: Scale = Scale.LINEAR
     top: float = 1.0
     floor: float = 1e-4
+    unit: str = "attention"
+    pooled: Pooled | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,94 +257,6 @@ class Matrix:
         expected = (len(self.row_names), len(self.column_names))
         if self.values.shape != expected:
             raise ValueError(f"values {self.values.shape} do not fit {expected[0]} rows and {expected[1]} columns")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bars:
-    """A list of named numbers, drawn as horizontal bars in the order given.
-
-    Attributes:
-        title, caption: What is listed; which interval `low` and `high` are, and how many bars were left out.
-        names: Names of the bars, such as "3.7".
-        values: float32 [bar]; bars of negative values go left of zero. NaN is a name without a bar.
-        unit: What the numbers measure.
-        low, high: float32 [bar], ends of an interval around each value, NaN where there is none; None where no bar
-            has one.
-    """
-
-    title: str
-    caption: str
-    names: tuple[str, ...]
-    values: FloatArray
-    unit: str
-    low: FloatArray | None = None
-    high: FloatArray | None = None
-
-    def __post_init__(self) -> None:
-        _seal_numbers(self, len(self.names))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CurveLine:
-    """One line of a `Curve`.
-
-    Attributes:
-        name: Its name in the legend.
-        values: float32 [point], NaN where there is no point; the line is broken there.
-        low, high: float32 [point], ends of a band around the line, NaN where there is none; None where it has none.
-    """
-
-    name: str
-    values: FloatArray
-    low: FloatArray | None = None
-    high: FloatArray | None = None
-
-    def __post_init__(self) -> None:
-        _seal_numbers(self, len(self.values))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """Lines over a shared x.
-
-    Attributes:
-        title, caption: What is shown; what the bands are.
-        x: float32 [point], finite and ascending.
-        x_name, y_name: What the axes measure.
-        lines: The lines, the one that matters most first.
-        level: Height of a horizontal line to compare with, or None.
-        level_name: Its name in the legend.
-    """
-
-    title: str
-    caption: str
-    x: FloatArray
-    x_name: str
-    y_name: str
-    lines: tuple[CurveLine, ...]
-    level: float | None = None
-    level_name: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "x", sealed(self.x, np.float32))
-        if not np.isfinite(self.x).all() or (np.diff(self.x) < 0).any():
-            raise ValueError("x is not finite and ascending")
-        for line in self.lines:
-            if line.values.shape != self.x.shape:
-                raise ValueError(f"line '{line.name}' has {line.values.shape} values for {self.x.shape} points")
-
-
-def _seal_numbers(panel: Bars | CurveLine, count: int) -> None:
-    """Seal the values and the interval around them, float32 [count] each; an interval has both ends or none."""
-    if (panel.low is None) != (panel.high is None):
-        raise ValueError("an interval has a low and a high end")
-    for name in ("values", "low", "high"):
-        array = getattr(panel, name)
-        if array is None:
-            continue
-        object.__setattr__(panel, name, sealed(array, np.float32))
-        if np.shape(array) != (count,):
-            raise ValueError(f"{name} {np.shape(array)} do not fit {count} places")
 
 
 Panel = Note | TokenStrip | Table | MaskGrid | Heatmap | HeadGrid | Matrix | Bars | Curve

@@ -31,6 +31,10 @@ class Reason(IntFlag):
         return str(self.name).lower()
 
 
+# What stands for a place of many cells where it would stand for a cell: some of them are visible.
+PARTLY = 255
+
+
 def primary(reasons: ByteArray) -> ByteArray:
     """Return the lowest reason bit of each cell, 0 where a cell is visible. Same shape, uint8."""
     signed = reasons.astype(np.int16)

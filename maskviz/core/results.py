@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from maskviz.core.algebra import Rule
 from maskviz.core.arrays import FloatArray, IntArray
+from maskviz.core.extents import Lengths
+from maskviz.core.folding import CellCount
 from maskviz.core.trace import AttentionCall, OutputKind
 
 
@@ -196,3 +198,104 @@ class Likeness:
     alike: tuple[LookAlike, ...]
     known: int
     release: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCount:
+    """Blocks of a mask, as a block-sparse kernel meets them.
+
+    Attributes:
+        side: Tokens along a side of a block.
+        full: Blocks of which every cell is visible; one that reaches beyond the end of the text is none.
+        partial: Other blocks with a visible cell.
+        empty: Blocks without one.
+    """
+
+    side: int
+    full: int
+    partial: int
+    empty: int
+
+    @property
+    def cells(self) -> int:
+        """Cells of the blocks that are computed, those beyond the end of the text among them."""
+        return (self.full + self.partial) * self.side**2
+
+
+@dataclass(frozen=True, slots=True)
+class MaskCost:
+    """What attention under one rule costs.
+
+    Attributes:
+        rule: The rule.
+        size: Queries and keys.
+        count: Its cells, exactly.
+        blocks: Its blocks.
+    """
+
+    rule: Rule
+    size: Lengths
+    count: CellCount
+    blocks: BlockCount
+
+    @property
+    def sparsity(self) -> float:
+        """Percentage of the square that a block-sparse kernel leaves out, as FlexAttention's `BlockMask.sparsity()`.
+
+        Below zero for a text much shorter than its blocks.
+        """
+        return 100 * (1 - self.blocks.cells / self.count.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSize:
+    """The heads whose operations are counted.
+
+    Attributes:
+        heads: Query heads of a layer.
+        width: Width of a head, of its queries, keys and values alike.
+    """
+
+    heads: int
+    width: int
+
+    def operations(self, cells: int) -> int:
+        """Floating-point operations of one layer on so many cells: a multiplication and an addition for each number of
+        a head, once for QKᵀ and once for PV. The softmax is not counted."""
+        return 2 * 2 * self.heads * self.width * cells
+
+
+@dataclass(frozen=True, slots=True)
+class RuledLayers:
+    """Layers that share a rule, at a length at which nobody runs them.
+
+    Attributes:
+        name: Which layers, such as "layers 0-3"; empty where the rule belongs to no model.
+        layers: How many attentions there are of it.
+        cost: What each of them costs.
+        heads: Their heads; None where they are not known.
+    """
+
+    name: str
+    layers: int
+    cost: MaskCost
+    heads: HeadSize | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """Rules at a length at which nobody runs them.
+
+    Attributes:
+        name: The model; empty where the rule was typed.
+        about: The model in a line; empty where there is none.
+        layers: One for each rule.
+        untold: What could not be told, a sentence each.
+        notes: What else there is to know, a sentence each.
+    """
+
+    name: str
+    about: str
+    layers: tuple[RuledLayers, ...]
+    untold: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -78,3 +78,24 @@ class Method(StrEnum):
 
     EXACT = "exact"
     GRADIENT = "gradient"
+
+
+class Statistic(StrEnum):
+    """What is measured of every query's attention, exactly, without keeping the attention."""
+
+    ENTROPY = "entropy"  # nats; its exponential is the effective number of keys
+    FIRST = "first"  # share on the row's first real token, the usual sink
+    ITSELF = "itself"
+    PREVIOUS = "previous"
+    SPECIAL = "special"  # share on special tokens
+    PADDING = "padding"  # share on padding keys
+    DISTANCE = "distance"  # mean of |query - key|, in tokens
+    INDUCTION = "induction"  # share on keys that follow an earlier token like the query's (Olsson 2022)
+
+
+class Way(StrEnum):
+    """How attention over a long text was computed without keeping it."""
+
+    BLOCKS = "blocks"  # our own arithmetic on blocks of rows, as far as the mask reaches
+    ROWS = "rows"  # the model's own eager attention on blocks of rows
+    LAYER = "layer"  # the model's own attention, a whole layer at once

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from maskviz.core.panels import Bars, Curve, CurveLine, Matrix
+from maskviz.core.charts import Bars, Curve, CurveLine
+from maskviz.core.panels import Matrix
 
 ONE, TWO, THREE = (np.arange(count, dtype=np.float32) for count in (1, 2, 3))
 
