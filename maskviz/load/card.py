@@ -70,6 +70,19 @@ def layer_kinds(config: PreTrainedConfig, layers: int) -> tuple[str, ...]:
     return tuple(_described(str(kind), config) for kind in kinds)
 
 
+def head_width(config: PreTrainedConfig) -> int | None:
+    """Width of a head as the config says it; None where queries and values, or layers, differ in it.
+
+    For a composite config (an image-text model) the text part is meant.
+    """
+    text = text_part(config)
+    if any(_number(text, (name,)) for name in ("v_head_dim", "qk_rope_head_dim", "global_head_dim")):
+        return None
+    heads, width = _number(text, _HEADS), _number(text, _WIDTH)
+    divided = width // heads if heads and width and width % heads == 0 else None
+    return _number(text, ("head_dim", "d_kv", "attention_head_dim")) or divided
+
+
 def _described(kind: str, config: PreTrainedConfig) -> str:
     plain = kind.removesuffix("_attention")
     if plain == "sliding":
