@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from maskviz.ablate.frozen import Softmaxes
-from maskviz.ablate.linear import multiplied_by_onednn
 from maskviz.ablate.replay import Replay
 from maskviz.ablate.subject import Subject, Text
 from maskviz.ablate.tap import Edit, HeadTap, tapped, unchanged
 from maskviz.core.words import Ablation
 from maskviz.trace.calling import Calling, Inputs, called
 from maskviz.trace.handwritten import module_path_hooks
+from maskviz.trace.onednn import multiplied_by_onednn
 from maskviz.trace.places import Place
 from maskviz.trace.raised import explained
 from maskviz.trace.randomness import same_randomness

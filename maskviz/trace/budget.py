@@ -33,25 +33,66 @@ def mask_bytes(batch: Batch) -> int:
     return batch.rows * longest**2 * (_BYTES + 2) * _MASKS
 
 
-def check_fits(card: ModelCard, batch: Batch, *, weightless: bool = False) -> None:
+def check_fits(card: ModelCard, batch: Batch, *, weightless: bool = False, most: int | None = None) -> None:
     """Refuse a run whose attention maps, or whose masks alone where there are no weights, would not fit.
 
+    Args:
+        card, batch: The model and what goes in.
+        weightless: Whether the model has no weights.
+        most: Bytes to be used at most; None for a share of what is free.
+
     Raises:
-        CannotTraceError: they need more than the share of free memory set aside for them.
+        CannotTraceError: they need more.
     """
-    free = free_bytes()
+    free = usable_bytes(most)
     needed = mask_bytes(batch) if weightless else pattern_bytes(card, batch)
-    if free is not None and needed > free * _SHARE:
-        fitting = int(batch.length * (free * _SHARE / needed) ** 0.5)
+    if free is not None and needed > free:
+        fitting = int(batch.length * (free / needed) ** 0.5)
+        other = ", or 'maskviz mask -m MODEL --length N' shows masks of any length" if weightless else ""
         raise CannotTraceError(
             f"the {'masks' if weightless else 'attention'} of {batch.rows} x {batch.length} tokens "
-            f"{'need' if weightless else 'needs'} about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            f"cut the text: about {fitting} tokens fit (--max-length)",
+            f"{'need' if weightless else 'needs'} about {as_size(needed)}, {as_size(free)} are to be used",
+            f"cut the text: about {fitting} tokens fit (--max-length){other}",
         )
 
 
+def usable_bytes(most: int | None = None) -> int | None:
+    """Bytes a run may use: `most`, or a share of what is free; None where the system does not say."""
+    if most is not None:
+        return most
+    free = free_bytes()
+    return None if free is None else int(free * _SHARE)
+
+
+def as_size(count: float) -> str:
+    """Bytes with two digits and a unit, such as "54 GB"."""
+    units = iter(("bytes", "kB", "MB", "GB", "TB", "PB"))
+    unit = next(units)
+    while count >= 999.5 and unit != "PB":
+        count, unit = count / 1000, next(units)
+    return f"{count:.0f} {unit}" if count >= 9.95 or unit == "bytes" else f"{count:.1f} {unit}"
+
+
 def free_bytes() -> int | None:
-    """Memory that can be used without swapping, None where the system does not say."""
+    """Memory that can be used without swapping, within the limit of a container; None where the system does not say."""
+    known = [free for free in (_free_here(), _free_in_container()) if free is not None]
+    return min(known, default=None)
+
+
+def _free_in_container() -> int | None:
+    """What a control group (version 2) leaves, None without a limit."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        most = int((folder / "memory.max").read_text(encoding="ascii"))
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+        freed = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    except (OSError, ValueError):
+        return None
+    return max(0, most - used + freed)
+
+
+def _free_here() -> int | None:
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024

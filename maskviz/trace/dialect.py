@@ -54,12 +54,19 @@ class Dialect:
         Returns:
             The same tensor for the same mask, so that calls that share a mask go on sharing it.
         """
+        made = self._made.get((id(mask), self._runs_eager(module)))
+        if made is not None:
+            return made[1]
+        read = self.read(module, mask, dtype)
+        if mask is not None and read is not None and read is not mask:
+            self._made[id(mask), self._runs_eager(module)] = (mask, read)
+        return read
+
+    def read(self, module: torch.nn.Module, mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+        """As `additive`, and not remembered: for masks that are cut anew each time."""
         if mask is None or mask.dtype is not torch.bool:
             return mask
-        eager = self._runs_eager(module)
-        if (id(mask), eager) not in self._made:
-            self._made[id(mask), eager] = (mask, mask.to(dtype) if eager else added(mask, dtype))
-        return self._made[id(mask), eager][1]
+        return mask.to(dtype) if self._runs_eager(module) else added(mask, dtype)
 
     def emptied(
         self, module: torch.nn.Module, mask: torch.Tensor | None, output: torch.Tensor, weights: torch.Tensor

@@ -34,11 +34,25 @@ def eager_attention_heard(model: torch.nn.Module, recorder: Recorder, dialect: D
         dialect: How its modules read the masks they are handed.
     """
     paths = {id(module): path for path, module in model.named_modules()}
+    with eager_attention_replaced(model, lambda original: _listener(original, recorder, paths, dialect)):
+        yield
+
+
+@contextmanager
+def eager_attention_replaced(
+    model: torch.nn.Module, listener: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Put a listener in the place of the eager attention of every file the model's modules are written in.
+
+    Args:
+        model: The model.
+        listener: From the original to what is called instead.
+    """
     files = {id(names): names for module in model.modules() if EAGER in (names := names_seen_by(module))}
     originals = [(names, names[EAGER]) for names in files.values()]
     try:
         for names, original in originals:
-            names[EAGER] = _listener(original, recorder, paths, dialect)
+            names[EAGER] = listener(original)
         yield
     finally:
         for names, original in originals:

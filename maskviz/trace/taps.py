@@ -139,13 +139,14 @@ def _mask_listener(recorder: Recorder, build: Callable[..., Any]) -> Callable[..
         tensor = build(**{**arguments, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
 
         if isinstance(tensor, torch.Tensor) and not recorder.away:
-            recorder.heard.append(Heard(tensor, _rule_heard(arguments), *_offsets(arguments)))
+            recorder.heard.append(Heard(tensor, rule_heard(arguments), *mask_offsets(arguments)))
         return tensor
 
     return mask
 
 
-def _rule_heard(arguments: dict[str, Any]) -> Rule:
+def rule_heard(arguments: dict[str, Any]) -> Rule:
+    """The rule of a mask, from what one of transformers' mask functions is called with."""
     rule = rule_of(arguments["mask_function"])
     keep = arguments.get("attention_mask")
     if keep is None or bool(keep.all()):
@@ -153,8 +154,8 @@ def _rule_heard(arguments: dict[str, Any]) -> Rule:
     return all_of(rule, Padding(Content(to_array(keep), np.bool_)))
 
 
-def _offsets(arguments: dict[str, Any]) -> tuple[int, int]:
-    """Positions of the first query and the first key."""
+def mask_offsets(arguments: dict[str, Any]) -> tuple[int, int]:
+    """Positions of the first query and the first key, from what a mask function is called with."""
     # Releases of transformers before 5.3 pass the positions themselves instead of an offset.
     positions = arguments.get("cache_position")
     query = int(positions[0]) if positions is not None else int(arguments.get("q_offset", 0))
