@@ -8,6 +8,8 @@ from enum import IntEnum
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, ByteArray, FloatArray
+from maskviz.core.reasons import PARTLY
+from maskviz.render.axes import strides
 
 
 class Fill(IntEnum):
@@ -33,10 +35,22 @@ class Tile:
     def __str__(self) -> str:
         return f"{self.rows} × {self.columns}"
 
+    def times(self, tokens: int) -> Tile:
+        """The tile in tokens, where a cell stands for `tokens` along each axis."""
+        return Tile(self.rows * tokens, self.columns * tokens)
 
-def tile_to_fit(cells: int, places: int) -> int:
-    """Return the smallest tile length that folds `cells` into at most `places` tiles; 1 where nothing is folded."""
-    return max(1, -(-cells // max(1, places)))
+
+def tile_to_fit(cells: int, places: int, tokens: int = 1) -> int:
+    """Return the smallest tile length that folds `cells` into at most `places` tiles; 1 where nothing is folded.
+
+    Where a cell stands for several tokens the tile is made up to 2.5 times as long, to span a round number of them, if
+    one can.
+    """
+    least = max(1, -(-cells // max(1, places)))
+    if tokens == 1:
+        return least
+    spans = (step for step in strides() if step % tokens == 0 and least * tokens <= step <= 2.5 * least * tokens)
+    return next((span // tokens for span in spans), least)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,13 +90,13 @@ def fold_mask(codes: ByteArray, meaningless: BoolArray, tile: Tile) -> FoldedMas
     Rows of padding queries count only in tiles that hold no other row.
 
     Args:
-        codes: uint8 [query, key], 0 = visible, else a reason.
+        codes: uint8 [query, key], 0 = visible, `PARTLY` = folded before and some of it visible, else a reason.
         meaningless: bool [query], True where the query is padding.
         tile: Size of a tile.
     """
     counted, tile_meaningless = _counted(meaningless, tile.rows)
     visible = codes == 0
-    some = _reduce(np.logical_or, visible & counted, tile)
+    some = _reduce(np.logical_or, (visible | (codes == PARTLY)) & counted, tile)
     every = _reduce(np.logical_and, visible | ~counted, tile)
     fill = np.where(every, Fill.ALL, np.where(some, Fill.SOME, Fill.NONE)).astype(np.uint8)
     lowest = _reduce(np.minimum, np.where(counted, codes, np.uint8(255)), tile)

@@ -13,9 +13,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from maskviz.core.charts import Bars, Curve
 from maskviz.core.panels import (
-    Bars,
-    Curve,
     HeadGrid,
     Heatmap,
     MaskGrid,
@@ -110,7 +109,7 @@ def _rows(panels: list[Panel], paper: Paper) -> list[Block]:
     rows: list[Block] = []
     for kind, group in groupby(panels, _kind):
         blocks = [_block(panel, paper) for panel in group]
-        if kind == "grid":
+        if kind in ("grid", "matrix"):
             rows.append(flowed(blocks, _WIDTH, _GAP, _GAP))
         elif kind == "note":
             rows.append(stacked(blocks, 0.06))
@@ -123,6 +122,8 @@ def _kind(panel: Panel) -> str:
     match panel:
         case MaskGrid() | Heatmap():
             return "grid"
+        case Matrix():
+            return "matrix"
         case Note():
             return "note"
         case _:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maskviz.core.panels import Curve, CurveLine
+from maskviz.core.charts import Curve, CurveLine
 from maskviz.render.image_canvas import (
     INK,
     LABEL_SIZE,
@@ -26,6 +26,7 @@ from maskviz.render.palette import GRID, STROKES, Stroke
 _WIDTH, _HEIGHT = 5.6, 2.8  # inches of the field
 _INSET = 0.12  # inches between the field's edge and the outermost points
 _TICKS = 6
+_MOST_MARKERS = 40  # points of a line up to which each is marked
 _SAMPLE = 0.34  # inches of a line in the legend
 _LEVEL = Stroke(QUIET_INK, "", "", "", (1.0, 2.0))
 
@@ -57,7 +58,9 @@ def curve_block(panel: Curve, paper: Paper) -> Block:
     """Return the lines with a marker at each point over their bands, axes with round numbers, and a legend below."""
     plot = _plot_block(panel, paper)
     parts = [
-        _legend_part(line.name + ("" if np.isfinite(line.values).any() else " (no points)"), _stroke(number), paper)
+        _legend_part(
+            line.name + ("" if np.isfinite(line.values).any() else " (no points)"), _stroke(number, len(panel.x)), paper
+        )
         for number, line in enumerate(panel.lines)
     ]
     if panel.level is not None:
@@ -72,8 +75,10 @@ def field_of(panel: Curve) -> Field:
     return Field(stretch(panel.x), stretch(panel.level, *drawn))
 
 
-def _stroke(number: int) -> Stroke:
-    return STROKES[number % len(STROKES)]
+def _stroke(number: int, points: int = 0) -> Stroke:
+    """The look of a line; where its points are many they have no markers."""
+    stroke = STROKES[number % len(STROKES)]
+    return replace(stroke, marker="") if points > _MOST_MARKERS else stroke
 
 
 def _plot_block(panel: Curve, paper: Paper) -> Block:
@@ -100,7 +105,7 @@ def _plot_block(panel: Curve, paper: Paper) -> Block:
             points = [
                 (place, top + field.down(value)) for place, value in zip(places, each.values.tolist(), strict=True)
             ]
-            canvas.stroke(points, _stroke(number))
+            canvas.stroke(points, _stroke(number, len(points)))
 
     return Block(margin + _WIDTH + 0.1, _HEIGHT + 3 * line + 0.06, draw)
 

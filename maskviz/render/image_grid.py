@@ -8,7 +8,9 @@ import numpy as np
 
 from maskviz.core.arrays import ByteArray
 from maskviz.core.panels import Heatmap, MaskGrid, Token, first_place
+from maskviz.render.axes import are_numbers, strides
 from maskviz.render.fold import Fill, FoldedMask, Tile, fold_mask, fold_values, tile_to_fit
+from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.image_canvas import (
     INK,
     LABEL_SIZE,
@@ -27,13 +29,15 @@ from maskviz.render.palette import IMAGE_INK, SOME, greyed, heat_colours, level,
 _ALL_LABELS = 60  # tokens along an axis up to which each has its label
 _LABEL_PITCH = 0.118  # inches a label needs
 _THINNED_PITCH = 0.16  # inches from label to label where not each token has one
+_NUMBER_PITCH = 0.5  # inches from number to number where an axis has numbers alone
 _LARGEST_CELL = 0.2
 _ROOMY, _CROWDED = 6.4, 3.9  # inches the longer side of a grid should take
+_SHORTEST_SIDE = 0.45  # inches
 _MOST_PLACES = 1200  # places along an axis; more are folded
 _TOKEN_ROOM = 0.95  # inches a token's label may take
 _GRID_LINES = 40  # places up to which cells are separated by white lines
 
-Labels = tuple[tuple[int, str, str], ...]  # place along the axis, text, colour
+Labels = tuple[tuple[float, str, str], ...]  # place along the axis, text, colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,11 @@ class Axes:
 def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper) -> Axes:
     """Return the frame of a grid: square places of whole pixels, each token labelled where there is room."""
     longest = max(len(queries), len(keys), 1)
+    runs = any(axis and axis[0].count > 1 for axis in (queries, keys))
     side = tile_to_fit(longest, _MOST_PLACES)
     places = -(-longest // side)
     target = (_CROWDED if paper.crowded else _ROOMY) / places
-    least = _LABEL_PITCH if longest <= _ALL_LABELS else 0.0
+    least = _LABEL_PITCH if longest <= _ALL_LABELS and not runs else 0.0
     pixels = max(1, round(min(_LARGEST_CELL, max(least, target)) * paper.dpi))
     place = pixels / paper.dpi
     rows, row_room = _labels(queries, side, place, paper)
@@ -72,12 +77,17 @@ def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper) 
 
 
 def _labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) -> tuple[Labels, float]:
-    """Return the labels along an axis and the inches they need; a thinned axis has numbers too."""
+    """Return the labels along an axis and the inches they need; a thinned axis has numbers
+    too, and one that begins within its text; runs have numbers alone."""
+    if tokens and tokens[0].count > 1:
+        return _numbers(tokens, side, place, paper)
     needed = _LABEL_PITCH * 0.99 if place / side >= _LABEL_PITCH * 0.99 else _THINNED_PITCH
     stride = next(step for step in strides() if step * place / side >= needed)
     chosen = range(0, len(tokens), stride)
     offset = first_place(tokens)
-    names = [f"{number + offset} {_bare(tokens[number])}" if stride > 1 else _bare(tokens[number]) for number in chosen]
+    names = [_bare(tokens[number]) for number in chosen]
+    if (stride > 1 or offset > 0) and not are_numbers(tokens):
+        names = [f"{number + offset} {name}" for number, name in zip(chosen, names, strict=True)]
     texts = [paper.typeface.fit(name, LABEL_SIZE, _TOKEN_ROOM) for name in names]
     room = max((paper.typeface.width(text, LABEL_SIZE) for text in texts), default=0.0)
     return tuple(
@@ -86,9 +96,17 @@ def _labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) ->
     ), room
 
 
-def strides() -> tuple[int, ...]:
-    """Return 1, 2, 5, 10, 20 ...: every how many places an axis may be labelled."""
-    return tuple(digit * 10**power for power in range(7) for digit in (1, 2, 5))
+def _numbers(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) -> tuple[Labels, float]:
+    """Return round numbers along an axis of runs of equal length, each where its token lies within its place."""
+    first, run = first_place(tokens), tokens[0].count
+    behind = (tokens[-1].place or 0) + tokens[-1].count
+    inch = run * side / place  # tokens
+    stride = next(step for step in strides() if step >= _NUMBER_PITCH * inch)
+    labels = tuple(
+        ((number + 0.5 - first) / (run * side) - 0.5, paper.typeface.shown(f"{number:,}"), INK)
+        for number in range(-(-first // stride) * stride, behind, stride)
+    )
+    return labels, max((paper.typeface.width(text, LABEL_SIZE) for _, text, _ in labels), default=0.0)
 
 
 def _bare(token: Token) -> str:
@@ -103,7 +121,8 @@ def mask_block(panel: MaskGrid, paper: Paper) -> Block:
     room = max(grid.width, 2.4)
     some = bool((folded.fill == Fill.SOME).any())
     legend = mask_legend(panel.legend, some, bool(panel.meaningless.any()), paper, room)
-    note = _fold_note(axes.tile, "none, some or all of", paper)
+    size = axes.tile.times(panel.tile)
+    note = heading("", f"each place is none, some or all of {size} cells" if size.folds else "", paper, paper.width)
     return stacked([heading(panel.title, panel.caption, paper, room), grid, legend, note], 0.07)
 
 
@@ -133,17 +152,16 @@ def heatmap_block(panel: Heatmap, paper: Paper) -> Block:
         paper=paper,
         room=room,
     )
-    note = _fold_note(axes.tile, "the largest of", paper)
+    extremes = extremes_of([(panel.values, panel.blocked, panel.meaningless)]) if axes.tile.folds else None
+    note = heading("", place_words(axes.tile, panel.pooled, extremes), paper, room)
     return stacked([heading(panel.title, panel.caption, paper, room), grid, legend, note], 0.07)
-
-
-def _fold_note(tile: Tile, meaning: str, paper: Paper) -> Block:
-    words = f"each cell is {meaning} {tile} cells" if tile.folds else ""
-    return heading("", words, paper, paper.width)
 
 
 def _grid_block(colours: ByteArray, axes: Axes) -> Block:
     """Return the grid with its labels: queries at its left, keys below it, read from below."""
+    tall, wide = (_stretch(count, axes.place) for count in colours.shape[:2])
+    colours = colours.repeat(tall, axis=0).repeat(wide, axis=1)
+    row, column = tall * axes.place, wide * axes.place
     height, width = colours.shape[0] * axes.place, colours.shape[1] * axes.place
     name = line_height(LABEL_SIZE)
     start = name + axes.row_room + 0.1
@@ -156,16 +174,21 @@ def _grid_block(colours: ByteArray, axes: Axes) -> Block:
             canvas.lines(_separators(left, y, colours.shape, axes.place), "#ffffff", 0.5)
         for place, text, colour in axes.rows:
             ink = Ink(colour=colour, align="right", anchor="center")
-            canvas.text(left - 0.05, y + (place + 0.5) * axes.place, text, ink)
+            canvas.text(left - 0.05, y + (place + 0.5) * row, text, ink)
         for place, text, colour in axes.columns:
             upright = Ink(colour=colour, align="right", upright=True)
-            canvas.text(left + (place + 0.5) * axes.place, bottom + 0.05, text, upright)
+            canvas.text(left + (place + 0.5) * column, bottom + 0.05, text, upright)
         quiet = Ink(colour=QUIET_INK, align="center", anchor="center")
         canvas.text(left + width / 2, bottom + axes.column_room + 0.08 + name / 2, "key", quiet)
         turned = Ink(colour=QUIET_INK, align="center", anchor="center", upright=True)
         canvas.text(x + name / 2, y + height / 2, "query", turned)
 
     return Block(start + width, height + axes.column_room + 0.08 + name, draw)
+
+
+def _stretch(places: int, place: float) -> int:
+    """How many times as long each place of a short axis is drawn, where thousands of the other make places tiny."""
+    return max(1, round(_SHORTEST_SIDE / (places * place))) if places and place < _LABEL_PITCH * 0.99 else 1
 
 
 def _separators(

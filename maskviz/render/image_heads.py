@@ -9,12 +9,14 @@ import numpy as np
 from maskviz.core.arrays import ByteArray
 from maskviz.core.panels import HeadGrid, HeadTile
 from maskviz.render.fold import Tile, fold_values, tile_to_fit
+from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.image_canvas import LABEL_SIZE, QUIET_INK, Block, Canvas, Ink, Paper, heading, line_height, stacked
 from maskviz.render.image_legend import heat_legend, scale_bar
 from maskviz.render.image_matrix import column_names
 from maskviz.render.palette import GATE_INK, heat_colours, level
 
 _WIDTH, _HEIGHT = 9.5, 11.0  # inches all maps together should take
+_POOLED_HEIGHT = 15.0  # the same where maps were pooled to be drawn whole
 _SMALLEST, _LARGEST = 0.36, 1.5  # inches a side of one map
 _GAP = 0.05
 _GATE_SIZE = 6.0
@@ -40,7 +42,8 @@ class Sheet:
 def sheet_for(grid: HeadGrid, paper: Paper) -> Sheet:
     """Return how large maps are: whole device pixels per cell, folded only where a map has more cells than pixels."""
     rows, columns = max(1, len(grid.row_names)), max(1, len(grid.column_names))
-    side = min(_LARGEST, max(_SMALLEST, min(_WIDTH / columns, _HEIGHT / rows) - _GAP))
+    height = _HEIGHT if grid.pooled is None else _POOLED_HEIGHT
+    side = min(_LARGEST, max(_SMALLEST, min(_WIDTH / columns, height / rows) - _GAP))
     pixels = round(side * paper.dpi)
     most = (max((tile.values.shape[axis] for tile in grid.tiles), default=1) for axis in (0, 1))
     queries, keys = most
@@ -81,16 +84,22 @@ def head_grid_block(grid: HeadGrid, paper: Paper) -> Block:
     maps = _maps_block(grid, sheet, paper)
     room = max(maps.width, 3.2)
     legend = heat_legend(
-        scale_bar(grid.scale, grid.floor, grid.top, "attention, the same for every head", paper),
+        scale_bar(grid.scale, grid.floor, grid.top, f"{grid.unit}, the same for every head", paper),
         blocked=any(bool(tile.blocked.any()) for tile in grid.tiles),
         meaningless=any(bool(tile.meaningless.any()) for tile in grid.tiles),
         not_a_number=any(bool(np.isnan(tile.values[~tile.blocked]).any()) for tile in grid.tiles),
         paper=paper,
         room=room,
     )
-    words = f"each cell is the largest of {sheet.fold} cells" if sheet.fold.folds else ""
-    note = heading("", words, paper, room)
+    note = heading("", place_words(sheet.fold, grid.pooled, extremes_in(grid, sheet.fold)), paper, room)
     return stacked([heading(grid.title, grid.caption, paper, room), maps, legend, note], 0.08)
+
+
+def extremes_in(grid: HeadGrid, fold: Tile) -> tuple[float, float] | None:
+    """Return the smallest and the largest single value of all maps where they were folded, else None."""
+    if not fold.folds or grid.pooled is not None:
+        return None
+    return extremes_of((tile.values, tile.blocked, tile.meaningless) for tile in grid.tiles)
 
 
 def _maps_block(grid: HeadGrid, sheet: Sheet, paper: Paper) -> Block:

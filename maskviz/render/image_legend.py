@@ -8,7 +8,7 @@ from maskviz.core.arrays import ByteArray
 from maskviz.core.panels import LegendEntry
 from maskviz.core.words import Scale
 from maskviz.render.image_canvas import LABEL_SIZE, QUIET_INK, Block, Canvas, Ink, Paper, flowed, line_height
-from maskviz.render.numbers import number_text
+from maskviz.render.numbers import number_text, share_text
 from maskviz.render.palette import (
     BLOCKED,
     MEANINGLESS,
@@ -31,7 +31,7 @@ def mask_legend(entries: tuple[LegendEntry, ...], folded: bool, meaningless: boo
     if folded:
         patches.append(patch(SOME.fill, "some visible", paper))
     for entry in entries:
-        patches.append(patch(swatch_of(entry.code).fill, f"{entry.word} {entry.share:.1%}", paper))
+        patches.append(patch(swatch_of(entry.code).fill, f"{entry.word} {share_text(entry.share)}", paper))
     if meaningless:
         patches.append(patch(MEANINGLESS.fill, "grey rows: query is padding", paper))
     return flowed(patches, room, 0.15)
@@ -54,7 +54,7 @@ def scale_bar(scale: Scale, floor: float, top: float, unit: str, paper: Paper) -
     unit = f"{unit}, log scale" if scale is Scale.LOG else unit
     middle = float(np.sqrt(floor * top)) if scale is Scale.LOG else top / 2
     lower = f"≤{floor:.2g}" if scale is Scale.LOG else "0"
-    marks = (lower, f"{middle:.2g}", f"{top:.3g}")
+    marks = (lower, number_text(middle), f"{top:.3g}" if top < 1000 else f"{top:,.0f}")
     return _bar(sequential(np.linspace(0.0, 1.0, _STEPS)), marks, unit, paper)
 
 

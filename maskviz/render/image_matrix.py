@@ -6,6 +6,7 @@ import numpy as np
 
 from maskviz.core.panels import Matrix
 from maskviz.core.words import Scale
+from maskviz.render.axes import strides
 from maskviz.render.image_canvas import (
     LABEL_SIZE,
     QUIET_INK,
@@ -18,7 +19,6 @@ from maskviz.render.image_canvas import (
     line_height,
     stacked,
 )
-from maskviz.render.image_grid import strides
 from maskviz.render.image_legend import centred_bar, patch, scale_bar
 from maskviz.render.numbers import cell_text, stretch_words
 from maskviz.render.palette import lightness, value_colours

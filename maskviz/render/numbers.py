@@ -87,3 +87,8 @@ def runs(known: BoolArray) -> list[slice]:
 
 def _short_exponent(text: str) -> str:
     return re.sub(r"e([+-])0*", lambda found: "e-" if found[1] == "-" else "e", text)
+
+
+def share_text(share: float) -> str:
+    """A share in [0, 1] as percent with one decimal; one that is not zero never looks like it."""
+    return "under 0.1%" if 0 < share < 0.0005 else f"{share:.1%}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from maskviz.core.charts import Bars, Curve
 from maskviz.core.panels import (
-    Bars,
-    Curve,
     HeadGrid,
     Heatmap,
     MaskGrid,

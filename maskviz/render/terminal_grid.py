@@ -9,6 +9,8 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.panels import Heatmap, MaskGrid
 from maskviz.core.words import Scale
 from maskviz.render.fold import Fill, FoldedMask, fold_mask, fold_values
+from maskviz.render.fold_words import extremes_of, place_words
+from maskviz.render.numbers import share_text
 from maskviz.render.palette import (
     ASCII_SHADES,
     BLOCKED,
@@ -37,7 +39,7 @@ def mask_lines(grid: MaskGrid, screen: Screen) -> list[Text]:
     folded = fold_mask(grid.codes, grid.meaningless, frame.tile)
     lines = heading(screen, grid.title, grid.caption)
     lines += key_line(grid.queries, grid.keys, screen)
-    lines.append(ruler(frame, len(grid.keys)))
+    lines.append(ruler(frame, grid.keys))
     for row, label in enumerate(frame.labels):
         meaningless = bool(folded.meaningless[row])
         line = Text(f"{label} ", style="dim" if meaningless else frame.ink(grid.queries, row))
@@ -49,6 +51,10 @@ def mask_lines(grid: MaskGrid, screen: Screen) -> list[Text]:
         lines.append(line)
     lines += _mask_legend(grid, folded, screen)
     some, every = screen.mark(SOME), screen.mark(VISIBLE)
+    if grid.tile > 1:
+        size = frame.tile.times(grid.tile)
+        said = f"each place is none, some ({some}) or all ({every}) of {size} cells; -o file.png has smaller ones"
+        return lines + [Text(line, style="dim") for line in screen.wrap(screen.words(said))]
     return lines + fold_sentence(frame, screen, f"{some} some visible, {every} all")
 
 
@@ -65,7 +71,7 @@ def _mask_legend(grid: MaskGrid, folded: FoldedMask, screen: Screen) -> list[Tex
     parts = [_sample(screen.mark(VISIBLE), VISIBLE.ink, "visible")]
     for entry in grid.legend:
         swatch = swatch_of(entry.code)
-        parts.append(_sample(screen.mark(swatch), swatch.ink, f"{screen.words(entry.word)} {entry.share:.1%}"))
+        parts.append(_sample(screen.mark(swatch), swatch.ink, f"{screen.words(entry.word)} {share_text(entry.share)}"))
     if folded.meaningless.any():
         parts.append(_sample(screen.mark(MEANINGLESS), MEANINGLESS.ink, "grey row: its query is padding"))
     return flowed(parts, screen.width)
@@ -82,14 +88,18 @@ def heatmap_lines(panel: Heatmap, screen: Screen) -> list[Text]:
     levels = level(folded.values, panel.scale, panel.top, panel.floor)
     lines = heading(screen, panel.title, panel.caption)
     lines += key_line(panel.queries, panel.keys, screen)
-    lines.append(ruler(frame, len(panel.keys)))
+    lines.append(ruler(frame, panel.keys))
     for row, label in enumerate(frame.labels):
         meaningless = bool(folded.meaningless[row])
         line = Text(f"{label} ", style="dim" if meaningless else frame.ink(panel.queries, row))
         line.append_text(heat_cells(levels[row], folded.blocked[row], meaningless, screen, frame.cell_width))
         lines.append(line)
     lines += scale_lines(panel, screen, bool(np.isnan(panel.values[~panel.blocked]).any()))
-    return lines + fold_sentence(frame, screen, f"each cell is the largest of {frame.tile}")
+    extremes = extremes_of([(panel.values, panel.blocked, panel.meaningless)]) if frame.tile.folds else None
+    meaning = place_words(frame.tile, panel.pooled, extremes)
+    if meaning and not frame.tile.folds:
+        return lines + [Text(line, style="dim") for line in screen.wrap(screen.words(meaning))]
+    return lines + fold_sentence(frame, screen, meaning, "tile" if panel.pooled else "cell")
 
 
 def heat_cells(levels: Levels, blocked: BoolArray, meaningless: bool, screen: Screen, cell_width: int) -> Text:

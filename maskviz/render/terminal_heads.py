@@ -11,6 +11,7 @@ from rich.text import Text
 from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.panels import HeadGrid, HeadTile
 from maskviz.render.fold import Tile, fold_values, tile_to_fit
+from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.palette import GATE_INK, greyed, hexadecimal, level, sequential
 from maskviz.render.screen import Screen, flowed, heading
 from maskviz.render.terminal_grid import heat_cells, scale_sample
@@ -186,15 +187,19 @@ def _half_blocks(colours: ByteArray, painted: BoolArray) -> list[Text]:
 
 
 def _footer(grid: HeadGrid, plan: Plan, screen: Screen) -> list[Text]:
-    parts = [scale_sample(grid.scale, grid.floor, grid.top, "attention", screen)]
+    parts = [scale_sample(grid.scale, grid.floor, grid.top, grid.unit, screen)]
     if any(tile.blocked.any() for tile in grid.tiles):
         parts.append(Text("blank: blocked"))
     lines = flowed(parts, screen.width)
     sentences = []
     folds = sorted({_tile_and_zoom(tile.values.shape, plan.width, screen)[0] for tile in grid.tiles}, key=str)
-    if any(fold.folds for fold in folds):
-        sizes = " or ".join(str(fold) for fold in folds)
-        sentences.append(f"each place is the largest of {sizes} cells; -o file.png shows every cell")
+    folded = [fold for fold in folds if fold.folds]
+    if folded:
+        extremes = extremes_of((tile.values, tile.blocked, tile.meaningless) for tile in grid.tiles)
+        meanings = " or ".join(place_words(fold, grid.pooled, extremes) for fold in folded)
+        sentences.append(f"{meanings}; -o file.png shows every {'tile' if grid.pooled else 'cell'}")
+    elif grid.pooled is not None:
+        sentences.append(place_words(Tile(1, 1), grid.pooled, None))
     left_out = len(grid.row_names) - plan.layers
     if left_out:
         sentences.append(_left_out(grid.row_names[plan.layers :]))

@@ -15,7 +15,7 @@ _COUNTS = ("layers", "heads", "key_heads")
 _NUMBERS = ("hidden_size", "vocabulary", "positions")
 _TEXTS = ("name", "architecture", "model_type", "dtype", "device", "note")
 # Attention weights are rounded in 16 bits, so a row's largest may be a little above 1.
-_LARGEST_WEIGHT = 1.05
+LARGEST_WEIGHT = 1.05
 
 
 def card_from_json(data: dict[str, Any]) -> ModelCard:
@@ -72,7 +72,7 @@ def check(trace: Trace) -> None:
             raise ValueError(f"layer {call.layer} with {call.heads} heads is no layer")
         if call.stack is Stack.CROSS and trace.batch.decoder is None:
             raise ValueError("it has cross attention and no decoder")
-        if call.pattern is not None and not _are_weights(call.pattern):
+        if call.pattern is not None and not are_weights(call.pattern):
             raise ValueError(f"the attention of {call.stack} layer {call.layer} is not between 0 and 1")
         if trace.head_mask is not None:
             gates = trace.head_mask.of(call.stack, call.layer)
@@ -80,7 +80,7 @@ def check(trace: Trace) -> None:
                 raise ValueError("its head mask does not cover its heads")
 
 
-def _are_weights(pattern: FloatArray) -> bool:
+def are_weights(pattern: FloatArray) -> bool:
     """Whether every weight that is a number is a share of 1."""
     numbers = pattern[~np.isnan(pattern)]
-    return not numbers.size or bool(numbers.min() >= 0 and numbers.max() <= _LARGEST_WEIGHT)
+    return not numbers.size or bool(numbers.min() >= 0 and numbers.max() <= LARGEST_WEIGHT)

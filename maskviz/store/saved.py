@@ -50,7 +50,7 @@ def to_parts(saved: Saved) -> tuple[dict[str, Any], Arrays]:
         "version": VERSION,
         "maskviz": maskviz.__version__,
         "model": asdict(trace.card),
-        "batch": _batch_to_json(trace.batch, arrays, ""),
+        "batch": batch_to_json(trace.batch, arrays, ""),
         "calls": [_call_to_json(index, trace, arrays) for index in range(len(trace.calls))],
         "drift": trace.drift,
         "plain_attention": trace.plain_attention,
@@ -77,7 +77,7 @@ def from_parts(meta: dict[str, Any], arrays: Arrays) -> Saved:
     """
     if meta["version"] != VERSION:
         raise ValueError(f"written in format {meta['version']}, this maskviz reads {VERSION}")
-    batch = _batch_from_json(meta["batch"], arrays, "")
+    batch = batch_from_json(meta["batch"], arrays, "")
     masks: dict[int, Mask] = {}
     calls = tuple(_call_from_json(index, entry, arrays, masks) for index, entry in enumerate(meta["calls"]))
     gates = meta.get("head_mask")
@@ -108,7 +108,8 @@ def _with_pattern(call: AttentionCall, pattern: AnyArray | None) -> AttentionCal
     return AttentionCall(call.stack, call.layer, call.module, call.heads, call.key_heads, call.mask, pattern, call.kind)
 
 
-def _batch_to_json(batch: Batch, arrays: Arrays, prefix: str) -> dict[str, Any]:
+def batch_to_json(batch: Batch, arrays: Arrays, prefix: str) -> dict[str, Any]:
+    """A batch fit for JSON; its arrays go into `arrays`, their names behind a prefix."""
     arrays[f"{prefix}ids"], arrays[f"{prefix}keep"] = batch.ids, batch.keep
     data: dict[str, Any] = {"tokens": batch.tokens, "roles": batch.roles, "texts": batch.texts}
     for name in ("token_types", "position_ids", "documents"):
@@ -116,11 +117,16 @@ def _batch_to_json(batch: Batch, arrays: Arrays, prefix: str) -> dict[str, Any]:
         if value is not None:
             arrays[f"{prefix}{name}"] = value
     if batch.decoder is not None:
-        data["decoder"] = _batch_to_json(batch.decoder, arrays, "decoder.")
+        data["decoder"] = batch_to_json(batch.decoder, arrays, "decoder.")
     return data
 
 
-def _batch_from_json(data: dict[str, Any], arrays: Arrays, prefix: str) -> Batch:
+def batch_from_json(data: dict[str, Any], arrays: Arrays, prefix: str) -> Batch:
+    """Read what `batch_to_json` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is something else.
+    """
     return Batch(
         ids=arrays[f"{prefix}ids"],
         keep=arrays[f"{prefix}keep"],
@@ -130,7 +136,7 @@ def _batch_from_json(data: dict[str, Any], arrays: Arrays, prefix: str) -> Batch
         token_types=arrays.get(f"{prefix}token_types"),
         position_ids=arrays.get(f"{prefix}position_ids"),
         documents=arrays.get(f"{prefix}documents"),
-        decoder=_batch_from_json(data["decoder"], arrays, "decoder.") if "decoder" in data else None,
+        decoder=batch_from_json(data["decoder"], arrays, "decoder.") if "decoder" in data else None,
     )
 
 

@@ -54,7 +54,7 @@ def heatmap(trace: Trace, call: AttentionCall, head: int, row: int, scale: Scale
     stack = f"{call.stack.value} " if len(trace.stacks) > 1 else ""
     return Heatmap(
         title=f"{stack}head {call.layer}.{head}{_text(trace, row)}{words}",
-        caption=_rows_sum(values[real], trace.card.dtype),
+        caption=rows_words(values[real], trace.card.dtype),
         values=values,
         blocked=blocked_cells(call, row, head),
         queries=queries,
@@ -77,9 +77,9 @@ def top_value(maps: Iterable[FloatArray]) -> float:
     return top if top > 0 else 1.0
 
 
-def _rows_sum(values: FloatArray, dtype: str) -> str:
+def rows_words(values: FloatArray, dtype: str, who: str = "one query") -> str:
     """What the rows of a map [query, key] of real queries add up to: less than 1 where an attention sink takes part."""
-    caption = "each row: where one query looks"
+    caption = f"each row: where {who} looks"
     sums = values.sum(axis=-1)
     rounding = 0.03 if dtype in ("float16", "bfloat16") else 1e-3
     if sums.size and float(sums.min()) < 1 - rounding:

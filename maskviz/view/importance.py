@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from maskviz.core.arrays import DoubleArray
+from maskviz.core.charts import Bars
 from maskviz.core.importance import Site
-from maskviz.core.panels import Bars, Matrix, Note, Page, Panel, Table, Tone
+from maskviz.core.panels import Matrix, Note, Page, Panel, Table, Tone
 from maskviz.core.printable import plural, printable
 from maskviz.core.ranking import Estimate, Ranking
 from maskviz.core.trace import ModelCard

@@ -7,23 +7,28 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from maskviz.core.algebra import Everything
+from maskviz.core.arrays import ByteArray
+from maskviz.core.long import Region
 from maskviz.core.masks import Mask
 from maskviz.core.panels import LegendEntry, MaskGrid
 from maskviz.core.printable import ranges
 from maskviz.core.reasons import primary, shares
 from maskviz.core.trace import AttentionCall, Trace
+from maskviz.view.regions import cells_of, part_of, region_words
 from maskviz.view.tokens import axes_of
 
 
-def mask_panels(trace: Trace, rows: Iterable[int], calls: Iterable[AttentionCall]) -> list[MaskGrid]:
-    """One picture per distinct mask among the calls, for each row it differs on."""
+def mask_panels(
+    trace: Trace, rows: Iterable[int], calls: Iterable[AttentionCall], region: Region | None = None
+) -> list[MaskGrid]:
+    """One picture per distinct mask among the calls, for each row it differs on; of a region, that part of it."""
     wanted = {id(call) for call in calls}
     panels = []
     rows = tuple(rows)
     for mask, sharing in trace.distinct_masks():
         chosen = [call for call in sharing if id(call) in wanted]
         if chosen:
-            panels += [_panel(trace, mask, chosen, alike) for alike in _alike(trace, mask, sharing[0], rows)]
+            panels += [_panel(trace, chosen, alike, region) for alike in _alike(trace, mask, sharing[0], rows)]
     return panels
 
 
@@ -42,18 +47,22 @@ def _alike(trace: Trace, mask: Mask, call: AttentionCall, rows: tuple[int, ...])
     return groups
 
 
-def _panel(trace: Trace, mask: Mask, calls: list[AttentionCall], rows: list[int]) -> MaskGrid:
+def _panel(trace: Trace, calls: list[AttentionCall], rows: list[int], region: Region | None) -> MaskGrid:
     call, row = calls[0], rows[0]
+    mask = call.mask
+    part = None if region is None else part_of(call, region)
+    down, across = (slice(None), slice(None)) if part is None else cells_of(call, part)
     queries, keys = axes_of(trace, call, row)
-    reasons = mask.reasons[row, 0]
+    reasons = mask.reasons[row, 0][down, across]
     blocked = shares(reasons)
+    where = "" if part is None else f", {region_words(part)}"
     return MaskGrid(
-        title=f"{layer_words(trace, calls)}{_texts(trace, rows)}: {mask.rule}",
-        caption=_caption(mask, row),
+        title=f"{layer_words(trace, calls)}{_texts(trace, rows)}{where}: {mask.rule}",
+        caption=_caption(mask, reasons),
         codes=primary(reasons),
-        queries=queries,
-        keys=keys,
-        meaningless=~trace.real_queries(call)[row],
+        queries=queries[down],
+        keys=keys[across],
+        meaningless=~trace.real_queries(call)[row][down],
         legend=tuple(LegendEntry(int(reason), reason.word, share) for reason, share in blocked.items()),
     )
 
@@ -73,15 +82,15 @@ def _texts(trace: Trace, rows: list[int]) -> str:
     return f", text{'s' if len(rows) > 1 else ''} {ranges(row + 1 for row in rows)}"
 
 
-def _caption(mask: Mask, row: int) -> str:
-    visible = mask.visible[row, 0]
+def _caption(mask: Mask, reasons: ByteArray) -> str:
+    visible = reasons == 0
     size = f"{visible.shape[0]} x {visible.shape[1]} cells"
     seen = f"all {size} visible" if visible.all() else f"{visible.mean():.1%} of {size} visible"
     if mask.visible.shape[1] > 1:
         return f"{seen}; this mask differs between heads, head 0 is drawn"
     if isinstance(mask.rule, Everything):
         return f"{seen}: every token may attend to every token"
-    several = mask.reasons[row, 0] & (mask.reasons[row, 0] - (mask.reasons[row, 0] > 0))
+    several = reasons & (reasons - (reasons > 0))
     if several.any():
         seen += "; a cell with several reasons counts for each and is coloured by the first"
     if mask.agrees is False:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.panels import Curve, CurveLine, Note, Page, Panel, Table, Tone
+from maskviz.core.charts import Curve, CurveLine
+from maskviz.core.panels import Note, Page, Panel, Table, Tone
 from maskviz.core.printable import plural, printable
 from maskviz.core.pruning import Chosen, Order, Pruning, PruningLine
 from maskviz.core.trace import ModelCard

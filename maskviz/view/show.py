@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from maskviz.core.errors import UsageError
 from maskviz.core.heads import parse_selection
+from maskviz.core.long import Region
 from maskviz.core.panels import Note, Page, Panel, Tone
 from maskviz.core.printable import printable
 from maskviz.core.results import Comparison
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Scale, Stack
 from maskviz.view.attention import head_grid, heatmap
 from maskviz.view.card import card_line
 from maskviz.view.changes import Names, change_panels, most_moved_maps
 from maskviz.view.masks import mask_panels
 from maskviz.view.packing import packing_notes
+from maskviz.view.regions import cut_grid, cut_map
 from maskviz.view.tokens import text_line, token_strips
 
 # Texts of a batch that are drawn unless one is asked for: more pictures of one mask are read by nobody.
@@ -32,16 +35,18 @@ class Choice:
         layers, heads: Selections such as "0,2-4,-1", None for all.
         stack: "encoder", "decoder", "cross", or None for all.
         text: Number of the text that is drawn, from 1; None draws every text's masks and the longest text's heads.
-        scale: Of attention maps.
+        scale: Of attention maps, None for the page's own.
         title: Title of the page, None for the text itself.
+        region: The only part of masks and maps that is drawn, None for all.
     """
 
     layers: str | None = None
     heads: str | None = None
     stack: str | None = None
     text: int | None = None
-    scale: Scale = Scale.LINEAR
+    scale: Scale | None = None
     title: str | None = None
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,25 +88,45 @@ def show_page(
             Note(f"Texts {len(rows) + 1} to {trace.batch.rows} are not drawn; --text N draws one.", Tone.QUIET)
         )
     panels += token_strips(trace, rows)
-    panels += mask_panels(trace, rows, calls)
+    panels += mask_panels(trace, rows, calls, choice.region)
     panels += more
     if what_if is not None:
         panels += change_panels(trace, what_if.change, what_if.names)
-        panels += most_moved_maps(what_if.before, trace, what_if.change, row, choice.scale)
+        panels += most_moved_maps(what_if.before, trace, what_if.change, row, choice.scale or Scale.LINEAR)
     if what_if is None or choice.layers or choice.heads:
         panels += _attention(trace, calls, choice, row)
     panels.append(Note(_evidence(what_if.before if what_if else trace), Tone.QUIET))
     return Page(_title(trace, choice), card_line(trace.card), tuple(panels), _facts(trace, command))
 
 
-def chosen_calls(trace: Trace, choice: Choice) -> tuple[AttentionCall, ...]:
+class _Call(Protocol):
+    """What a call of a run of either kind says."""
+
+    @property
+    def layer(self) -> int: ...
+
+
+_C = TypeVar("_C", bound=_Call, covariant=True)
+
+
+class _Run(Protocol[_C]):
+    """A run of either kind."""
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]: ...
+
+    def of_stack(self, stack: Stack) -> tuple[_C, ...]:
+        """The calls of one stack, in order."""
+
+
+def chosen_calls(trace: _Run[_C], choice: Choice) -> tuple[_C, ...]:
     """The calls of the chosen stack and layers, in order."""
     stacks = trace.stacks
     if choice.stack is not None:
         if choice.stack not in [stack.value for stack in stacks]:
             raise UsageError(f"there is no {choice.stack} attention here", f"there is {', '.join(stacks)}")
         stacks = (Stack(choice.stack),)
-    chosen: list[AttentionCall] = []
+    chosen: list[_C] = []
     for stack in stacks:
         calls = trace.of_stack(stack)
         if choice.layers is not None:
@@ -117,11 +142,20 @@ def chosen_calls(trace: Trace, choice: Choice) -> tuple[AttentionCall, ...]:
 def _rows(trace: Trace, choice: Choice) -> tuple[int, ...]:
     if choice.text is None:
         return tuple(range(min(trace.batch.rows, _MOST_TEXTS)))
-    if trace.batch.documents is not None:
+    return (chosen_text(trace.batch, choice.text),)
+
+
+def chosen_text(batch: Batch, number: int) -> int:
+    """The row of the batch that is the text of a number from 1.
+
+    Raises:
+        UsageError: there is no such text, or no text has a row of its own.
+    """
+    if batch.documents is not None:
         raise UsageError("--text picks a row, and --packed puts all texts into one", "leave out --text")
-    if not 1 <= choice.text <= trace.batch.rows:
-        raise UsageError(f"text {choice.text} does not exist", f"there are texts 1 to {trace.batch.rows}")
-    return (choice.text - 1,)
+    if not 1 <= number <= batch.rows:
+        raise UsageError(f"text {number} does not exist", f"there are texts 1 to {batch.rows}")
+    return number - 1
 
 
 def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row: int) -> list[Panel]:
@@ -135,9 +169,11 @@ def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row
         count = max(call.heads for call in of_stack)
         heads = None if choice.heads is None else parse_selection(choice.heads, count, "head")
         if len(of_stack) == 1 and heads is not None and len(heads) == 1:
-            panels.append(heatmap(trace, of_stack[0], heads[0], row, choice.scale))
+            one = heatmap(trace, of_stack[0], heads[0], row, choice.scale or Scale.LINEAR)
+            panels.append(one if choice.region is None else cut_map(one, of_stack[0], choice.region))
         else:
-            panels.append(head_grid(trace, of_stack, heads, row, choice.scale))
+            grid = head_grid(trace, of_stack, heads, row, choice.scale or Scale.LINEAR)
+            panels.append(grid if choice.region is None else cut_grid(grid, of_stack, choice.region))
     return panels
 
 

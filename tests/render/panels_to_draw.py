@@ -6,10 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
+from maskviz.core.charts import Bars, Curve, CurveLine
 from maskviz.core.panels import (
-    Bars,
-    Curve,
-    CurveLine,
     HeadGrid,
     HeadTile,
     Heatmap,

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from maskviz.core.panels import Bars, Curve, CurveLine, Matrix, Note, Page, Token, TokenStrip, Tone
+from maskviz.core.charts import Bars, Curve, CurveLine
+from maskviz.core.panels import Matrix, Note, Page, Token, TokenStrip, Tone
 from maskviz.core.words import Scale
 from maskviz.render.palette import diverging, hexadecimal, rgb
 from maskviz.render.terminal import render
@@ -181,7 +182,8 @@ def test_a_mask_a_little_too_high_is_scrolled_and_not_folded() -> None:
 
 
 def test_a_map_says_that_a_cell_is_the_largest() -> None:
-    assert "each cell is the largest of 2 × 2" in drawn(page(heatmap(100)))
+    said = " ".join(drawn(page(heatmap(100))).split())
+    assert "each place is the largest of 2 × 2 cells; single values run from 6.5e-31 to 1.0;" in said
 
 
 def test_all_heads_fit_three_screens_or_the_rest_is_named() -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maskviz.core.panels import Curve, Note, Page, Table, Tone
+from maskviz.core.charts import Curve
+from maskviz.core.panels import Note, Page, Table, Tone
 from maskviz.core.pruning import Chosen, Order, Pruning
 from maskviz.core.words import Measure, Method
 from maskviz.view.pruning import pruning_page
