@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import maskviz
-from maskviz.cli import importance, info, prune, show, view
+from maskviz.cli import importance, info, mask, prune, show, view
 from maskviz.cli.env import Env, fall_silent
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
 from maskviz.core.printable import printable
@@ -56,6 +56,7 @@ app = typer.Typer(
 app.command("show")(show.show)
 app.command("importance")(importance.importance)
 app.command("prune")(prune.prune)
+app.command("mask")(mask.mask)
 app.command("view")(view.view)
 app.command("info")(info.info)
 

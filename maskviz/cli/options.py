@@ -104,7 +104,33 @@ Layers = Annotated[str | None, typer.Option("--layer", metavar="LAYERS", help="L
 Heads = Annotated[str | None, typer.Option("--head", metavar="HEADS", help="Heads to draw, such as 3,7.")]
 StackName = Annotated[Stack | None, typer.Option("--stack", help="Only this attention of an encoder-decoder.")]
 TextNumber = Annotated[int | None, typer.Option("--text", min=1, help="Draw this text of the batch only, from 1.")]
-ScaleName = Annotated[Scale, typer.Option("--scale", help="Colour scale of attention.")]
+Pool = Annotated[
+    int | None,
+    typer.Option(
+        "--pool",
+        metavar="N",
+        min=8,
+        max=1024,
+        help="Add attention up in N x N tiles per head, keeping no map whole; 128 where whole maps do not fit.",
+    ),
+]
+Rows = Annotated[
+    str | None,
+    typer.Option("--rows", metavar="ROWS", help="Queries of a long run kept at full resolution, 100,2000-2010."),
+]
+RegionText = Annotated[
+    str | None,
+    typer.Option("--region", metavar="Q0:Q1,K0:K1", help="Only these queries and keys, such as 1000:1200,0:400."),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory", metavar="SIZE", help="Memory attention may take, such as 8GB; default: 70% of what is free."
+    ),
+]
+ScaleName = Annotated[
+    Scale | None, typer.Option("--scale", help="Colour scale of attention; default: linear, log for long texts.")
+]
 Title = Annotated[str | None, typer.Option("--title", help="Title of the page; default: the text.")]
 Dpi = Annotated[int, typer.Option("--dpi", min=30, max=1200, help="Resolution of PNG files.")]
 Output = Annotated[

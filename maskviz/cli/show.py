@@ -9,7 +9,7 @@ from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
 from maskviz.cli.outputs import checked, deliver
 from maskviz.core.errors import ExitCode
-from maskviz.core.words import CacheKind, Scale
+from maskviz.core.words import CacheKind
 
 
 def show(
@@ -41,9 +41,13 @@ def show(
     attn: o.BackendName = None,
     layer: o.Layers = None,
     head: o.Heads = None,
+    pool: o.Pool = None,
+    rows: o.Rows = None,
+    region: o.RegionText = None,
+    max_memory: o.MaxMemory = None,
     stack: o.StackName = None,
     text: o.TextNumber = None,
-    scale: o.ScaleName = Scale.LINEAR,
+    scale: o.ScaleName = None,
     title: o.Title = None,
     output: o.Output = None,
     dpi: o.Dpi = 150,
@@ -63,25 +67,29 @@ def show(
 
     from maskviz.cli.asking import choice_of, feeding_of, loading_of, request_of  # torch and transformers start here
     from maskviz.cli.handover import Asked, hand_over_of
-    from maskviz.cli.pages import data_writers, page_of
+    from maskviz.cli.long import long_options_of, long_traced
+    from maskviz.cli.pages import Run, chosen_part, data_writers, page_of
     from maskviz.cli.processes import working_together
     from maskviz.cli.tracing import encoded_for, loaded_by, proven, traced
     from maskviz.core.panels import Panel
     from maskviz.view.proof import proof_panels
 
-    choice = choice_of(options)
+    choice, long = choice_of(options), long_options_of(options)
     more: list[Panel] = []
+    proof = None
     with working_together(parallel):
         request, loading = request_of(options, found), loading_of(options)
         feeding = feeding_of(options, request)
         loaded = loaded_by(env, loading, request)
         encoded, calling = encoded_for(env, loaded, request, feeding)
-        saved = traced(env, loaded, encoded, head_mask, calling)
-        if attn is not None:
-            more += hand_over_of(env, Asked(attn, loaded, encoded, calling, saved.trace), choice)
-        proof = proven(env, loaded, encoded, saved) if prove else None
-    if proof is not None:
-        more += proof_panels(proof, saved.trace)
-    deliver(env, page_of(saved, choice, env.command, more), paths, dpi, data_writers(saved))
+        saved: Run | None = long_traced(env, loaded, encoded, calling, long)
+        if saved is None:
+            saved = whole = traced(env, loaded, encoded, head_mask, calling, long.most)
+            if attn is not None:
+                more += hand_over_of(env, Asked(attn, loaded, encoded, calling, whole.trace), choice)
+            proof = proven(env, loaded, encoded, whole) if prove else None
+            more += [] if proof is None else proof_panels(proof, whole.trace)
+    page = page_of(saved, chosen_part(choice, saved, region), env.command, more)
+    deliver(env, page, paths, dpi, data_writers(saved))
     if proof is not None and not proof.proven:
         raise typer.Exit(ExitCode.FINDING)

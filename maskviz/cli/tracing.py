@@ -123,12 +123,14 @@ def encoded_for(env: Env, loaded: Loaded, request: Request, feeding: Feeding) ->
     return encoded, Calling((feeding.past, length - feeding.past), 1, feeding.cache)
 
 
-def traced(env: Env, loaded: Loaded, encoded: Encoded, head_mask: str | None, calling: Calling) -> Saved:
-    """Trace a batch; with a head mask, before and after."""
+def traced(
+    env: Env, loaded: Loaded, encoded: Encoded, head_mask: str | None, calling: Calling, most: int | None = None
+) -> Saved:
+    """Trace a batch; with a head mask, before and after. `most` is how many bytes its attention may take."""
     model, batch, card = loaded.model, encoded.batch, loaded.card
     given = encoded.user_mask
     inputs = encoded.inputs if given is None else {**encoded.inputs, "attention_mask": given.tensor}
-    check_fits(card, batch, weightless=loaded.weightless)
+    check_fits(card, batch, weightless=loaded.weightless, most=most)
     env.progress(f"running {card.architecture} on {batch.rows} x {batch.length} tokens ...")
 
     if given is None:

@@ -10,7 +10,6 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.outputs import checked, deliver
-from maskviz.core.words import Scale
 
 Run = Annotated[Path, typer.Argument(help="An .npz written by 'maskviz show -o run.npz'.")]
 
@@ -22,7 +21,8 @@ def view(
     head: o.Heads = None,
     stack: o.StackName = None,
     text: o.TextNumber = None,
-    scale: o.ScaleName = Scale.LINEAR,
+    scale: o.ScaleName = None,
+    region: o.RegionText = None,
     title: o.Title = None,
     output: o.Output = None,
     dpi: o.Dpi = 150,
@@ -31,10 +31,11 @@ def view(
     env: Env = ctx.obj
     paths = checked(output, (".json", ".npz"))
 
-    from maskviz.cli.pages import data_writers, page_of
-    from maskviz.store.archive import read_npz
+    from maskviz.cli.pages import chosen_part, data_writers, page_of
+    from maskviz.store.archive import read_run
     from maskviz.view.show import Choice
 
-    saved = read_npz(run)
-    page = page_of(saved, Choice(layer, head, stack, text, scale, title), env.command)
+    saved = read_run(run)
+    choice = chosen_part(Choice(layer, head, stack, text, scale, title), saved, region)
+    page = page_of(saved, choice, env.command)
     deliver(env, page, paths, dpi, data_writers(saved))

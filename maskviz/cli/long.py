@@ -1,0 +1,125 @@
+"""Long runs: when a run is one, what is kept of it, and the run itself. Imports torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from maskviz.cli.env import Env
+from maskviz.core.errors import UsageError
+from maskviz.core.heads import parse_selection
+from maskviz.core.long import LongTrace, Region
+from maskviz.core.regions import parse_region
+from maskviz.core.trace import Batch
+from maskviz.load.encode import Encoded
+from maskviz.load.model import Loaded
+from maskviz.trace.budget import as_size, pattern_bytes, usable_bytes
+from maskviz.trace.calling import Calling
+from maskviz.trace.long_budget import check_long_fits
+from maskviz.trace.rehearsal import Rehearsed
+from maskviz.trace.stream import rehearse, stream
+from maskviz.trace.tally import Keeping
+
+# Tiles along a side of a pooled map unless another number is asked for.
+POOL = 128
+_UNITS = {"": 1e9, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+# Options that need every map whole.
+_WHOLE = ("head_mask", "attn", "prove", "mask", "image", "past", "step")
+
+
+@dataclass(frozen=True, slots=True)
+class LongOptions:
+    """What the command line says of long runs.
+
+    Attributes:
+        pool: Tiles along a side of each map, or None.
+        rows, region, layers: As they were typed, or None.
+        most: Bytes to be used at most, or None.
+        whole: Options that need every map whole, as they are typed.
+    """
+
+    pool: int | None
+    rows: str | None
+    region: str | None
+    layers: str | None
+    most: int | None
+    whole: tuple[str, ...]
+
+    @property
+    def asked(self) -> bool:
+        """Whether a long run is asked for, however short the text."""
+        return self.pool is not None or self.rows is not None
+
+
+def long_options_of(options: Mapping[str, Any]) -> LongOptions:
+    """What the options of `show` say of long runs.
+
+    Raises:
+        UsageError: a size that is none, or a long run asked for beside what needs whole maps.
+    """
+    given = tuple(f"--{name.replace('_', '-')}" for name in _WHOLE if options[name] not in (None, False, []))
+    most = None if options["max_memory"] is None else parse_bytes(options["max_memory"])
+    long = LongOptions(options["pool"], options["rows"], options["region"], options["layer"], most, given)
+    if long.asked and given:
+        option = "--pool" if long.pool is not None else "--rows"
+        raise UsageError(f"{option} and {given[0]} are given together", f"{given[0]} needs every map whole")
+    return long
+
+
+def parse_bytes(text: str) -> int:
+    """A size such as "8GB" or "500MB" in bytes; a bare number is in GB.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?b)?\s*", text, re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise UsageError(f"--max-memory {text[:40]!r} is no size", "write it as 8GB or 500MB")
+    return int(float(found[1]) * _UNITS[(found[2] or "").lower()])
+
+
+def long_traced(env: Env, loaded: Loaded, encoded: Encoded, calling: Calling, options: LongOptions) -> LongTrace | None:
+    """Run a long text, its attention added up as it is made; None where whole maps fit and no long run is asked for.
+
+    Raises:
+        UsageError: rows or a region that are not there.
+        CannotTraceError: the run does not fit, or the model cannot be streamed.
+    """
+    card, batch = loaded.card, encoded.batch
+    whole, usable = pattern_bytes(card, batch), usable_bytes(options.most)
+    fits = usable is None or whole <= usable
+    if not options.asked and (fits or options.whole or calling.parts or loaded.weightless):
+        return None
+    rehearsed = rehearse(loaded.model, encoded.inputs, batch, card)
+    keeping = _keeping(options, batch, rehearsed)
+    need = check_long_fits(card, batch, rehearsed, keeping, options.most)
+    tiles = -(-_longest(batch) // keeping.tile)
+    free = "" if usable is None else f", {as_size(usable)} are to be used"
+    env.say(
+        f"whole, the attention of {batch.rows} x {batch.length} tokens needs about {as_size(whole)}{free}; "
+        f"added up in {tiles} x {tiles} tiles about {as_size(need.total)}"
+    )
+    env.progress(f"running {card.architecture} on {batch.rows} x {batch.length} tokens ...")
+    trace = stream(loaded.model, encoded.inputs, batch, card, keeping, rehearsed)
+    return trace.with_notes((*loaded.notes, *encoded.notes))
+
+
+def _keeping(options: LongOptions, batch: Batch, rehearsed: Rehearsed) -> Keeping:
+    side, longest = batch.decoder or batch, _longest(batch)
+    rows = () if options.rows is None else parse_selection(options.rows, side.length, "row")
+    region: Region | None = None
+    if options.region is not None:
+        shortest = min(batch.length, side.length)  # each of its attentions has these
+        region = parse_region(options.region, shortest, shortest)
+    layers = None
+    if options.layers is not None:
+        layers = frozenset(
+            parse_selection(options.layers, 1 + max(part.layer for part in rehearsed.parts.values()), "layer")
+        )
+    return Keeping(-(-longest // (options.pool or POOL)), tuple(sorted(set(rows))), region, layers)
+
+
+def _longest(batch: Batch) -> int:
+    return max(batch.length, batch.decoder.length if batch.decoder is not None else 0)
