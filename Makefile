@@ -22,10 +22,10 @@ demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
 
 test: $(VENV)/.tests lint
-	$(QUIET) $(SIDE_BY_SIDE) $(BIN)/python -m pytest -n auto --dist loadgroup
+	$(QUIET) $(SIDE_BY_SIDE) $(BIN)/python -m pytest -n auto
 
 test-oldest: $(OLDEST_VENV)/.tests
-	$(QUIET) $(SIDE_BY_SIDE) $(OLDEST_VENV)/bin/python -m pytest -n auto --dist loadgroup tests/core tests/load tests/trace tests/ablate tests/analyse tests/store tests/view tests/real $(OF_THE_PINNED)
+	$(QUIET) $(SIDE_BY_SIDE) $(OLDEST_VENV)/bin/python -m pytest -n auto tests/core tests/load tests/trace tests/ablate tests/analyse tests/store tests/view tests/real $(OF_THE_PINNED)
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
@@ -36,6 +36,8 @@ bench: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tests.bench.show
 	$(QUIET) $(BIN)/python -m tests.bench.weightless
 	$(QUIET) $(BIN)/python -m tests.bench.ablation
+	$(QUIET) $(BIN)/python -m tests.bench.long_mask
+	$(QUIET) $(BIN)/python -m tests.bench.long
 
 coverage: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tests.bench.architectures

@@ -29,7 +29,9 @@ def run_without(blocked: tuple[str, ...], *arguments: str) -> subprocess.Complet
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("show", "--help"), ("view", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("show", "--help"), ("view", "--help"), ("mask", "--help")]
+)
 def test_help_needs_no_heavy_library(arguments: tuple[str, ...]) -> None:
     done = run_without(HEAVY, *arguments)
     assert done.returncode == 0, done.stderr
@@ -44,6 +46,13 @@ def test_a_blocked_library_that_is_needed_is_noticed() -> None:
 def test_a_saved_run_is_drawn_without_torch(saved_run: Path, tmp_path: Path) -> None:
     figure = tmp_path / "figure.svg"
     done = run_without(("torch", "transformers"), "view", str(saved_run), "-o", str(figure))
+    assert done.returncode == 0, done.stderr
+    assert figure.read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_a_typed_rule_is_drawn_without_torch(tmp_path: Path) -> None:
+    figure = tmp_path / "figure.svg"
+    done = run_without(("torch", "transformers"), "mask", "causal & window(9)", "--length", "5000", "-o", str(figure))
     assert done.returncode == 0, done.stderr
     assert figure.read_text(encoding="utf-8").startswith("<?xml")
 
