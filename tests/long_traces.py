@@ -138,4 +138,4 @@ def long_call(layer: int, region: Region | None = REGION) -> LongCall:
 def long_trace(region: Region | None = REGION) -> LongTrace:
     """2 layers x 3 heads over two texts of 40 tokens, pooled into tiles of 8."""
     calls = tuple(long_call(layer, region) for layer in range(LAYERS))
-    return LongTrace(CARD, batch(), calls, TILE, ROWS, region, None, 16, ("a note on the run",))
+    return LongTrace(CARD, batch(), calls, TILE, ROWS, region, 16, ("a note on the run",))

@@ -9,7 +9,7 @@ import numpy as np
 
 from maskviz.core.algebra import Rule
 from maskviz.core.arrays import BoolArray, FloatArray, sealed
-from maskviz.core.trace import Batch, ModelCard, Outputs
+from maskviz.core.trace import Batch, ModelCard
 from maskviz.core.words import Stack, Statistic, Way
 
 
@@ -99,7 +99,6 @@ class LongTrace:
         tile: Tokens along a side of a tile; the last tile of an axis may be shorter.
         rows: Numbers of the queries that are kept at full resolution, ascending.
         region: What is kept at full resolution of every head, or None.
-        outputs: What came out where a reader looks, or None.
         sampled: Rows of each call that were compared with the model's own eager attention.
         notes: Sentences the reader must see next to the pictures.
     """
@@ -110,7 +109,6 @@ class LongTrace:
     tile: int
     rows: tuple[int, ...] = ()
     region: Region | None = None
-    outputs: Outputs | None = None
     sampled: int = 0
     notes: tuple[str, ...] = field(default=())
 

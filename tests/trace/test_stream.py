@@ -27,6 +27,7 @@ from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
 from maskviz.trace.long_budget import check_long_fits, need_of
 from maskviz.trace.promised import KnownMask, Masks, RewrittenMaskError
+from maskviz.trace.rehearsal import Part, sides_of
 from maskviz.trace.run import run
 from maskviz.trace.stream import rehearse, stream
 from maskviz.trace.tally import Keeping, Place, Tally, blocks_of
@@ -313,3 +314,36 @@ def test_a_run_that_does_not_fit_says_what_would() -> None:
         check_long_fits(loaded.card, encoded.batch, rehearsed, keeping, smallest - 100_000)
     assert refused.value.hint is not None
     assert "layers would fit, such as --layer 0" in refused.value.hint or "cut the text" in refused.value.hint
+
+
+@pytest.mark.parametrize(("first", "most"), [(0, 64), (0, 5), (12, 8)])
+def test_any_weights_are_added_up_as_they_are(first: int, most: int) -> None:
+    """Weights that fall everywhere, on padding and special tokens too; blocks may begin behind the first key."""
+    generator = np.random.default_rng(3)
+    ids = generator.integers(3, 9, (2, 40))
+    keep = np.ones(ids.shape, np.bool_)
+    keep[1, 33:] = False
+    roles = tuple(
+        tuple(
+            Role.PADDING if not kept else Role.SPECIAL if place % 9 == 0 else Role.TEXT
+            for place, kept in enumerate(row)
+        )
+        for row in keep
+    )
+    batch = Batch(ids, keep, tuple(("w",) * 40 for _ in range(2)), roles)
+    weights = generator.random((2, 3, 40, 40)).astype(np.float32) * (np.arange(40) >= first)
+    weights /= weights.sum(-1, keepdims=True)
+    [sides] = sides_of({("a", 0): Part(Stack.ENCODER, 0, 3, 3)}, batch, torch.device("cpu")).values()
+    tally = Tally(Keeping(TILE), sides, 3, torch.device("cpu"))
+    for row in range(2):
+        for start, stop in blocks_of(40, TILE, most):
+            block = torch.as_tensor(weights[row, :, start:stop, first:].copy())
+            tally.add(Place(row, 0, start, first), block)
+    kept = tally.kept([])
+    expected = naive_statistics(weights.astype(np.float64), batch, batch, Stack.ENCODER)
+    assert {Statistic.SPECIAL, Statistic.PADDING, Statistic.INDUCTION} <= set(expected) == set(kept.statistics)
+    for name, values in expected.items():
+        np.testing.assert_allclose(kept.statistics[name], values, atol=1e-5, rtol=1e-5, err_msg=name)
+    for down, across, tile in tiled(weights * keep[:, None, :, None]):
+        np.testing.assert_allclose(kept.sums[:, :, down, across], tile.sum((2, 3)), atol=1e-5)
+        np.testing.assert_allclose(kept.largest[:, :, down, across], tile.max((2, 3)), atol=1e-5)
