@@ -99,3 +99,39 @@ class Way(StrEnum):
     BLOCKS = "blocks"  # our own arithmetic on blocks of rows, as far as the mask reaches
     ROWS = "rows"  # the model's own eager attention on blocks of rows
     LAYER = "layer"  # the model's own attention, a whole layer at once
+
+
+class Severity(StrEnum):
+    """How bad a finding is: an error gives wrong results, a warning may, a note is worth knowing."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """0 for a note, 1 for a warning, 2 for an error."""
+        return list(Severity).index(self)
+
+
+class Purpose(StrEnum):
+    """What a batch is for, where it makes a difference to what is right."""
+
+    FORWARD = "forward"
+    GENERATE = "generate"
+
+
+class Dialect(StrEnum):
+    """A convention for masks, by the name the command line has for it; `core/dialects.py` says what each means."""
+
+    HF_2D = "hf-2d"
+    HF_4D = "hf-4d"
+    SDPA = "sdpa"
+    TORCH_MHA = "torch-mha"
+    TORCH_MHA_FLOAT = "torch-mha-float"
+    TORCH_PADDING = "torch-padding"
+    KERAS = "keras"
+    FLEX = "flex"
+    FLAX = "flax"
+    HEAD_MASK = "head-mask"
+    WEIGHTS = "weights"

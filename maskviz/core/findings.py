@@ -1,0 +1,91 @@
+"""What a check finds: the trap, where, and what it costs in this run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from maskviz.core.words import Severity
+
+
+class Confidence(StrEnum):
+    """How a finding is known."""
+
+    MEASURED = "measured"  # a model or a framework was run
+    CERTAIN = "certain"  # it follows from what was given
+    LIKELY = "likely"  # a bare array fits nothing else that is usual
+    POSSIBLE = "possible"  # a bare array fits it, and something legal too
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """A known way for a mask to go wrong.
+
+    Attributes:
+        id: Stable, a letter of its group and a number, such as "P1".
+        name: A few words with hyphens, such as "pad-no-mask".
+        severity: How bad it is.
+        sentence: What goes wrong, one sentence.
+        fix: What to do, one sentence.
+        source: Where it was met: issue numbers, papers, documentation; without links.
+    """
+
+    id: str
+    name: str
+    severity: Severity
+    sentence: str
+    fix: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A trap that something fell into.
+
+    Attributes:
+        trap: The trap.
+        where: What fell into it: "text 2", "layers 0-3", a file; empty for the whole.
+        message: What was seen, one sentence with its values, no final full stop.
+        measured: What it costs in this run, one sentence with numbers; empty where nothing could be run.
+        confidence: How it is known.
+        row: Row of the batch it is about, from 0, or None.
+    """
+
+    trap: Trap
+    where: str
+    message: str
+    measured: str = ""
+    confidence: Confidence = Confidence.CERTAIN
+    row: int | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """That of the trap."""
+        return self.trap.severity
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        subject: What was checked: a model and its texts, or a file.
+        about: The model in a line; empty where there is none.
+        findings: In the order of the traps.
+        asked: What was looked at and run, a phrase each.
+        notes: What else there is to know, a sentence each.
+        file: The file that was checked; "" for texts of the command line.
+        lines: Line of the file each row is from; empty where it has none.
+    """
+
+    subject: str
+    about: str
+    findings: tuple[Finding, ...]
+    asked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    file: str = ""
+    lines: tuple[int, ...] = ()
+
+    def count(self, severity: Severity) -> int:
+        """Findings of one severity."""
+        return sum(finding.severity is severity for finding in self.findings)

@@ -1,0 +1,84 @@
+"""What the author of a mask file means, where that is plain and its dialect reads something else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from maskviz.core.arrays import AnyArray, BoolArray
+from maskviz.core.given_array import GivenArray
+from maskviz.core.words import Dialect
+
+# Dialects whose numbers are added to the scores; of sdpa those that are no booleans.
+ADDITIVE = (Dialect.HF_4D, Dialect.TORCH_MHA_FLOAT, Dialect.SDPA)
+TORCH_MHA = (Dialect.TORCH_MHA, Dialect.TORCH_MHA_FLOAT)
+
+
+def ones_and_zeros(array: GivenArray) -> bool:
+    """Whether numbers that are to be added are all 0 or 1, and some are 1: they say what to keep, and block nothing."""
+    values = array.values
+    if array.dialect not in ADDITIVE or values.ndim < 2 or not values.size:
+        return False
+    if array.dialect is Dialect.SDPA and values.dtype.kind == "b":
+        return False
+    return bool(((values == 0) | (values == 1)).all() and (values == 1).any())
+
+
+def in_head_order(array: GivenArray) -> bool:
+    """Whether a mask [batch x heads, query, key] for nn.MultiheadAttention repeats the batch for every head, where
+    torch reads all heads of a row before the next row."""
+    return repeated_rows(array) is not None
+
+
+def repeated_rows(array: GivenArray) -> int | None:
+    """Rows of the batch that a 3-D mask for nn.MultiheadAttention repeats as a whole, None where it repeats none.
+
+    Only masks that differ in their padding are taken for those of rows: heads may have masks of their own, and then
+    repeating them for every row is right.
+    """
+    masks = array.values
+    if array.dialect not in TORCH_MHA or masks.ndim != 3 or not masks.size:
+        return None
+    sizes = [batch_of(array)] if array.sizes.heads is not None else range(2, len(masks) // 2 + 1)
+    for rows in sizes:
+        if rows is not None and len(masks) % rows == 0 and bool((masks[rows:] == masks[:-rows]).all()):
+            return rows if _differ_in_padding(np.asarray(masks[:rows] == 0)) else None
+    return None
+
+
+def _differ_in_padding(visible: BoolArray) -> bool:
+    """Whether masks [row, query, key] are one mask in which each row hides keys of its own."""
+    seen: BoolArray = np.asarray(visible.any(axis=1))
+    alike = np.asarray(visible.any(axis=0)) & seen[:, None, :]
+    return bool((seen != seen[:1]).any() and (visible == alike).all())
+
+
+def batch_of(array: GivenArray) -> int | None:
+    """Rows of the batch of a mask [batch x heads, query, key]; None where it is none, or for one row or one head."""
+    heads, values = array.sizes.heads, array.values
+    if array.dialect not in TORCH_MHA or values.ndim != 3 or not heads or heads < 2 or not values.size:
+        return None
+    rows, rest = divmod(values.shape[0], heads)
+    return rows if not rest and rows > 1 and array.sizes.batch in (None, rows) else None
+
+
+def meant_by(array: GivenArray) -> BoolArray | None:
+    """bool [batch or 1, head or 1, query or 1, key], True = what the author means a query to see; None where that is
+    not plain."""
+    if ones_and_zeros(array):
+        return _with_four_axes(array.values != 0, array.sizes.heads)
+    if in_head_order(array) and array.visible is not None and array.sizes.heads:
+        rows = array.values.shape[0] // array.sizes.heads
+        of_torch = array.visible.reshape(array.sizes.heads, rows, *array.visible.shape[2:])
+        return np.asarray(of_torch.swapaxes(0, 1))
+    return array.visible
+
+
+def _with_four_axes(cells: AnyArray, heads: int | None) -> BoolArray | None:
+    if cells.ndim == 2:
+        return np.asarray(cells[None, None], np.bool_)
+    if cells.ndim == 3:
+        rows = cells.shape[0]
+        if heads and heads > 1 and rows % heads == 0:
+            return np.asarray(cells.reshape(rows // heads, heads, *cells.shape[1:]), np.bool_)
+        return np.asarray(cells[:, None], np.bool_)
+    return np.asarray(cells, np.bool_) if cells.ndim == 4 else None
