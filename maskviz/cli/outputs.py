@@ -30,7 +30,7 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...], read: Path
     Args:
         paths: Files to write.
         data_suffixes: Suffixes that hold data and no picture.
-        read: The file the texts are from, which is not to be written over.
+        read: The file that is read, which is not to be written over.
 
     Raises:
         UsageError: an unknown suffix, a file named twice, or the one that is read.
@@ -42,7 +42,7 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...], read: Path
         if path.suffix.lower() not in known:
             raise UsageError(f"cannot tell the format of {str(path)!r}", f"end it in one of {' '.join(known)}")
         if read is not None and path.resolve() == read.resolve():
-            raise UsageError(f"{str(path)!r} is the file the texts are read from", "give -o another name")
+            raise UsageError(f"{str(path)!r} is the file that is read", "give -o another name")
         check_writable(path)
     if len({path.absolute() for path in map(Path, map(os.path.normpath, paths))}) < len(paths):
         raise UsageError("an output file is named twice", "give each -o a name of its own")

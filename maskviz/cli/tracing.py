@@ -13,6 +13,7 @@ from maskviz.analyse.comparison import compare
 from maskviz.analyse.user_mask import with_user_mask
 from maskviz.cli.env import Env
 from maskviz.cli.head_masks import parse_or_read_head_mask
+from maskviz.conventions.files import read_mask
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.packing import crossing_of
 from maskviz.core.results import Comparison, Proof
@@ -25,7 +26,7 @@ from maskviz.load.labels import token_labels
 from maskviz.load.model import Loaded, build_model, load_config, load_model, with_tokenizer
 from maskviz.load.source import Source
 from maskviz.load.stand_in import with_stand_ins
-from maskviz.load.user_mask import given_mask, read_mask
+from maskviz.load.user_mask import given_mask
 from maskviz.store.saved import Saved
 from maskviz.trace.budget import check_fits
 from maskviz.trace.calling import Calling
@@ -149,7 +150,7 @@ def traced(
     mask = parse_or_read_head_mask(head_mask, head_shapes(trace), head_groups(trace))
     after = run_gated(model, inputs, trace, mask, calling)
     change = compare(trace, after)
-    return Saved(after, trace, change, _names(loaded, change))
+    return Saved(after, trace, change, names_of(loaded, change))
 
 
 def proven(env: Env, loaded: Loaded, encoded: Encoded, saved: Saved) -> Proof:
@@ -179,7 +180,7 @@ def _packing_notes(loaded: Loaded, inputs: dict[str, Any], trace: Trace) -> tupl
     return (f"{own}, with a cache or without",)
 
 
-def _names(loaded: Loaded, change: Comparison) -> dict[int, str]:
+def names_of(loaded: Loaded, change: Comparison) -> dict[int, str]:
     """Printable tokens of the ids a comparison lists."""
     if change.labels:
         return {}

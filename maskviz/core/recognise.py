@@ -59,11 +59,14 @@ def _patterns(visible: BoolArray, at: Grid) -> Iterator[Rule]:
     """Patterns that could let through what is seen, the plainest first."""
     yield Everything()
     yield Causal()
-    distance = np.broadcast_to(at.query - at.key, at.shape)
-    seen = distance[np.broadcast_to(visible.any(axis=1, keepdims=True), at.shape)]
-    if not seen.size:
+    seen: BoolArray = np.asarray(visible.any(axis=1))  # [batch, query, key]
+    rows, queries = np.nonzero(seen.any(axis=-1))
+    if not len(rows):
         return
-    behind, ahead = int(seen.max()), int(-seen.min())
+    place, keys = at.query[0, 0, queries, 0], at.key[0, 0, 0]
+    first, last = seen.argmax(axis=-1), seen.shape[-1] - 1 - seen[..., ::-1].argmax(axis=-1)
+    behind = int((place - keys[first[rows, queries]]).max())
+    ahead = int((keys[last[rows, queries]] - place).max())
     if behind >= 0:
         yield all_of(Causal(), Window(behind + 1))
     yield Band(max(abs(behind), abs(ahead)))
@@ -82,3 +85,6 @@ def _chunks(visible: BoolArray, at: Grid) -> Iterator[Rule]:
     end = int(np.flatnonzero(seen[longest, query])[-1])
     start = Content(np.full(at.shape[0], (end + 1) % size), np.int64)
     yield Chunk(size, start)
+    # Where queries do not see ahead, the last chunk of a row starts at the first key its last queries see.
+    starts = np.where(seen.any(axis=-1), seen.argmax(axis=-1), 0).max(axis=1) % size
+    yield all_of(Causal(), Chunk(size, Content(starts, np.int64)))

@@ -1,28 +1,19 @@
-"""A mask of the user's own: a file becomes the tensor a model is called with."""
+"""A mask of the user's own, fitted to a batch: the tensor a model is called with."""
 
 from __future__ import annotations
 
 import inspect
-import pickle
-import warnings
-import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.trace import Batch
 from maskviz.load.model import Loaded
 
-_NAMES = ("attention_mask", "mask")
-_MOST_BYTES = 2**31
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # At or below this an additive mask blocks, as in `trace.doors`.
@@ -43,73 +34,6 @@ class GivenMask:
     tensor: torch.Tensor
     visible: BoolArray
     notes: tuple[str, ...] = ()
-
-
-def read_mask(path: Path) -> torch.Tensor:
-    """Read the one tensor of a .npy, .pt or .safetensors file, or the one named attention_mask or mask. No code runs.
-
-    Raises:
-        UsageError: another suffix.
-        NotFoundError: the file is missing or damaged, needs code, or does not hold one mask.
-    """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UsageError(f"cannot tell the format of mask {str(path)!r}", f"end it in one of {' '.join(_READERS)}")
-    try:
-        usable = path.is_file() and path.stat().st_size <= _MOST_BYTES
-    except (OSError, ValueError):
-        usable = False
-    if not usable:
-        raise NotFoundError(f"mask file {str(path)!r} does not exist, is no file, or has more than 2 GB", _SHAPES_HINT)
-    try:
-        tensor = reader(path)
-    except pickle.UnpicklingError as error:
-        raise NotFoundError(
-            f"mask file {str(path)!r} is damaged, or needs code to be opened: not loaded",
-            "save the tensor alone: torch.save(mask, 'mask.pt')",
-        ) from error
-    except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise NotFoundError(f"mask file {str(path)!r} cannot be read: {said}", _SHAPES_HINT) from error
-    return tensor.detach()
-
-
-def _from_npy(path: Path) -> torch.Tensor:
-    array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
-        raise ValueError(f"it holds {getattr(array, 'dtype', 'several arrays')}")
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
-
-
-def _from_pt(path: Path) -> torch.Tensor:
-    if not zipfile.is_zipfile(path) and path.stat().st_size == 0:
-        raise EOFError("it is empty")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of other pickles before it refuses them
-        return _the_mask(torch.load(path, map_location="cpu", weights_only=True))
-
-
-def _the_mask(content: Any) -> torch.Tensor:
-    if isinstance(content, dict):
-        tensors = {name: one for name, one in content.items() if isinstance(one, torch.Tensor)}
-        named = [tensors[name] for name in _NAMES if name in tensors] or list(tensors.values())
-        if not named:
-            raise ValueError("it holds no tensor")
-        if len(tensors) > 1 and not any(name in tensors for name in _NAMES):
-            raise ValueError(f"it holds {len(tensors)} tensors, none named {' or '.join(_NAMES)}")
-        content = named[0]
-    if not isinstance(content, torch.Tensor):
-        raise ValueError(f"it holds {type(content).__name__} and no tensor")
-    if content.layout is not torch.strided or content.device.type == "meta":
-        raise ValueError("it holds no dense numbers")
-    return content
-
-
-_READERS: dict[str, Callable[[Path], torch.Tensor]] = {
-    ".npy": _from_npy,
-    ".pt": _from_pt,
-    ".safetensors": lambda path: _the_mask(load_file(path)),
-}
 
 
 def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> GivenMask:
@@ -164,6 +88,11 @@ def _with_four_axes(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> torch
 
 
 def _check_values(tensor: torch.Tensor) -> None:
+    """Make sure that a tensor may be a mask.
+
+    Raises:
+        UsageError: its type or a number in it is none a mask may have, or it holds nothing.
+    """
     if tensor.dtype not in (torch.bool, *_INTEGERS, *_FLOATS):
         raise UsageError(f"a mask of {_named(tensor)} is none", "save it as bool (True = may attend) or float32")
     if tensor.numel() == 0:

@@ -97,7 +97,7 @@ def test_a_classifier_is_held_against_its_own_answers(maskviz: Run, tmp_path: Pa
         (["text", "--ablation", "resample"], 2, "there is one"),
         (["-m", "demo:t5", "text", "--measure", "loss"], 2, "a --target"),
         (["--ids", "5 x"], 2, "not all of it are ids"),
-        (["--file", "texts.txt", "-o", "texts.txt"], 2, "is the file the texts are read from"),
+        (["--file", "texts.txt", "-o", "texts.txt"], 2, "is the file that is read"),
         (["text", "--pair", "one", "--pair", "two"], 2, "there are 2 --pair and 1 texts"),
         (["-m", "demo:t5", "text", "more", "--target", "one"], 2, "there are 1 --target and 2 texts"),
         (["text", "--target", "more"], 2, "no decoder of its own"),

@@ -13,7 +13,7 @@ import maskviz
 PACKAGE = Path(maskviz.__file__).parent
 
 # Which rooms a room may import besides itself and core.
-MIDDLE = {"ablate", "load", "trace", "analyse", "view", "render", "store"}
+MIDDLE = {"ablate", "load", "trace", "analyse", "conventions", "view", "render", "store"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "load": {"demo"},
@@ -21,16 +21,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
     "ablate": {"load", "trace"},
     "analyse": set(),
+    "conventions": set(),
     "view": set(),
     "render": set(),
     "store": set(),
     "cli": MIDDLE | {"demo"},
 }
 MAY_USE: dict[str, set[str]] = {
-    "torch": {"ablate", "load", "trace", "demo"},
+    "torch": {"ablate", "conventions", "load", "trace", "demo"},
     "transformers": {"ablate", "load", "trace", "demo"},
     "tokenizers": {"demo", "load"},
-    "safetensors": {"load", "demo"},
+    "safetensors": {"conventions", "load", "demo"},
     "huggingface_hub": {"load"},
     "PIL": {"load"},
     "rich": {"render", "cli"},

@@ -1,0 +1,160 @@
+"""A mask file as it was given, and what dialect it is in where nobody said. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maskviz.conventions.conversion import read
+from maskviz.conventions.files import read_mask, values_of
+from maskviz.conventions.trial import tried
+from maskviz.core.arrays import AnyArray, BoolArray, IntArray
+from maskviz.core.dialects import BLOCKED, CONVENTIONS
+from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.given_array import GivenArray, Sizes
+from maskviz.core.words import Dialect
+
+# Cells of [batch, query, key] that are compared one by one.
+_MOST_CELLS = 2**29
+
+
+def given_array(path: Path, dialect: Dialect, sizes: Sizes, dtype: str) -> GivenArray:
+    """A mask file read as its dialect means it, and tried on the dialect's framework.
+
+    Args:
+        path: A .npy, .pt or .safetensors file.
+        dialect: How it is to be read; where it cannot be, the array says why.
+        sizes: What it is to fit.
+        dtype: The type the model computes in, "" if not known.
+
+    Raises:
+        UsageError: another suffix.
+        NotFoundError: the file is missing or damaged, needs code, or does not hold one mask.
+    """
+    values, stored = values_of(read_mask(path))
+    visible, unreadable = None, ""
+    try:
+        if dialect not in (Dialect.HEAD_MASK, Dialect.WEIGHTS):
+            visible = read(values, dialect, sizes)
+    except UsageError as error:
+        unreadable = error.message
+    array = GivenArray(path.name, values, stored, dialect, sizes, dtype, visible, unreadable)
+    return tried(array)
+
+
+def visible_in(path: Path, dialect: Dialect | None) -> tuple[BoolArray, str]:
+    """Which cells a mask file leaves visible, and its dialect in words.
+
+    Returns:
+        bool [batch or 1, head or 1, query, key], True = may attend; a mask that says keys alone has as many queries.
+
+    Raises:
+        UsageError: it cannot be read as that dialect, or is in none that can be told.
+        NotFoundError: the file cannot be read.
+        CannotTraceError: it has more cells than are compared one by one.
+    """
+    chosen, _ = guessed(path, dialect)
+    visible = read(values_of(read_mask(path))[0], chosen, Sizes())
+    if chosen in (Dialect.HF_2D, Dialect.TORCH_PADDING):
+        keys = visible.shape[3]
+        if visible.size * keys > _MOST_CELLS:
+            raise CannotTraceError(f"{path.name} has too many cells to be compared one by one", "cut it")
+        visible = visible.repeat(keys, axis=2)
+    return visible, f"{chosen}: {CONVENTIONS[chosen].meaning}"
+
+
+def guessed(path: Path, dialect: Dialect | None, option: str = "--as") -> tuple[Dialect, tuple[str, ...]]:
+    """The dialect of a mask file, and sentences on how it was guessed; none where it was given.
+
+    Args:
+        path: The file.
+        dialect: What it is said to be in; None to go by its shape and numbers.
+        option: How a user says so.
+
+    Raises:
+        UsageError: the file may be in several dialects; the hint names them.
+        NotFoundError: it cannot be read.
+    """
+    if dialect is not None:
+        return dialect, ()
+    values, stored = values_of(read_mask(path))
+    what = f"{path.name} is {stored} {list(values.shape)}"
+    found = list(_candidates(values))
+    if len({one for one, _ in found}) != 1:
+        named = " or ".join(one for one, _ in found)
+        raise UsageError(
+            f"{what}, and may be {named}" if found else f"{what}, which is like no known mask",
+            f"say which: {option} {found[0][0]}" if found else "maskviz convert --list shows what each dialect has",
+        )
+    chosen, why = found[0]
+    return chosen, (f"{what} and read as {chosen}, since {why}; {option} says otherwise",)
+
+
+def _candidates(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
+    """Dialects an array may be in, each with why."""
+    if not values.size or values.dtype.kind not in "buif":
+        return
+    if values.dtype.kind == "f" and not ((values == 0) | (values == 1)).all():
+        yield from _of_numbers(values)
+    elif values.ndim == 4:
+        boolean = values.dtype.kind != "f"
+        yield (Dialect.SDPA, "it has four axes") if boolean else (Dialect.HF_4D, "it is float and has four axes")
+        if not boolean and (values == 1).any():
+            yield Dialect.FLAX, ""
+    elif values.ndim == 2 and values.dtype.kind != "b" and not (_square(values) and _triangular(values != 0)):
+        yield Dialect.HF_2D, "it has two axes of zeros and ones"
+        if values.dtype.kind == "f" and not values.any():
+            yield Dialect.TORCH_MHA_FLOAT, ""
+    elif values.ndim in (2, 3):
+        yield from _of_cells(values)
+    elif values.ndim == 1:
+        yield Dialect.HEAD_MASK, "it has one axis"
+
+
+def _of_numbers(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
+    """Floats that are not all 0 and 1."""
+    shares = not np.isnan(values).any() and bool(((values >= 0) & (values <= 1)).all())
+    if values.ndim > 2 and shares and bool((np.abs(values.sum(axis=-1) - 1) < 0.02).all()):
+        yield Dialect.WEIGHTS, "its rows sum to 1"
+    elif values.ndim <= 2 and shares:
+        yield Dialect.HEAD_MASK, "its numbers are gates between 0 and 1"
+    elif values.ndim == 4:
+        yield Dialect.HF_4D, "its numbers are to be added to scores"
+    elif values.ndim in (2, 3) and bool((values[~np.isnan(values)] <= BLOCKED).any()):
+        yield Dialect.TORCH_MHA_FLOAT, "its numbers are to be added to scores and it has no four axes"
+
+
+def _of_cells(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
+    """Booleans of two or three axes: which way round they are is seen where they are triangles."""
+    cells = np.asarray(values != 0)
+    attend = Dialect.SDPA if values.ndim == 2 else Dialect.KERAS
+    if _triangular(cells):
+        yield attend, "no query would see a later key, as with True = attend"
+    elif _triangular(~cells):
+        yield Dialect.TORCH_MHA, "no query would see a later key, as with True = blocked"
+    else:
+        yield attend, ""
+        yield Dialect.TORCH_MHA, ""
+        if values.ndim == 2:
+            yield Dialect.TORCH_PADDING, ""
+
+
+def _square(values: AnyArray) -> bool:
+    return bool(values.shape[-1] == values.shape[-2])
+
+
+def _triangular(visible: BoolArray) -> bool:
+    """Whether every query sees its own key and none sees a later one, with the last query at the last key or the first
+    at the first; two queries alone may do so by chance."""
+    queries, keys = visible.shape[-2:]
+    if queries < 3 or keys < queries:
+        return False
+    return any(_ends_at(visible, np.arange(queries) + offset) for offset in {0, keys - queries})
+
+
+def _ends_at(visible: BoolArray, own: IntArray) -> bool:
+    """Whether no query sees beyond its own key, and all but padding see that."""
+    later = np.arange(visible.shape[-1]) > own[:, None]
+    return not (visible & later).any() and bool(visible[..., np.arange(len(own)), own].any(axis=-1).all())

@@ -1,0 +1,1 @@
+"""One mask in the conventions of the frameworks."""

@@ -1,0 +1,98 @@
+"""Code that is printed builds the mask it was printed for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskviz.conventions.flex import cells_of
+from maskviz.conventions.source import known, lines_of, mask_mod_of
+from maskviz.core.arrays import BoolArray
+
+
+def built(code: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names
+
+
+def held(visible: BoolArray, words: str | None = None) -> None:
+    """Assert that three lines, and a mask_mod, are found that build this very mask."""
+    found = known(visible)
+    assert found is not None
+    if words is not None:
+        assert str(found.rule) == words
+    code = lines_of(found)
+    assert len(code.splitlines()) == 3
+    made = built(code)["visible"]
+    assert made.dtype is torch.bool
+    assert np.array_equal(np.broadcast_to(made.numpy(), visible.shape), visible)
+    names = built(mask_mod_of(found))
+    assert np.array_equal(cells_of(names["mask_mod"], visible.shape), visible)
+    assert names["block_mask"].shape[-2:] == visible.shape[-2:]
+
+
+def ruled(queries: int, keys: int) -> tuple[Any, Any]:
+    return np.arange(keys - queries, keys)[:, None], np.arange(keys)[None, :]
+
+
+@pytest.mark.parametrize("queries", [9, 4, 1])
+def test_each_known_rule_is_built_again_also_behind_a_cache(queries: int) -> None:
+    query, key = ruled(queries, 9)
+    cells = {
+        "causal": key <= query,
+        "causal ∧ window(3)": (key <= query) & (query - key < 3),
+        "window(±2)": np.abs(query - key) <= 2,
+    }
+    for words, visible in cells.items():
+        held(np.asarray(visible)[None, None], words if queries > 3 else None)
+    held(np.ones((1, 1, queries, 9), bool), "bidirectional")
+
+
+def test_chunks_and_padding_on_both_sides_are_built_again() -> None:
+    query, key = ruled(12, 12)
+    chunked = (query // 4 == key // 4)[None, None]
+    held(chunked, "chunk(4)")
+    starts, ends = np.array([0, 3])[:, None, None, None], np.array([8, 12])[:, None, None, None]
+    held(np.asarray((key[None, None] < ends) & (query >= -1)[None, None]))
+    held(np.asarray((key <= query)[None, None] & (key[None, None] < ends)), "causal ∧ padding")
+    held(np.asarray((key <= query)[None, None] & (key[None, None] >= starts)), "causal ∧ padding")
+    held(np.asarray((key[None, None] >= starts) & (key[None, None] < ends) & (query >= 0)[None, None]))
+
+
+def test_a_triangle_that_starts_at_the_first_key_is_built_as_it_is() -> None:
+    held(np.tril(np.ones((1, 1, 3, 8), bool)))
+
+
+def test_a_mask_of_keys_alone_is_built_again() -> None:
+    held((np.arange(6) < np.array([6, 2, 0])[:, None])[:, None, None, :])
+
+
+@pytest.mark.parametrize(
+    "visible",
+    [
+        np.array([[1, 0, 1, 1]], bool)[:, None, None, :],
+        np.random.default_rng(0).random((1, 1, 6, 6)) < 0.5,
+        np.stack([np.tril(np.ones((4, 4), bool)), np.ones((4, 4), bool)])[None],
+    ],
+    ids=["a hole", "chance", "heads that differ"],
+)
+def test_a_mask_without_a_known_rule_gets_no_code(visible: BoolArray) -> None:
+    assert known(visible) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.data())
+def test_whatever_is_recognised_is_built_again_to_the_cell(
+    rows: int, queries: int, keys: int, data: st.DataObject
+) -> None:
+    size = rows * queries * keys
+    bits = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    visible = np.array(bits).reshape(rows, 1, queries, keys)
+    if known(visible) is not None:
+        held(visible)
