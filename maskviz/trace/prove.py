@@ -150,10 +150,25 @@ def _compared(call: AttentionCall, seen: BoolArray | None, trace: Trace) -> Call
 def _future(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> FutureProof | None:
     """Change each text's last token and see whether anything earlier moves; None for a model that is not causal."""
     own = [call for call in trace.calls if call.stack is Stack.DECODER]
-    causal = own and not any(_sees_ahead(call) for call in own)
+    if not own or any(_sees_ahead(call) for call in own):
+        return None
+    moved = moved_by_last_token(model, inputs, trace)
+    return None if moved is None else FutureProof(moved[0], moved[0] <= _ROUNDING * moved[1])
+
+
+def moved_by_last_token(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> tuple[float, float] | None:
+    """Change each text's last real token, of the decoder where there is one.
+
+    Returns:
+        Largest change of an output before that token, and the size of the outputs, at least 1; None where there are
+        no ids, no earlier tokens, or no output for each of them.
+
+    Raises:
+        CannotTraceError: the model fails on the changed text.
+    """
     side = trace.batch.decoder or trace.batch
     name = "decoder_input_ids" if trace.batch.decoder is not None else "input_ids"
-    if not causal or name not in inputs or side.length < 2:
+    if name not in inputs or side.length < 2:
         return None
     last = _last_tokens(side)
     changed = inputs[name].clone()
@@ -169,9 +184,7 @@ def _future(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> FutureProof
         return None
     moved = to_array((before.float() - after.float()).abs().amax(dim=-1))
     earlier = side.keep & (np.arange(side.length) < last[:, None])
-    size = max(1.0, float(before.float().abs().max()))
-    worst = float(moved[earlier].max(initial=0.0))
-    return FutureProof(worst, worst <= _ROUNDING * size)
+    return float(moved[earlier].max(initial=0.0)), max(1.0, float(before.float().abs().max()))
 
 
 def _sees_ahead(call: AttentionCall) -> bool:

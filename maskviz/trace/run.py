@@ -89,14 +89,29 @@ def run_gated(
     Raises:
         UsageError: the mask names a head that did not run, or the run has no numbers to gate.
     """
-    if is_weightless(model):
-        raise UsageError("a head mask changes numbers, and there are none without weights", "try --random-weights 0")
-    recorder = replace(_recorder(model, plain.batch, plain.card, calling), gates=gates_of(plain, head_mask))
-    captured = _listening(model, inputs, recorder, plain.card, calling)
+    recorder, captured = _gated(model, inputs, plain, head_mask, calling)
     heard = hearing_of(recorder, plain.batch, plain.card, calling).calls
     calls = tuple(replace(call, pattern=other.pattern) for call, other in zip(plain.calls, heard, strict=True))
     trace = replace(plain, calls=calls, head_mask=head_mask, drift=None, plain_attention="")
     return replace(trace, outputs=_outputs(captured, trace, model, calling))
+
+
+def gated_output(model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask) -> torch.Tensor | None:
+    """The whole main output, such as logits [batch, token, vocabulary], of a run that `run_gated` would make.
+
+    Raises:
+        UsageError: as `run_gated`.
+    """
+    return joined_output(_gated(model, inputs, plain, head_mask, _AT_ONCE)[1])
+
+
+def _gated(
+    model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask, calling: Calling
+) -> tuple[Recorder, Sequence[Any]]:
+    if is_weightless(model):
+        raise UsageError("a head mask changes numbers, and there are none without weights", "try --random-weights 0")
+    recorder = replace(_recorder(model, plain.batch, plain.card, calling), gates=gates_of(plain, head_mask))
+    return recorder, _listening(model, inputs, recorder, plain.card, calling)
 
 
 def head_shapes(trace: Trace) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,53 @@
+"""What a config and a class say of a model, for rules that hold it against what the model does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from maskviz.core.behaviour import ModelFacts
+from maskviz.load.card import text_part
+from maskviz.load.model import Loaded
+from maskviz.load.windows import claimed_windows
+
+# Classes that predict the next token, by the ends of their names.
+_CAUSAL = ("ForCausalLM", "LMHeadModel")
+
+
+def facts_of(loaded: Loaded, raw: Mapping[str, Any]) -> ModelFacts:
+    """Read what a model is said to be.
+
+    Args:
+        loaded: The model.
+        raw: The dictionary in its config file: what the config's class makes of it is not what its author wrote.
+    """
+    config = loaded.model.config
+    name = str(getattr(config, "_attn_implementation", None) or "eager")
+    own = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else raw
+    kinds = own.get("layer_types") if isinstance(own, Mapping) else None
+    used = own.get("use_sliding_window") if isinstance(own, Mapping) else None
+    return ModelFacts(
+        architecture=loaded.card.architecture,
+        implementation=name,
+        attention_registered=name == "eager" or name in ALL_ATTENTION_FUNCTIONS or name in AttentionInterface(),
+        mask_registered=name in AttentionMaskInterface(),
+        predicts_next=_predicts_next(loaded),
+        layer_types=tuple(map(str, kinds)) if isinstance(kinds, list | tuple) else (),
+        windows=claimed_windows(config, raw),
+        use_sliding_window=used if isinstance(used, bool) else None,
+        asks_weights=getattr(config, "output_attentions", False) is True or raw.get("output_attentions") is True,
+    )
+
+
+def _predicts_next(loaded: Loaded) -> bool:
+    """Whether the class predicts the next token, and neither its caller (XLNet) nor its config (XLM) says that what a
+    token sees is another matter."""
+    if loaded.card.encoder_decoder or not loaded.card.architecture.endswith(_CAUSAL):
+        return False
+    if "perm_mask" in inspect.signature(loaded.model.forward).parameters:
+        return False
+    return getattr(text_part(loaded.model.config), "causal", None) is not False
