@@ -1,0 +1,241 @@
+"""Rules about padding and positions: on a batch as it was given, and on what the model made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from maskviz.analyse.lints.kind import Lint, found
+from maskviz.analyse.padding_share import attention_on_padding
+from maskviz.core.behaviour import Behaviour, PaddedText
+from maskviz.core.case import Case
+from maskviz.core.findings import Confidence, Finding
+from maskviz.core.given_batch import GivenBatch, Row
+from maskviz.core.words import Backend, Purpose
+
+_IGNORED = -100
+
+
+def pad_without_mask(case: Case) -> Iterator[Finding]:
+    """P1: padding at an end of a row, and no attention mask, or one that keeps it."""
+    batch = case.batch
+    if batch is None or batch.pad_id is None:
+        return
+    for row, (ids, keep) in enumerate(zip(batch.ids, batch.keep, strict=True)):
+        ends = _ends(ids, batch.pad_id)
+        count = sum(ends)
+        if not 0 < count < len(ids):
+            continue
+        kept = (
+            keep is not None and len(keep) == len(ids) and all(one for one, end in zip(keep, ends, strict=True) if end)
+        )
+        if keep is None or (kept and batch.pad_id != batch.eos_id):
+            what = "an attention_mask that keeps" if kept else "no attention_mask for"
+            message = f"{what} {_tokens(count, 'padding token')} (id {batch.pad_id})"
+            cost, how = _cost_of_padding(case.run, row)
+            yield found("P1", _text(row), message, row=row, measured=cost, confidence=how)
+
+
+def _cost_of_padding(run: Behaviour | None, row: int) -> tuple[str, Confidence]:
+    if run is None:
+        return "", Confidence.CERTAIN
+    share = attention_on_padding(run.trace, row)
+    said = [] if share is None else [f"{share:.2f} of its attention falls on padding"]
+    one = _padded(run, row)
+    if one is not None and one.masked is not None:
+        said.append(f"its outputs are off by up to {one.alone:.2g}, and by {one.masked:.2g} with a mask")
+    return "; ".join(said), Confidence.MEASURED if said else Confidence.CERTAIN
+
+
+def pad_is_eos(case: Case) -> Iterator[Finding]:
+    """P2: one id for padding and the end of a text, where somebody goes by the id."""
+    batch = case.batch
+    if batch is None or batch.pad_id is None or batch.pad_id != batch.eos_id:
+        return
+    for row, ids in enumerate(batch.ids):
+        keep, labels = batch.keep[row], _part(batch.labels, row)
+        if keep is None:
+            if any(_ends(ids, batch.pad_id)):
+                message = f"id {batch.pad_id} is both, and no mask says which of them are padding"
+                yield found("P2", _text(row), message, row=row)
+            continue
+        last = max((place for place, kept in enumerate(keep[: len(ids)]) if kept), default=None)
+        if last is None or labels is None or ids[last] != batch.eos_id or last >= len(labels):
+            continue
+        if labels[last] == _IGNORED and any(label != _IGNORED for label in labels):
+            message = f"the end of the text at token {last} has label {_IGNORED}, as if it were padding"
+            yield found("P2", _text(row), message, row=row)
+
+
+def right_padding_to_generate(case: Case) -> Iterator[Finding]:
+    """P3: a decoder whose last column is padding, unless it is only run forward or trained."""
+    batch = case.batch
+    if batch is None or case.model is None or not case.model.predicts_next:
+        return
+    if case.purpose is Purpose.FORWARD or any(one is not None for one in batch.labels):
+        return
+    for row, ids in enumerate(batch.ids):
+        keep = _kept(batch, row)
+        if not any(keep) or not len(keep) or keep[-1]:
+            continue
+        cost = _cost_of_last_column(case.run, row)
+        how = Confidence.MEASURED if cost else Confidence.CERTAIN
+        count = len(keep) - 1 - max(place for place, kept in enumerate(keep) if kept)
+        message = (
+            f"its last {_tokens(count, 'column')} of {len(ids)} are padding"
+            if count > 1
+            else "its last column is padding"
+        )
+        yield found("P3", _text(row), message, row=row, measured=cost, confidence=how)
+
+
+def _cost_of_last_column(run: Behaviour | None, row: int) -> str:
+    one = None if run is None else _padded(run, row)
+    if run is None or one is None or one.last is None:
+        return ""
+    at_last, at_real = (f"{run.names.get(token, '')!r} (id {token})" for token in one.last)
+    if at_last == at_real:
+        return f"the last column predicts {at_last}, and so does the last real token"
+    return f"the last column predicts {at_last}, the last real token {at_real}"
+
+
+def left_padding_without_positions(case: Case) -> Iterator[Finding]:
+    """P4: left padding moves the outputs of real tokens, and positions that count them put it right."""
+    if case.run is None or case.purpose is Purpose.GENERATE:
+        return
+    run = case.run
+    for one in run.padded:
+        still = one.alone if one.masked is None else one.masked
+        if one.left and one.counted is not None and still > run.noticeable and one.counted < still / 2:
+            yield found(
+                "P4",
+                _text(one.row),
+                "padded on the left, and no position_ids are passed",
+                measured=f"outputs of its real tokens are off by up to {still:.2g}, and by {one.counted:.2g} with "
+                "positions that count them",
+                confidence=Confidence.MEASURED,
+                row=one.row,
+            )
+
+
+def rows_of_padding_used(case: Case) -> Iterator[Finding]:
+    """P5: labels on padding, so that rows without meaning count in the loss."""
+    if case.batch is None:
+        return
+    for row, labels in enumerate(case.batch.labels):
+        keep = case.batch.keep[row]
+        if labels is None or keep is None or len(labels) != len(keep):
+            continue
+        counted = [
+            place
+            for place, (label, kept) in enumerate(zip(labels, keep, strict=True))
+            if not kept and label != _IGNORED
+        ]
+        if counted and any(keep):
+            some = _tokens(len(counted), "padding token")
+            message = f"{some} with a label other than {_IGNORED}, the first at {counted[0]}"
+            yield found("P5", _text(row), message, row=row)
+
+
+def all_padded_row(case: Case) -> Iterator[Finding]:
+    """P6: a row whose attention mask keeps nothing."""
+    if case.batch is None:
+        return
+    for row, keep in enumerate(case.batch.keep):
+        if keep is not None and not any(keep):
+            yield found("P6", _text(row), f"none of its {len(keep)} mask entries is 1", row=row)
+
+
+def mask_of_other_length(case: Case) -> Iterator[Finding]:
+    """P7: a mask that is not as long as its row, or with zeros between ones."""
+    batch = case.batch
+    if batch is None:
+        return
+    sides = ((batch.ids, batch.keep, "", batch.specials), (batch.decoder_ids, batch.decoder_keep, "decoder ", None))
+    for rows, masks, side, specials in sides:
+        for row, (ids, keep) in enumerate(zip(rows, masks, strict=False)):
+            if keep is None:
+                continue
+            if len(keep) != len(ids) and len(ids) - len(keep) != specials:
+                yield found("P7", _text(row), f"{len(ids)} {side}ids and a mask of {len(keep)}", row=row)
+            elif len(keep) == len(ids) and (holes := _holes(keep)):
+                message = f"{_tokens(len(holes), f'{side}zero')} between ones, the first at token {holes[0]}"
+                yield found("P7", _text(row), message, row=row)
+
+
+def _holes(keep: Row) -> list[int]:
+    """Places of zeros between ones."""
+    ones = [place for place, kept in enumerate(keep) if kept]
+    return [place for place in range(ones[0], ones[-1]) if not keep[place]] if ones else []
+
+
+def made_without_specials(case: Case) -> Iterator[Finding]:
+    """P8: a mask or labels shorter than the ids by just the special tokens."""
+    batch = case.batch
+    if batch is None or not batch.specials:
+        return
+    for row, ids in enumerate(batch.ids):
+        for name, part in (("a mask", batch.keep[row]), ("labels", _part(batch.labels, row))):
+            if part is not None and len(ids) - len(part) == batch.specials:
+                message = f"{len(ids)} ids and {name} of {len(part)}: the {batch.specials} special tokens are missing"
+                yield found("P8", _text(row), message, row=row)
+
+
+def flash_with_right_padding(case: Case) -> Iterator[Finding]:
+    """P9: a decoder under flash attention, padded on the right, with a cache."""
+    batch, run = case.batch, case.run
+    if batch is None or run is None or case.model is None or not case.model.predicts_next:
+        return
+    if run.backend is not Backend.FLASH or case.purpose is Purpose.FORWARD or not run.cached:
+        return
+    rows = [row for row in range(len(batch.ids)) if any(_kept(batch, row)) and not _kept(batch, row)[-1]]
+    if rows:
+        yield found("P9", _texts(rows), "padded on the right, with a cache, under flash attention")
+
+
+def _kept(batch: GivenBatch, row: int) -> Row:
+    keep, ids = batch.keep[row], batch.ids[row]
+    if keep is not None:
+        return keep
+    return (1,) * len(ids) if batch.pad_id is None else tuple(int(not end) for end in _ends(ids, batch.pad_id))
+
+
+def _ends(ids: Row, pad: int) -> list[bool]:
+    """Whether each id is padding at an end of its row."""
+    text = np.array([token != pad for token in ids], dtype=np.bool_)
+    inside = np.maximum.accumulate(text) & np.maximum.accumulate(text[::-1])[::-1]
+    return [not one for one in inside.tolist()]
+
+
+def _padded(run: Behaviour, row: int) -> PaddedText | None:
+    return next((one for one in run.padded if one.row == row), None)
+
+
+def _part(parts: tuple[Row | None, ...], row: int) -> Row | None:
+    return parts[row] if row < len(parts) else None
+
+
+def _text(row: int) -> str:
+    return f"text {row + 1}"
+
+
+def _texts(rows: list[int]) -> str:
+    return f"text{'' if len(rows) == 1 else 's'} {', '.join(str(row + 1) for row in rows)}"
+
+
+def _tokens(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+LINTS: tuple[tuple[str, Lint], ...] = (
+    ("P1", pad_without_mask),
+    ("P2", pad_is_eos),
+    ("P3", right_padding_to_generate),
+    ("P4", left_padding_without_positions),
+    ("P5", rows_of_padding_used),
+    ("P6", all_padded_row),
+    ("P7", mask_of_other_length),
+    ("P8", made_without_specials),
+    ("P9", flash_with_right_padding),
+)

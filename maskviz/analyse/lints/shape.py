@@ -1,0 +1,139 @@
+"""Rules about the axes of a mask file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from maskviz.analyse.lints.kind import Lint, found, leak_of
+from maskviz.core.case import Case
+from maskviz.core.findings import Confidence, Finding
+from maskviz.core.meant import TORCH_MHA, repeated_rows
+from maskviz.core.words import Dialect
+
+_FOUR_AXES = (Dialect.HF_4D, Dialect.SDPA)
+_KEYS_ALONE = (Dialect.HF_2D, Dialect.TORCH_PADDING)
+_WITHOUT_TOKENS = (Dialect.HEAD_MASK, Dialect.WEIGHTS)
+
+
+def head_order(case: Case) -> Iterator[Finding]:
+    """T5: [batch x heads, query, key] that repeats the batch for every head; torch wants each row's heads together."""
+    array = case.array
+    rows = None if array is None else repeated_rows(array)
+    if array is None or rows is None:
+        return
+    masks = array.values.shape[0]
+    message = f"its {masks} masks are {rows} rows repeated {masks // rows} times, in the order of mask.repeat"
+    yield found("T5", array.name, message, measured=leak_of(array), confidence=Confidence.LIKELY)
+
+
+def broadcast_accident(case: Case) -> Iterator[Finding]:
+    """T6: a mask without a head axis, for a batch as large as the number of heads."""
+    array = case.array
+    if array is None or array.dialect not in _FOUR_AXES or array.values.ndim != 3:
+        return
+    rows, heads = array.values.shape[0], array.sizes.heads
+    if heads is not None and rows == heads == array.sizes.batch and rows > 1:
+        message = f"its first axis of {rows} is taken for the {heads} heads, so that every row gets every mask"
+        yield found("T6", array.name, message, confidence=Confidence.LIKELY)
+
+
+def averaged_weights(case: Case) -> Iterator[Finding]:
+    """T7: attention weights without a head axis, of a module that has several heads."""
+    array = case.array
+    if array is None or array.dialect is not Dialect.WEIGHTS or array.values.ndim != 3 or array.sizes.heads == 1:
+        return
+    sure = Confidence.POSSIBLE if array.sizes.heads is None else Confidence.CERTAIN
+    message = f"weights of {list(array.values.shape)} have no axis for heads: they are the mean over them"
+    yield found("T7", array.name, message, confidence=sure)
+
+
+def keras_conventions(case: Case) -> Iterator[Finding]:
+    """T8: a mask for Keras with two or four axes, or numbers that are to be added."""
+    array = case.array
+    if array is None or array.dialect is not Dialect.KERAS or not array.values.size:
+        return
+    if array.values.ndim != 3:
+        yield found(
+            "T8", array.name, f"it has the shape {list(array.values.shape)}, and Keras wants [batch, query, key]"
+        )
+    elif array.values.dtype.kind == "f" and bool((array.values < 0).any()):
+        message = (
+            f"it has numbers down to {float(array.values.min()):.3g}, and Keras takes every number but 0 for attend"
+        )
+        yield found("T8", array.name, message)
+
+
+def from_the_first_key(case: Case) -> Iterator[Finding]:
+    """T9: more keys than queries, and a causal triangle that starts at the first key."""
+    array = case.array
+    if array is None or array.visible is None or array.dialect in (*_WITHOUT_TOKENS, *_KEYS_ALONE):
+        return
+    queries, keys = array.visible.shape[2:]
+    if queries >= keys or (queries == 1 and array.sizes.queries != 1):
+        return
+    triangle = np.tril(np.ones((queries, keys), np.bool_))
+    if (array.visible == triangle).all():
+        message = f"{queries} queries and {keys} keys, and the last query sees {queries} of them instead of all {keys}"
+        yield found("T9", array.name, message, confidence=Confidence.LIKELY)
+
+
+def other_sizes(case: Case) -> Iterator[Finding]:
+    """T10: last axes that are not the queries and keys of the call, or a 3-D mask torch cannot tell the heads of."""
+    array = case.array
+    if array is None or array.values.ndim < 2 or array.dialect in (*_WITHOUT_TOKENS, *_KEYS_ALONE):
+        return
+    sizes, shape = array.sizes, array.values.shape
+    wrong = []
+    if sizes.keys is not None and shape[-1] != sizes.keys:
+        wrong.append(f"{shape[-1]} keys instead of {sizes.keys}")
+    if sizes.queries is not None and shape[-2] not in (sizes.queries, *((1,) if array.values.ndim > 2 else ())):
+        wrong.append(f"{shape[-2]} queries instead of {sizes.queries}")
+    if wrong:
+        yield found("T10", array.name, f"its shape {list(shape)} has {' and '.join(wrong)}")
+    elif array.dialect in TORCH_MHA and array.values.ndim == 3 and sizes.heads and sizes.heads > 1:
+        rows = sizes.batch
+        if shape[0] % sizes.heads or (rows is not None and shape[0] != rows * sizes.heads):
+            of = f"{rows} x {sizes.heads}" if rows is not None else f"batch x {sizes.heads}"
+            message = f"a 3-D mask of nn.MultiheadAttention has batch x heads masks, {of}, and this one {shape[0]}"
+            yield found("T10", array.name, message)
+
+
+def keep_of_other_length(case: Case) -> Iterator[Finding]:
+    """P7: a mask [batch, token] that is not as long as its rows, or with zeros between ones."""
+    array = case.array
+    if array is None or array.dialect not in _KEYS_ALONE or array.values.ndim != 2:
+        return
+    if array.sizes.keys is not None and array.values.shape[1] != array.sizes.keys:
+        yield found("P7", array.name, f"{array.sizes.keys} tokens and a mask of {array.values.shape[1]}")
+    elif array.visible is not None:
+        for row, keep in enumerate(array.visible[:, 0, 0]):
+            places = np.flatnonzero(keep)
+            if len(places) and places[-1] - places[0] + 1 != len(places):
+                hole = int(np.flatnonzero(~keep[places[0] :])[0] + places[0])
+                yield found(
+                    "P7", f"{array.name}, row {row + 1}", f"token {hole} is hidden between tokens that are kept"
+                )
+
+
+def kept_nothing(case: Case) -> Iterator[Finding]:
+    """P6: a mask [batch, token] with a row of nothing but padding."""
+    array = case.array
+    if array is None or array.dialect not in _KEYS_ALONE or array.visible is None:
+        return
+    for row, keep in enumerate(array.visible[:, 0, 0]):
+        if not keep.any():
+            yield found("P6", f"{array.name}, row {row + 1}", f"none of its {len(keep)} tokens is kept")
+
+
+LINTS: tuple[tuple[str, Lint], ...] = (
+    ("P6", kept_nothing),
+    ("P7", keep_of_other_length),
+    ("T5", head_order),
+    ("T6", broadcast_accident),
+    ("T7", averaged_weights),
+    ("T8", keras_conventions),
+    ("T9", from_the_first_key),
+    ("T10", other_sizes),
+)
