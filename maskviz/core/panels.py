@@ -13,6 +13,7 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray, sealed
 from maskviz.core.charts import Bars, Curve
+from maskviz.core.contrast import DiffGrid
 from maskviz.core.words import Scale
 
 
@@ -26,10 +27,15 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One sentence or paragraph."""
+    """One sentence or paragraph.
+
+    Attributes:
+        details: What belongs below it, a line each, indented and without its tone.
+    """
 
     text: str
     tone: Tone = Tone.PLAIN
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ class Token:
 
     Attributes:
         text: Printable text.
-        role: "text", "special", "mask", "image" or "padding": how it is to be marked.
+        role: "text", "special", "mask", "image", "padding", "replaced" or "kept": how it is to be marked.
         count: How many tokens in a row it stands for.
         place: Its number in its text, or that of the first it stands for.
     """
@@ -259,7 +265,7 @@ class Matrix:
             raise ValueError(f"values {self.values.shape} do not fit {expected[0]} rows and {expected[1]} columns")
 
 
-Panel = Note | TokenStrip | Table | MaskGrid | Heatmap | HeadGrid | Matrix | Bars | Curve
+Panel = Note | TokenStrip | Table | MaskGrid | DiffGrid | Heatmap | HeadGrid | Matrix | Bars | Curve
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,46 @@
+"""A model on a batch, asked for every chosen trap. Imports torch and transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from maskviz.analyse.check import check
+from maskviz.cli.asking import loading_of, request_of
+from maskviz.cli.checking import Subject, examined
+from maskviz.cli.env import Env
+from maskviz.core.findings import Checked
+from maskviz.core.given_batch import GivenBatch
+
+
+def checked_model(
+    env: Env, options: Mapping[str, Any], batch: tuple[tuple[str, ...], GivenBatch | None], chosen: tuple[str, ...]
+) -> Checked:
+    """Check a model on texts or on rows of a file, with a mask file in their company where there is one.
+
+    Raises:
+        MaskvizError: the batch could not be run, and no rule says why.
+    """
+    texts, rows = batch
+    asked = {**options, "model": options["model"] or "demo:bert"}
+    subject = Subject(
+        loading_of(asked),
+        request_of(asked, texts),
+        rows=rows,
+        unmasked=options["no_mask"],
+        mask=options["mask"],
+        dialect=options["dialect"],
+        window=options["window"],
+        purpose=options["purpose"],
+        backend=options["attn"],
+        head_mask=options["head_mask"],
+        outputs=options["outputs"],
+    )
+    found = examined(env, subject)
+    findings = check(found.case, chosen)
+    if found.problem is not None and not findings:
+        raise found.problem
+    what = options["file"] or (texts[0] + (f" (+{len(texts) - 1} more)" if len(texts) > 1 else "") if texts else "ids")
+    lines = () if rows is None else rows.lines
+    file = "" if options["file"] is None else str(options["file"])
+    return Checked(str(what), found.about, findings, found.asked, found.notes, file, lines)

@@ -1,0 +1,54 @@
+"""A mask file alone, asked for every chosen trap. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maskviz.analyse.check import check
+from maskviz.cli.array_case import given_array, guessed
+from maskviz.conventions.source import known
+from maskviz.core.algebra import Opaque
+from maskviz.core.case import Case
+from maskviz.core.converted import Converted, Written
+from maskviz.core.errors import UsageError
+from maskviz.core.findings import Checked
+from maskviz.core.given_array import GivenArray, Sizes
+from maskviz.core.panels import Panel
+from maskviz.core.words import Severity
+from maskviz.view.conversion import mask_pictures
+
+# A mask with more cells is not drawn beside its findings; 'maskviz convert' draws it.
+_MOST_CELLS = 2**22
+
+
+def checked_array(options: Mapping[str, Any], path: Path, chosen: tuple[str, ...]) -> tuple[Checked, tuple[Panel, ...]]:
+    """Check a mask file alone, and draw it.
+
+    Raises:
+        UsageError: it cannot be read as its dialect, and no rule says why.
+        NotFoundError: it cannot be read at all.
+    """
+    sizes = Sizes(*(options[name] for name in ("batch", "heads", "queries", "keys", "window")))
+    dialect, notes = guessed(path, options["dialect"])
+    array = given_array(path, dialect, sizes, "" if options["dtype"] == "auto" else options["dtype"])
+    asked = (f"{path.name} as {dialect}", *(("the framework's own attention with it",) if array.trial else ()))
+    findings = check(Case(array=array), chosen)
+    if array.unreadable:
+        if all(one.severity is Severity.NOTE for one in check(Case(array=array))):
+            raise UsageError(array.unreadable, f"maskviz convert --list says what {dialect} is")
+        notes = (*notes, f"it cannot be read as {dialect}: {array.unreadable}")
+    checked = Checked(str(path), "", findings, asked, notes, str(path))
+    return checked, _drawn(array)
+
+
+def _drawn(array: GivenArray) -> tuple[Panel, ...]:
+    """The mask as its dialect reads it."""
+    visible = array.visible
+    if visible is None or not visible.size or visible.size > _MOST_CELLS:
+        return ()
+    found = known(visible)
+    rule, offset = (Opaque("unrecognised"), 0) if found is None else (found.rule, found.offset)
+    written = Written(array.dialect, array.values.shape, array.dtype)
+    return mask_pictures(Converted(array.name, written, None, visible, rule, offset))

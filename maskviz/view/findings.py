@@ -1,0 +1,75 @@
+"""Findings, and the list of traps, as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from maskviz.core.findings import Checked, Confidence, Finding, Trap
+from maskviz.core.panels import Note, Page, Panel, Table, Tone
+from maskviz.core.printable import printable
+from maskviz.core.words import Severity
+
+_SURE = {
+    Confidence.MEASURED: "",
+    Confidence.CERTAIN: "",
+    Confidence.LIKELY: " (likely: it fits nothing else that is usual)",
+    Confidence.POSSIBLE: " (possible: something legal looks the same)",
+}
+
+
+# Findings of one trap that are written out.
+_LISTED = 6
+
+
+def findings_page(checked: Checked, facts: dict[str, str], pictures: Sequence[Panel] = ()) -> Page:
+    """A check as a page: its verdict, every finding with its cost and its fix, pictures, and what was asked."""
+    panels: list[Panel] = [Note(verdict(checked))]
+    for trap, findings in groupby(checked.findings, lambda one: one.trap):
+        panels.append(_note_of(trap, list(findings)))
+    panels += pictures
+    panels += [Note(printable(note), Tone.QUIET) for note in checked.notes]
+    if checked.asked:
+        panels.append(Note(f"looked at: {'; '.join(map(printable, checked.asked))}", Tone.QUIET))
+    return Page(printable(checked.subject), printable(checked.about), tuple(panels), facts)
+
+
+def verdict(checked: Checked) -> str:
+    """How many findings there are, of which kind."""
+    counts = [(checked.count(severity), severity.value) for severity in reversed(Severity)]
+    said = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts if count)
+    return said or "no findings"
+
+
+def _note_of(trap: Trap, findings: list[Finding]) -> Note:
+    """All findings of one trap: a single one in the first line, several below it."""
+    name = f"{trap.id} {trap.severity} {trap.name}"
+    first, *others = findings
+    seen: tuple[str, ...] = ()
+    if not others:
+        head = f"{name} · {_said(first)}"
+        seen = (f"measured: {printable(first.measured)}",) if first.measured else ()
+    else:
+        head = f"{name} · {len(findings)} times"
+        seen = tuple(f"{_said(one)}{_cost(one)}" for one in findings[:_LISTED])
+        if len(findings) > _LISTED:
+            seen = (*seen, f"and {len(findings) - _LISTED} more; --format json has them all")
+    details = (trap.sentence, *seen, f"fix: {trap.fix}", f"known from: {trap.source}")
+    return Note(head, Tone.PLAIN if trap.severity is Severity.NOTE else Tone.WARNING, details)
+
+
+def _said(finding: Finding) -> str:
+    where = f"{printable(finding.where)}: " if finding.where else ""
+    return f"{where}{printable(finding.message)}{_SURE[finding.confidence]}"
+
+
+def _cost(finding: Finding) -> str:
+    return f" ({printable(finding.measured)})" if finding.measured else ""
+
+
+def traps_page(traps: Iterable[Trap], unchecked: dict[str, str]) -> Page:
+    """The traps a check knows, and those that nothing handed to it could show."""
+    rows = tuple((trap.id, trap.severity.value, trap.name, trap.sentence) for trap in traps)
+    table = Table("rules", ("id", "severity", "name", "what goes wrong"), rows)
+    others = tuple(Note(f"{identity} is not checked: {why}", Tone.QUIET) for identity, why in unchecked.items())
+    return Page("maskviz check", f"{len(rows)} rules", (table, *others))
