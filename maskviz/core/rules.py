@@ -278,7 +278,8 @@ class Repositioned(Rule):
     rule: Rule
     position: Content
 
-    def _grid(self, at: Grid) -> Grid:
+    def asked_at(self, at: Grid) -> Grid:
+        """The positions of the tokens of a grid, at which the rule is asked."""
         return Grid(
             at.batch,
             _looked_up(self.position.array, at.batch, at.query, beyond=0),
@@ -286,10 +287,10 @@ class Repositioned(Rule):
         )
 
     def visible(self, at: Grid) -> BoolArray:
-        return self.rule.visible(self._grid(at))
+        return self.rule.visible(self.asked_at(at))
 
     def reasons(self, at: Grid) -> ByteArray:
-        return self.rule.reasons(self._grid(at))
+        return self.rule.reasons(self.asked_at(at))
 
     @property
     def readable(self) -> bool:

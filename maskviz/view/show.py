@@ -95,8 +95,8 @@ def show_page(
         panels += most_moved_maps(what_if.before, trace, what_if.change, row, choice.scale or Scale.LINEAR)
     if what_if is None or choice.layers or choice.heads:
         panels += _attention(trace, calls, choice, row)
-    panels.append(Note(_evidence(what_if.before if what_if else trace), Tone.QUIET))
-    return Page(_title(trace, choice), card_line(trace.card), tuple(panels), _facts(trace, command))
+    panels.append(Note(evidence_line(what_if.before if what_if else trace), Tone.QUIET))
+    return Page(page_title(trace, choice), card_line(trace.card), tuple(panels), page_facts(trace, command))
 
 
 class _Call(Protocol):
@@ -177,7 +177,8 @@ def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row
     return panels
 
 
-def _evidence(trace: Trace) -> str:
+def evidence_line(trace: Trace) -> str:
+    """How much a run is to be believed, in a sentence."""
     if not trace.card.device and all(call.pattern is None for call in trace.calls):
         return "As the model's own code builds them from the config; without weights there is no attention to show."
     if trace.drift is None:
@@ -188,13 +189,15 @@ def _evidence(trace: Trace) -> str:
     return f"As the model's own code ran it; listening moved its outputs by at most {trace.drift:.1e} from {plain}."
 
 
-def _title(trace: Trace, choice: Choice) -> str:
+def page_title(trace: Trace, choice: Choice) -> str:
+    """The title that was chosen, or the text."""
     if choice.title is not None:
         return printable(choice.title)
     return text_line(trace.batch.texts) or f"attention of {printable(trace.card.name)}"
 
 
-def _facts(trace: Trace, command: str) -> dict[str, str]:
+def page_facts(trace: Trace, command: str) -> dict[str, str]:
+    """What the metadata of a file say of a run."""
     facts = {"model": trace.card.name, "text": " | ".join(trace.batch.texts), "command": command}
     if trace.head_mask is not None:
         facts["head mask"] = str(trace.head_mask)

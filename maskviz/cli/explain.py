@@ -1,0 +1,130 @@
+"""`maskviz explain`: why a query may attend to a key, or not, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from maskviz.cli import options as o
+from maskviz.cli.env import Env
+from maskviz.cli.inputs import parse_ids, read_texts
+from maskviz.cli.outputs import checked, deliver
+from maskviz.core.errors import UsageError
+from maskviz.core.words import CacheKind
+
+if TYPE_CHECKING:
+    from maskviz.core.trace import Trace
+
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TEXT", help="Texts; several form one padded batch. Or a run.npz of 'maskviz show'."),
+]
+At = Annotated[
+    str, typer.Option("--at", metavar="Q,K", help="Query and key, 7,3; 7,* is a row, *,3 a column; -1 is the last.")
+]
+Layers = Annotated[str | None, typer.Option("--layer", metavar="LAYERS", help="Layers asked about, such as 0,2-4,-1.")]
+Heads = Annotated[str | None, typer.Option("--head", metavar="HEADS", help="Heads asked about, such as 3,7.")]
+TextNumber = Annotated[int | None, typer.Option("--text", min=1, help="Text of the batch that is asked about, from 1.")]
+# What goes with a saved run: nothing of how a run is made.
+_OF_SAVED = {"texts", "at", "layer", "head", "stack", "text", "title", "output", "dpi"}
+
+
+def explain(
+    ctx: typer.Context,
+    at: At,
+    texts: Texts = None,
+    model: o.ModelName = "demo:bert",
+    no_weights: o.NoWeights = False,
+    random_weights: o.RandomWeights = None,
+    tokenizer: o.TokenizerName = None,
+    pair: o.Pairs = None,
+    target: o.Targets = None,
+    ids: o.Ids = None,
+    target_ids: o.TargetIds = None,
+    file: o.File = None,
+    padding_side: o.PaddingSide = None,
+    pad_to: o.PadTo = None,
+    max_length: o.MaxLength = None,
+    position_ids: o.PositionIds = o.Positions.PLAIN,
+    past: o.Past = None,
+    step: o.Step = None,
+    cache: o.Cache = CacheKind.DYNAMIC,
+    image: o.Images = None,
+    token_types: o.TokenTypes = None,
+    packed: o.Packed = False,
+    no_cache: o.NoCache = False,
+    mask: o.MaskFile = None,
+    layer: Layers = None,
+    head: Heads = None,
+    stack: o.StackName = None,
+    text: TextNumber = None,
+    title: o.Title = None,
+    output: o.OutputPage = None,
+    dpi: o.Dpi = 150,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    revision: o.Revision = None,
+    offline: o.Offline = False,
+    trust_remote_code: o.Trust = False,
+) -> None:
+    """Say why a query may attend to a key or not, with the rule's numbers, and what would have to change."""
+    options = {**locals(), "scale": None, "prove": False, "parallel": None}
+    env: Env = ctx.obj
+    paths = checked(output, (), file)
+
+    from maskviz.analyse.why import explain as explained
+    from maskviz.core.heads import parse_selection
+    from maskviz.core.why import parse_place
+    from maskviz.view.show import Choice, chosen_calls, chosen_text
+    from maskviz.view.why import why_page
+
+    place = parse_place(at)
+    choice = Choice(layer, head, stack, text, title=title)
+    saved = _saved_run(ctx, texts)
+    trace = _run(env, options) if saved is None else _read(saved)
+    calls = chosen_calls(trace, choice)
+    if not calls:
+        raise UsageError(f"{trace.card.architecture} has no attention here", "'maskviz info' lists the layers")
+    row = 0 if text is None else chosen_text(trace.batch, text)
+    heads = None if head is None else parse_selection(head, max(call.heads for call in calls), "head")
+    answer = explained(trace, calls, place, row, heads)
+    deliver(env, why_page(trace, answer, (place, row), choice, env.command), paths, dpi)
+
+
+def _saved_run(ctx: typer.Context, texts: list[str] | None) -> Path | None:
+    """The saved run that is named in place of a text.
+
+    Raises:
+        UsageError: something of how a run is made is given with it.
+    """
+    if not texts or not any(text.endswith(".npz") for text in texts):
+        return None
+    if len(texts) > 1:
+        raise UsageError("a saved run and other texts are given together", "name the run alone")
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if name not in _OF_SAVED and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{name.replace('_', '-')} does not go with a saved run", "it is as it was saved")
+    return Path(texts[0])
+
+
+def _read(path: Path) -> Trace:
+    from maskviz.store.archive import read_npz
+
+    return read_npz(path).trace
+
+
+def _run(env: Env, options: dict[str, Any]) -> Trace:
+    parse_ids(options["ids"], "--ids"), parse_ids(options["target_ids"], "--target-ids")
+    found = read_texts(env, options["texts"], options["file"], options["ids"])
+
+    from maskviz.cli.asking import feeding_of, loading_of, request_of  # torch and transformers start here
+    from maskviz.cli.tracing import encoded_for, loaded_by, traced
+
+    request, loading = request_of(options, found), loading_of(options)
+    feeding = feeding_of(options, request)
+    loaded = loaded_by(env, loading, request)
+    encoded, calling = encoded_for(env, loaded, request, feeding)
+    return traced(env, loaded, encoded, None, calling).trace
