@@ -24,15 +24,25 @@ _COLUMN_GAP = 0.2
 _WIDEST_COLUMN = 4.0
 _MOST_ROWS = 300
 _MOST_TOKENS = 120
-_ROLE_FILLS = {"text": "#eef2f7", "special": "#d7e3f1", "mask": "#fbe3cf", "image": "#cfeade", "padding": "#e4e4e4"}
+_ROLE_FILLS = {
+    "text": "#eef2f7",
+    "special": "#d7e3f1",
+    "mask": "#fbe3cf",
+    "image": "#cfeade",
+    "padding": "#e4e4e4",
+    "replaced": "#f0d3e3",
+    "kept": "#cfeade",
+}
 _TONE_INKS = {Tone.PLAIN: INK, Tone.QUIET: QUIET_INK, Tone.WARNING: WARNING_INK}
 
 
 def note_block(note: Note, paper: Paper) -> Block:
-    """Return a wrapped note in the colour of its tone; a warning is bold too."""
+    """Return a wrapped note in the colour of its tone; a warning is bold too. Details are plain."""
     ink = Ink(LABEL_SIZE + 0.5, _TONE_INKS[note.tone], bold=note.tone is Tone.WARNING)
     lines = paper.typeface.wrap(note.text, ink.size, paper.width, ink.bold)
-    return text_block([(line, ink) for line in lines], paper)
+    plain = Ink(LABEL_SIZE + 0.5, INK)
+    details = [line for one in note.details for line in paper.typeface.wrap(one, plain.size, paper.width)]
+    return text_block([*((line, ink) for line in lines), *((line, plain) for line in details)], paper)
 
 
 def strip_block(strip: TokenStrip, paper: Paper) -> Block:

@@ -72,6 +72,14 @@ REASONS: dict[int, Swatch] = {
     Reason.OTHER: Swatch("#9c755f", "#9c755f", "?", "?"),
 }
 
+# Two masks beside each other, by which of them lets a query see a key: neither, only A, only B, both.
+DIFFERENCES = (
+    Swatch("#808080", "#f0f0f2", "·", "."),
+    Swatch("#d55e00", "#d55e00", "A", "A"),
+    Swatch("#2a7fc9", "#0072b2", "B", "B"),
+    Swatch("#8a8a8a", "#c4c4c8", "░", "+"),
+)
+
 # Shades for terminals without colour, from zero to the top of the scale; blocked places are left blank there.
 SHADES = "·:░▒▓█"
 ASCII_SHADES = ".:=+*%@"
@@ -98,6 +106,7 @@ GRID = "#e2e2e6"  # lines behind a plot
 GATE_INK = "#d55e00"
 WARNING_INK = "#d55e00"
 IMAGE_INK = "#009e73"
+REPLACED_INK = "#cc79a7"
 
 # Inks on terminals of sixteen colours, chosen to be readable on black and on white, which the nearest are not.
 BASIC_COLOURS = {

@@ -6,24 +6,37 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from maskviz.core.panels import Note, Table, Token, TokenStrip, Tone
-from maskviz.render.palette import IMAGE_INK, WARNING_INK
+from maskviz.render.palette import IMAGE_INK, REPLACED_INK, WARNING_INK
 from maskviz.render.screen import Screen, heading, left, right, wrapped
 
 _GAP = 2  # columns between two columns of a table
 _LEAST_COLUMN = 6
 
 _TONES = {Tone.PLAIN: "", Tone.QUIET: "dim", Tone.WARNING: f"bold {WARNING_INK}"}
-_ROLES = {"text": "", "special": "bold", "mask": f"bold {WARNING_INK}", "image": f"bold {IMAGE_INK}", "padding": "dim"}
+_ROLES = {
+    "text": "",
+    "special": "bold",
+    "mask": f"bold {WARNING_INK}",
+    "image": f"bold {IMAGE_INK}",
+    "padding": "dim",
+    "replaced": f"bold {REPLACED_INK}",
+    "kept": f"bold {IMAGE_INK}",
+}
 
 
 def note_lines(note: Note, screen: Screen) -> list[Text]:
-    """Return a note, wrapped; a warning starts with "! ", so that it is one without colour too."""
+    """Return a note, wrapped, its details indented; a warning starts with "! ", which needs no colour."""
     sign = "! " if note.tone is Tone.WARNING else ""
     lines = wrapped(screen.words(note.text), screen.width - len(sign))
-    return [
+    own = [
         Text((sign if number == 0 else " " * len(sign)) + line, style=_TONES[note.tone])
         for number, line in enumerate(lines)
     ]
+    details = [line for one in note.details for line in wrapped(screen.words(one), screen.width - len(_INDENT))]
+    return [*own, *(Text(_INDENT + line) for line in details)]
+
+
+_INDENT = "  "
 
 
 # Tokens of a row that are written out; a page of them is read by nobody, and the pictures carry labels of their own.
