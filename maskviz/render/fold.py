@@ -103,6 +103,27 @@ def fold_mask(codes: ByteArray, meaningless: BoolArray, tile: Tile) -> FoldedMas
     return FoldedMask(fill, np.where(fill == Fill.NONE, lowest, 0).astype(np.uint8), tile_meaningless)
 
 
+def fold_differences(codes: ByteArray, meaningless: BoolArray, tile: Tile) -> tuple[ByteArray, BoolArray]:
+    """Fold which of two masks lets through what: a tile shows one kind of its cells and no mixture.
+
+    That is one that differs, if there is one, and of several the kind that is rarer in the whole picture.
+
+    Args:
+        codes: uint8 [query, key], 0 = neither, 1 = only A, 2 = only B, 3 = both.
+        meaningless: bool [query], True where the query is padding; such rows count only in tiles that hold no other.
+        tile: Size of a tile.
+
+    Returns:
+        uint8 [tile row, tile column] of the same codes, and bool [tile row], True where every query is padding.
+    """
+    counted, tile_meaningless = _counted(meaningless, tile.rows)
+    number = np.bincount(codes[~meaningless].ravel(), minlength=4)
+    shown: AnyArray = np.zeros_like(_reduce(np.maximum, codes, tile))
+    for kind in sorted(range(4), key=lambda kind: (kind in (1, 2), -number[kind])):  # what matters most is written last
+        shown[_reduce(np.logical_or, (codes == kind) & counted, tile)] = kind
+    return shown, tile_meaningless
+
+
 def fold_values(values: FloatArray, blocked: BoolArray, meaningless: BoolArray, tile: Tile) -> FoldedMap:
     """Fold a map of numbers into the largest unblocked value of each tile.
 

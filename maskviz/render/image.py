@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from maskviz.core.charts import Bars, Curve
+from maskviz.core.contrast import DiffGrid
 from maskviz.core.panels import (
     HeadGrid,
     Heatmap,
@@ -31,6 +32,7 @@ from maskviz.render.fonts import typeface_for
 from maskviz.render.image_bars import bars_block
 from maskviz.render.image_canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block
 from maskviz.render.image_curve import curve_block
+from maskviz.render.image_diff import diff_block
 from maskviz.render.image_grid import heatmap_block, mask_block
 from maskviz.render.image_heads import head_grid_block
 from maskviz.render.image_matrix import matrix_block
@@ -82,7 +84,7 @@ def image_bytes(page: Page, format: ImageFormat, *, dpi: int = 150) -> bytes:
 
 def _figure(page: Page, dpi: int) -> Figure:
     typeface = typeface_for(_strings(page), dpi)
-    grids = sum(isinstance(panel, MaskGrid | Heatmap) for panel in page.panels)
+    grids = sum(isinstance(panel, MaskGrid | Heatmap | DiffGrid) for panel in page.panels)
     paper = Paper(typeface, dpi, _WIDTH, crowded=grids >= _CROWD)
     panels = list(page.panels)
     if typeface.apology:
@@ -120,7 +122,7 @@ def _rows(panels: list[Panel], paper: Paper) -> list[Block]:
 
 def _kind(panel: Panel) -> str:
     match panel:
-        case MaskGrid() | Heatmap():
+        case MaskGrid() | Heatmap() | DiffGrid():
             return "grid"
         case Matrix():
             return "matrix"
@@ -140,6 +142,8 @@ def _block(panel: Panel, paper: Paper) -> Block:
             return table_block(panel, paper)
         case MaskGrid():
             return mask_block(panel, paper)
+        case DiffGrid():
+            return diff_block(panel, paper)
         case Heatmap():
             return heatmap_block(panel, paper)
         case HeadGrid():

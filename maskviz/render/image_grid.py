@@ -117,7 +117,7 @@ def mask_block(panel: MaskGrid, paper: Paper) -> Block:
     """Return a mask with its legend."""
     axes = axes_for(panel.queries, panel.keys, paper)
     folded = fold_mask(panel.codes, panel.meaningless, axes.tile)
-    grid = _grid_block(mask_colours(folded), axes)
+    grid = grid_block(mask_colours(folded), axes)
     room = max(grid.width, 2.4)
     some = bool((folded.fill == Fill.SOME).any())
     legend = mask_legend(panel.legend, some, bool(panel.meaningless.any()), paper, room)
@@ -142,7 +142,7 @@ def heatmap_block(panel: Heatmap, paper: Paper) -> Block:
     axes = axes_for(panel.queries, panel.keys, paper)
     folded = fold_values(panel.values, panel.blocked, panel.meaningless, axes.tile)
     levels = level(folded.values, panel.scale, panel.top, panel.floor)
-    grid = _grid_block(heat_colours(levels, folded.blocked, folded.meaningless), axes)
+    grid = grid_block(heat_colours(levels, folded.blocked, folded.meaningless), axes)
     room = max(grid.width, 3.2)
     legend = heat_legend(
         scale_bar(panel.scale, panel.floor, panel.top, panel.unit, paper),
@@ -157,7 +157,7 @@ def heatmap_block(panel: Heatmap, paper: Paper) -> Block:
     return stacked([heading(panel.title, panel.caption, paper, room), grid, legend, note], 0.07)
 
 
-def _grid_block(colours: ByteArray, axes: Axes) -> Block:
+def grid_block(colours: ByteArray, axes: Axes) -> Block:
     """Return the grid with its labels: queries at its left, keys below it, read from below."""
     tall, wide = (_stretch(count, axes.place) for count in colours.shape[:2])
     colours = colours.repeat(tall, axis=0).repeat(wide, axis=1)

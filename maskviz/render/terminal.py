@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from maskviz.core.charts import Bars, Curve
+from maskviz.core.contrast import DiffGrid
 from maskviz.core.panels import (
     HeadGrid,
     Heatmap,
@@ -20,6 +21,7 @@ from maskviz.core.panels import (
 from maskviz.render.screen import Screen, heading
 from maskviz.render.terminal_bars import bar_lines
 from maskviz.render.terminal_curve import curve_lines
+from maskviz.render.terminal_diff import diff_lines
 from maskviz.render.terminal_grid import heatmap_lines, mask_lines
 from maskviz.render.terminal_heads import head_grid_lines
 from maskviz.render.terminal_matrix import matrix_lines
@@ -59,6 +61,8 @@ def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
             return table_lines(panel, screen)
         case MaskGrid():
             return mask_lines(panel, screen)
+        case DiffGrid():
+            return diff_lines(panel, screen)
         case Heatmap():
             return heatmap_lines(panel, screen)
         case HeadGrid():

@@ -38,7 +38,7 @@ def change_panels(after: Trace, change: Comparison, names: Names) -> list[Panel]
         panels.append(_loss_table(change))
     if change.hidden:
         panels.append(_hidden_table(change))
-    return panels + _moved_matrices(after, change.patterns)
+    return panels + moved_matrices(after, change.patterns)
 
 
 def most_moved_maps(before: Trace, after: Trace, change: Comparison, row: int, scale: Scale) -> list[Panel]:
@@ -173,7 +173,8 @@ def _hidden_table(change: Comparison) -> Table:
     )
 
 
-def _moved_matrices(trace: Trace, patterns: tuple[PatternDiff, ...]) -> list[Matrix]:
+def moved_matrices(trace: Trace, patterns: tuple[PatternDiff, ...]) -> list[Matrix]:
+    """How far each head's attention moved, one map for each stack."""
     matrices = []
     for stack in trace.stacks:
         diffs = [diff for diff in patterns if diff.call.stack is stack]
