@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import maskviz
-from maskviz.cli import importance, info, mask, prune, show, view
+from maskviz.cli import check, convert, diff, explain, importance, info, mask, mlm, prune, show, view
 from maskviz.cli.env import Env, fall_silent
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
 from maskviz.core.printable import printable
@@ -54,9 +54,14 @@ app = typer.Typer(
     epilog="Exit codes: 0 shown, 1 our bug, 2 usage, 3 model or file, 4 cannot be traced, 5 finding, 130 interrupted.",
 )
 app.command("show")(show.show)
+app.command("check")(check.check)
+app.command("convert")(convert.convert)
+app.command("explain")(explain.explain)
+app.command("diff")(diff.diff)
 app.command("importance")(importance.importance)
 app.command("prune")(prune.prune)
 app.command("mask")(mask.mask)
+app.command("mlm")(mlm.mlm)
 app.command("view")(view.view)
 app.command("info")(info.info)
 

@@ -30,7 +30,8 @@ def run_without(blocked: tuple[str, ...], *arguments: str) -> subprocess.Complet
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("--version",), ("show", "--help"), ("view", "--help"), ("mask", "--help")]
+    "arguments",
+    [("--help",), ("--version",), ("show", "--help"), ("view", "--help"), ("mask", "--help"), ("convert", "--help")],
 )
 def test_help_needs_no_heavy_library(arguments: tuple[str, ...]) -> None:
     done = run_without(HEAVY, *arguments)
