@@ -54,10 +54,12 @@ def _compared(trace: Trace, group: list[HandedCall]) -> HandedGroup:
 def _named(trace: Trace, meant: Mask, handed: Mask) -> Mask:
     """The mask under a rule that explains it: its own, the one that is meant, or that within packed texts."""
     rules = [meant.rule]
-    if trace.batch.documents is not None:
-        rules.append(all_of(meant.rule, Document(Content(trace.batch.documents, np.int64))))
+    documents = trace.batch.documents
+    if documents is not None:
+        rules.append(all_of(meant.rule, Document(Content(documents, np.int64))))
     for rule in rules:
-        if handed.rule.readable or not rule.readable:
+        # Packed texts of one length look like chunks, and are none.
+        if (handed.rule.readable and documents is None) or not rule.readable:
             continue
         at = handed.grid
         if (np.broadcast_to(rule.visible(at), at.shape) == handed.visible).all():
