@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray
+from maskviz.core.dialects import BLOCKED
 from maskviz.core.given_array import GivenArray
 from maskviz.core.words import Dialect
 
@@ -21,6 +22,14 @@ def ones_and_zeros(array: GivenArray) -> bool:
     if array.dialect is Dialect.SDPA and values.dtype.kind == "b":
         return False
     return bool(((values == 0) | (values == 1)).all() and (values == 1).any())
+
+
+def weak_constant(array: GivenArray) -> float | None:
+    """The one number besides 0 of an additive mask, where it is negative and too small to block for sure; else None."""
+    if array.dialect not in ADDITIVE or array.values.dtype.kind != "f":
+        return None
+    levels = np.unique(array.values)
+    return float(levels[0]) if len(levels) == 2 and levels[1] == 0 and BLOCKED < levels[0] < 0 else None
 
 
 def in_head_order(array: GivenArray) -> bool:
@@ -46,10 +55,11 @@ def repeated_rows(array: GivenArray) -> int | None:
 
 
 def _differ_in_padding(visible: BoolArray) -> bool:
-    """Whether masks [row, query, key] are one mask in which each row hides keys of its own."""
+    """Whether masks [row, query, key] are one mask in which each row hides keys of its own, or tokens of its own."""
     seen: BoolArray = np.asarray(visible.any(axis=1))
-    alike = np.asarray(visible.any(axis=0)) & seen[:, None, :]
-    return bool((seen != seen[:1]).any() and (visible == alike).all())
+    keys = np.asarray(visible.any(axis=0)) & seen[:, None, :]
+    tokens = keys & seen[:, :, None] if visible.shape[1] == visible.shape[2] else keys
+    return bool((seen != seen[:1]).any() and ((visible == keys).all() or (visible == tokens).all()))
 
 
 def batch_of(array: GivenArray) -> int | None:
@@ -66,6 +76,8 @@ def meant_by(array: GivenArray) -> BoolArray | None:
     not plain."""
     if ones_and_zeros(array):
         return _with_four_axes(array.values != 0, array.sizes.heads)
+    if array.visible is not None and weak_constant(array) is not None:
+        return np.asarray((array.values == 0).reshape(array.visible.shape))
     if in_head_order(array) and array.visible is not None and array.sizes.heads:
         rows = array.values.shape[0] // array.sizes.heads
         of_torch = array.visible.reshape(array.sizes.heads, rows, *array.visible.shape[2:])

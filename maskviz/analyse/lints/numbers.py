@@ -12,7 +12,7 @@ from maskviz.core.arrays import BoolArray, DoubleArray
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 from maskviz.core.given_array import GivenArray
-from maskviz.core.meant import ADDITIVE
+from maskviz.core.meant import ADDITIVE, weak_constant
 from maskviz.core.words import Dialect
 
 _WITHOUT_ROWS = (Dialect.HEAD_MASK, Dialect.WEIGHTS, Dialect.HF_2D, Dialect.TORCH_PADDING)
@@ -87,15 +87,14 @@ def constant(case: Case) -> Iterator[Finding]:
     array = case.array
     if array is None or array.dialect not in ADDITIVE or array.values.dtype.kind != "f":
         return
-    levels = np.unique(array.values)
-    if len(levels) == 2 and levels[1] == 0 and _BLOCKED < levels[0] < 0:
-        message = f"it blocks with {float(levels[0]):g}: scores that differ by as much get through"
+    if (weak := weak_constant(array)) is not None:
+        message = f"it blocks with {weak:g}: scores that differ by as much get through"
         yield found("N4", array.name, message, measured=leak_of(array), confidence=Confidence.LIKELY)
     least = _LEAST.get(array.run_dtype)
-    finite = levels[np.isfinite(levels)]
-    if least is not None and len(finite) and float(finite[0]) < least:
+    finite = array.values[np.isfinite(array.values)]
+    if least is not None and finite.size and float(finite.min()) < least:
         message = (
-            f"it blocks with {float(finite[0]):.4g}, which is -inf in {array.run_dtype} (its least is {least:.6g})"
+            f"it blocks with {float(finite.min()):.4g}, which is -inf in {array.run_dtype} (its least is {least:.6g})"
         )
         yield found("N4", array.name, message)
 
@@ -131,7 +130,9 @@ def blank_head(case: Case) -> Iterator[Finding]:
     blank = ~(array.values != 0).any(axis=(2, 3))  # [batch, head]
     if blank.any() and not blank.all():
         row, head = np.argwhere(blank)[0].tolist()
-        message = f"{int(blank.sum())} maps are zero everywhere, the first of head {head} in row {row + 1}"
+        count = int(blank.sum())
+        many = "1 map is zero everywhere, that" if count == 1 else f"{count} maps are zero everywhere, the first"
+        message = f"{many} of head {head} in row {row + 1}"
         yield found("H2", array.name, message)
 
 

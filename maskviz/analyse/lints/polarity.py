@@ -31,9 +31,26 @@ def inverted(case: Case) -> Iterator[Finding]:
     if visible.any() and not (visible & ~future).any():
         shown = f"all {int(visible.any(axis=(0, 1)).sum())} cells it shows are later tokens, none is the query's own"
         yield found("T1", array.name, shown, measured=not_numbers_of(array))
-    elif not _diagonal(visible).any() and _diagonal(~visible).all() and not (~visible & future).any():
+    elif _causal_with_padding(~visible, future):
         message = "no query sees itself, and upside down it is a causal mask"
+        if _diagonal(visible).any():
+            message = "its queries see all that is later and not themselves, and upside down it is a causal mask"
         yield found("T1", array.name, message, measured=not_numbers_of(array), confidence=Confidence.LIKELY)
+
+
+def _causal_with_padding(visible: BoolArray, future: BoolArray) -> bool:
+    """Whether nothing later is seen, and every token that any query sees, two of a row at least, sees itself and not
+    itself alone: tokens that none sees are padding."""
+    queries, keys = visible.shape[2:]
+    own: BoolArray = _diagonal(visible)
+    by_key: BoolArray = np.asarray(visible.any(axis=2))
+    seen = by_key[..., keys - queries :]
+    return bool(
+        not (visible & future).any()
+        and (own == seen).all()
+        and (own.sum(axis=-1) > 1).any()
+        and visible.sum() > own.sum()
+    )
 
 
 def _keep_of(case: Case) -> BoolArray | None:

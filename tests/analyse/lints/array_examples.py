@@ -49,9 +49,12 @@ def module(visible: BoolArray, **more: Any) -> Case:
 _TWO_ROWS: AnyArray = np.stack([CAUSAL, PADDED])
 
 
-def by_head(order: str) -> Case:
+_SQUARE: AnyArray = np.stack([CAUSAL, PADDED & (_TOKENS < 3)[:, None]])
+
+
+def by_head(order: str, masks: AnyArray = _TWO_ROWS) -> Case:
     """Two rows for two heads, in the order of `repeat` or of `repeat_interleave`."""
-    masks = np.tile(_TWO_ROWS, (2, 1, 1)) if order == "repeat" else np.repeat(_TWO_ROWS, 2, axis=0)
+    masks = np.tile(masks, (2, 1, 1)) if order == "repeat" else np.repeat(masks, 2, axis=0)
     return given(~masks, D.TORCH_MHA, masks.reshape(2, 2, 4, 4), heads=2, batch=2)
 
 
@@ -80,6 +83,9 @@ def window(size: int) -> BoolArray:
     return np.asarray((distance >= 0) & (distance < size))
 
 
+_PADDED_ROWS = np.stack([CAUSAL, PADDED])[:, None]
+# Encoder masks upside down: the first key is padding in the second row.
+_ONE_HIDDEN = np.stack([np.zeros((4, 4), bool), np.broadcast_to(_TOKENS == 0, (4, 4))])[:, None]
 _WEIGHTS = np.full((1, 2, 4, 4), 0.25, np.float32)
 _BLANK = _WEIGHTS * np.array([1, 0], np.float32)[None, :, None, None]
 _ROW_THAT_SEES_NOTHING = CAUSAL & (_TOKENS != 1)[:, None]
@@ -93,6 +99,8 @@ EXAMPLES = (
         ("N1", "N2"),
     ),
     Example("T1", "for sdpa", given(~CAUSAL, D.SDPA), given(CAUSAL, D.SDPA), ("N1",)),
+    Example("T1", "causal and padded, for sdpa", given(~_PADDED_ROWS, D.SDPA), given(~_ONE_HIDDEN, D.SDPA), ("N1",)),
+    Example("T1", "a window, for sdpa", given(~window(3), D.SDPA), given(~np.eye(4, dtype=bool), D.SDPA)),
     Example(
         "T1",
         "padding kept, text hidden",
@@ -115,6 +123,9 @@ EXAMPLES = (
     Example("T4", "sdpa", given(CAUSAL[None, None].astype(np.int64), D.SDPA), given(CAUSAL[None, None], D.SDPA)),
     Example("T4", "eager", given(CAUSAL[None, None].astype(np.int64), D.HF_4D), additive(CAUSAL)),
     Example("T5", "repeat", by_head("repeat"), by_head("repeat_interleave")),
+    Example(
+        "T5", "padding hidden from queries too", by_head("repeat", _SQUARE), by_head("repeat_interleave"), ("N1", "N2")
+    ),
     Example(
         "T5",
         "heads nobody named",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from maskviz.analyse.check import LINTS, check
 from maskviz.core.traps import NOT_CHECKED, TRAPS
@@ -41,3 +42,14 @@ def test_sentences_of_traps_and_findings_are_whole() -> None:
         assert "http" not in trap.source, trap.id
     for finding in (one for example in EXAMPLES for one in check(example.caught)):
         assert finding.message and not finding.message.endswith("."), finding
+
+
+def test_what_a_weak_constant_lets_through_is_what_the_softmax_gives_to_blocked_cells() -> None:
+    (finding,) = check(array_examples.additive(array_examples.CAUSAL, -2.0))
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(4, 16, generator=generator) for _ in range(2))
+    blocked = torch.ones(4, 4).triu(1)
+    weights = (query @ key.T / 4 - 2 * blocked).softmax(dim=-1)
+    leaked = float((weights * blocked).sum(dim=-1).max())
+    assert leaked > 0.1
+    assert f"up to {leaked:.3f} of" in finding.measured
