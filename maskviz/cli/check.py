@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from maskviz.core.panels import Panel
 
 MASK_SUFFIXES = (".npy", ".pt", ".safetensors")
+# Options that say how texts become a batch.
+_ENCODING = ("pair", "target", "target_ids", "pad_to", "max_length", "image", "token_types", "packed")
 
 
 class Format(StrEnum):
@@ -187,6 +189,17 @@ def _batch_of(env: Env, options: dict[str, Any]) -> tuple[tuple[str, ...], Given
         if not isinstance(found, tuple):
             if texts or options["ids"]:
                 raise UsageError("rows of a file and texts are given together", "give one or the other")
+            _check_as_they_are(options)
             return (), found
         file, texts = None, [*texts, *found]
     return read_texts(env, texts, file, options["ids"]), None
+
+
+def _check_as_they_are(options: dict[str, Any]) -> None:
+    """Rows of a file are not encoded: no option may ask for that."""
+    asked = [name for name in _ENCODING if options[name]]
+    if options["position_ids"] is not o.Positions.PLAIN:
+        asked.append("position_ids")
+    if asked:
+        option = f"--{asked[0].replace('_', '-')}"
+        raise UsageError(f"rows of a file are taken as they are, and {option} is given", f"leave out {option}")

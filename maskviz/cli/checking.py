@@ -28,7 +28,7 @@ from maskviz.core.given_batch import GivenBatch
 from maskviz.core.packing import crossing_of
 from maskviz.core.trace import Trace
 from maskviz.core.words import Backend, Dialect, Purpose
-from maskviz.load.encode import Encoded, Request, encode
+from maskviz.load.encode import Encoded, Request, encode, without_cache
 from maskviz.load.facts import facts_of
 from maskviz.load.given import encoded_rows, given_of, with_special_ids
 from maskviz.load.labels import token_labels
@@ -133,6 +133,8 @@ def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encod
     if rows is not None:
         side = subject.request.padding_side or getattr(loaded.tokenizer, "padding_side", None) or "right"
         encoded = encoded_rows(loaded, rows, side)
+        if subject.request.no_cache:
+            encoded = replace(encoded, inputs=encoded.inputs | without_cache(loaded))
     else:
         encoded = encode(loaded, subject.request)
     if subject.unmasked and rows is None:

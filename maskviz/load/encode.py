@@ -133,11 +133,18 @@ def _arguments(loaded: Loaded, request: Request, inputs: dict[str, AnyArray]) ->
         for name, array in inputs.items()
         if _takes(loaded, name)
     }
-    if request.no_cache:
-        if "use_cache" not in inspect.signature(loaded.model.forward).parameters:
-            raise UsageError(f"{loaded.card.architecture} takes no use_cache", "leave out --no-cache")
-        arguments["use_cache"] = False
-    return arguments
+    return arguments | (without_cache(loaded) if request.no_cache else {})
+
+
+def without_cache(loaded: Loaded) -> dict[str, Any]:
+    """The argument for a run without a cache.
+
+    Raises:
+        UsageError: the model takes no such argument.
+    """
+    if "use_cache" not in inspect.signature(loaded.model.forward).parameters:
+        raise UsageError(f"{loaded.card.architecture} takes no use_cache", "leave out --no-cache")
+    return {"use_cache": False}
 
 
 def labelled(loaded: Loaded, ids: IntArray, keep: BoolArray, texts: tuple[str, ...]) -> Batch:

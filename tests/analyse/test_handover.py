@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from maskviz.analyse.handover import handed_groups
-from maskviz.core.algebra import Everything, Opaque
-from maskviz.core.arrays import BoolArray
+from maskviz.core.algebra import Everything, Opaque, all_of
+from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.handover import HandedCall, HandOver
 from maskviz.core.masks import Mask
-from maskviz.core.rules import Causal
+from maskviz.core.rules import Causal, Chunk
 from maskviz.core.trace import Trace
 from maskviz.core.words import Backend
 from tests.trace.conftest import example_of
@@ -86,3 +86,16 @@ def test_a_mask_no_pattern_explains_is_named_by_the_rule_that_is_meant_where_it_
     (group,) = handed_groups(trace, over)
     assert group.mask is not None
     assert group.mask.rule == meant.rule
+
+
+def test_packed_texts_of_one_length_are_documents_and_no_chunks() -> None:
+    trace = example_of("llama").trace
+    texts = np.broadcast_to(np.arange(9) // 3, trace.batch.ids.shape)
+    trace = replace(trace, batch=replace(trace.batch, documents=texts))
+    meant = trace.calls[0].mask
+    cells = meant.visible & (texts[:, None, :, None] == texts[:, None, None, :])
+    recognised = Mask.explained(cells, all_of(meant.rule, Chunk(3, Content(np.zeros(3), np.int64))))
+    over = HandOver(Backend.FLASH, tuple(HandedCall(call, "texts", recognised) for call in trace.calls))
+    (group,) = handed_groups(trace, over)
+    assert group.mask is not None
+    assert "document" in str(group.mask.rule) and "chunk" not in str(group.mask.rule)

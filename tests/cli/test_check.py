@@ -195,3 +195,20 @@ def test_without_weights_what_masks_say_is_still_checked(maskviz: Maskviz, tmp_p
     asked = ("check", "-m", str(path), "--format", "json")
     assert found(maskviz(*asked, "one two three four five six", expect=5)) == ["L4"]
     assert found(maskviz(*asked, "one two three four", "--fail-on", "note")) == []
+
+
+def test_packed_rows_of_a_file_are_run_without_a_cache_where_that_is_asked(maskviz: Maskviz, tmp_path: Path) -> None:
+    path = tmp_path / "packed.jsonl"
+    path.write_text('{"input_ids": [5, 6, 7, 8, 9, 10], "position_ids": [0, 1, 2, 0, 1, 2]}')
+    asked = ("check", "-m", "demo:gpt", "--file", str(path), "--fail-on", "note")
+    assert "K1 error" in maskviz(*asked, expect=5).stdout
+    assert "no findings" in maskviz(*asked, "--no-cache").stdout
+    assert "takes no use_cache" in maskviz("check", "--file", str(path), "--no-cache", expect=2).stderr
+
+
+@pytest.mark.parametrize("option", [("--packed",), ("--pad-to", "9"), ("--position-ids", "cumsum"), ("--pair", "x")])
+def test_rows_of_a_file_are_not_encoded_anew(maskviz: Maskviz, tmp_path: Path, option: tuple[str, ...]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"input_ids": [5, 6, 7]}')
+    answer = maskviz("check", "-m", "demo:gpt", "--file", str(path), *option, expect=2)
+    assert f"rows of a file are taken as they are, and {option[0]} is given" in answer.stderr
