@@ -9,6 +9,7 @@ import numpy as np
 
 from maskviz.conventions.conversion import read
 from maskviz.conventions.files import read_mask, values_of
+from maskviz.conventions.numbers import bias_of
 from maskviz.conventions.trial import tried
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.dialects import BLOCKED, CONVENTIONS
@@ -56,13 +57,16 @@ def visible_in(path: Path, dialect: Dialect | None) -> tuple[BoolArray, str]:
         CannotTraceError: it has more cells than are compared one by one.
     """
     chosen, _ = guessed(path, dialect)
-    visible = read(values_of(read_mask(path))[0], chosen, Sizes())
+    values = values_of(read_mask(path))[0]
+    visible = read(values, chosen, Sizes())
     if chosen in (Dialect.HF_2D, Dialect.TORCH_PADDING):
         keys = visible.shape[3]
         if visible.size * keys > _MOST_CELLS:
             raise CannotTraceError(f"{path.name} has too many cells to be compared one by one", "cut it")
         visible = visible.repeat(keys, axis=2)
-    return visible, f"{chosen}: {CONVENTIONS[chosen].meaning}"
+    bias = bias_of(values, chosen)
+    added = "" if bias is None else f"; it also adds {bias[0]:g} to {bias[1]:g}, which is not compared"
+    return visible, f"{chosen}: {CONVENTIONS[chosen].meaning}{added}"
 
 
 def guessed(path: Path, dialect: Dialect | None, option: str = "--as") -> tuple[Dialect, tuple[str, ...]]:

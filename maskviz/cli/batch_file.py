@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +55,28 @@ def read_batch(path: Path) -> GivenBatch | tuple[str, ...]:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each row with the number of its line, its lists as tuples of whole numbers."""
-    for number, line in enumerate(decoded(bytes_of(path, "file"), str(path)).splitlines(), start=1):
+    for number, line in enumerate(decoded(bytes_of(path, "file"), str(path)).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"line {number} of {str(path)!r}"
         try:
-            content = json.loads(line)
+            content = json.loads(line, object_pairs_hook=partial(_object, where))
         except (ValueError, RecursionError) as error:
             said = getattr(error, "msg", None) or "numbers too long or lists too deep"
             raise NotFoundError(f"{where} is no JSON: {said}", _HINT) from error
         if not isinstance(content, dict):
             raise UsageError(f"{where} is no object", _HINT)
         yield from ((number, _row(one, where)) for one in _single(content, where))
+
+
+def _object(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; which of two parts of one name is meant cannot be told."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{where} has {twice[:40]!r} twice", "give each part once")
+    return made
 
 
 def _single(content: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
@@ -82,11 +93,18 @@ def _single(content: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
         yield {name: rows[row] for name, rows in parts.items()}
 
 
+def _of_the_text(labels: Any) -> bool:
+    """Whether labels are a class, a score or scores of the whole text, which say nothing of its tokens."""
+    return isinstance(labels, int | float) or (
+        isinstance(labels, list) and {float} <= {type(one) for one in labels} <= {float, int}
+    )
+
+
 def _row(content: dict[str, Any], where: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name in ("input_ids", *_PARTS):
         value = content.get(name)
-        if value is None:
+        if value is None or (name == "labels" and _of_the_text(value)):
             continue
         if not isinstance(value, list) or not value or any(type(one) not in (int, bool) for one in value):
             raise UsageError(f"{where}: {name} is no list of whole numbers", _HINT)

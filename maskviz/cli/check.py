@@ -135,7 +135,7 @@ def check(
 
     chosen = chosen_traps(select, ignore)
     if listed:
-        listed_traps(env, chosen, destinations(output, form, None), dpi)
+        listed_traps(env, chosen, form, output, dpi)
         return
     texts, mask = _split(subjects, mask)
     options |= {"texts": texts, "mask": mask}

@@ -16,7 +16,7 @@ from maskviz.core.errors import UsageError
 from maskviz.core.findings import Checked
 from maskviz.core.given_array import GivenArray, Sizes
 from maskviz.core.panels import Panel
-from maskviz.core.words import Severity
+from maskviz.core.words import DTYPES, Severity
 from maskviz.view.conversion import mask_pictures
 
 # A mask with more cells is not drawn beside its findings; 'maskviz convert' draws it.
@@ -30,6 +30,8 @@ def checked_array(options: Mapping[str, Any], path: Path, chosen: tuple[str, ...
         UsageError: it cannot be read as its dialect, and no rule says why.
         NotFoundError: it cannot be read at all.
     """
+    if options["dtype"] not in DTYPES:
+        raise UsageError(f"dtype {options['dtype']!r} is not known", f"choose one of {', '.join(DTYPES)}")
     sizes = Sizes(*(options[name] for name in ("batch", "heads", "queries", "keys", "window")))
     dialect, notes = guessed(path, options["dialect"])
     array = given_array(path, dialect, sizes, "" if options["dtype"] == "auto" else options["dtype"])

@@ -12,7 +12,7 @@ import numpy as np
 from maskviz.cli.array_case import guessed
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import bytes_of
-from maskviz.cli.outputs import DataWriter, deliver
+from maskviz.cli.outputs import DataWriter, deliver, print_out
 from maskviz.conventions.conversion import no_tokens, read, write
 from maskviz.conventions.files import mask_bytes, read_mask, values_of
 from maskviz.conventions.fitting import fitted
@@ -114,7 +114,7 @@ def _hand_over_code(env: Env, converted: Converted, found: Known | None, paths: 
         env.say(note)
     code = lines_of(_or_refused(found, "--to sdpa -o mask.npy keeps its cells"))
     if not paths:
-        env.stdout.write(code)
+        print_out(env, code)
         return
     deliver(env, conversion_page(converted, {"command": env.command}), paths, dpi, {".py": lambda: code.encode()})
 

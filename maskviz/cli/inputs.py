@@ -24,7 +24,7 @@ def read_texts(env: Env, texts: list[str] | None, file: Path | None, ids: list[s
         if not found:
             raise UsageError(f"file {str(file)!r} has no text", "write one text per line")
     if not found and not ids:
-        raise UsageError("there is no text", 'give one, such as maskviz show "some text", or - for standard input')
+        raise UsageError("there is no text", 'give one, such as "some text", or - for standard input')
     return tuple(found)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,19 +65,36 @@ def deliver(env: Env, page: Page, paths: list[Path], dpi: int, data: Mapping[str
     if not paths:
         from maskviz.render.terminal import render
 
-        try:
+        with _written_out(env):
             render(page, env.console(), env.lines())
-            env.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), env.stdout.fileno())  # nothing more can be written there
-            raise NotFoundError(f"cannot write to standard output: {error.strerror}", "check the disk") from error
         return
     contents = {path: _content(page, path, dpi, data or {}) for path in paths}
     for path, content in contents.items():
         write_whole(path, content)
         env.say(f"wrote {path}")
+
+
+def print_out(env: Env, text: str) -> None:
+    """Write data or code to standard output, as it is.
+
+    Raises:
+        NotFoundError: it cannot be written there.
+    """
+    with _written_out(env):
+        env.stdout.write(text)
+
+
+@contextmanager
+def _written_out(env: Env) -> Iterator[None]:
+    """Where standard output cannot be written, say so in one line."""
+    try:
+        yield
+        env.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), env.stdout.fileno())  # nothing more can be written there
+        raise NotFoundError(f"cannot write to standard output: {error.strerror}", "check the disk") from error
 
 
 def _content(page: Page, path: Path, dpi: int, data: Mapping[str, DataWriter]) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskviz.cli.env import Env
 from maskviz.cli.outputs import checked as checked_paths
-from maskviz.cli.outputs import deliver
+from maskviz.cli.outputs import deliver, print_out
 from maskviz.core.errors import UsageError
 from maskviz.core.findings import Checked
 from maskviz.core.panels import Panel
@@ -53,9 +53,15 @@ def destinations(paths: list[Path] | None, form: str | None, read: Path | None) 
     return checked_paths(paths, (".json", ".sarif"), read)
 
 
-def listed_traps(env: Env, chosen: tuple[str, ...], paths: list[Path], dpi: int) -> None:
-    """The table of the rules."""
-    deliver(env, traps_page([TRAPS[one] for one in chosen], NOT_CHECKED), paths, dpi)
+def listed_traps(env: Env, chosen: tuple[str, ...], form: str | None, paths: list[Path] | None, dpi: int) -> None:
+    """The table of the rules.
+
+    Raises:
+        UsageError: it is asked for as data, which findings alone are written as.
+    """
+    if form in ("json", "sarif"):
+        raise UsageError(f"--list is a table, and --format {form} is for findings", "leave out --format")
+    deliver(env, traps_page([TRAPS[one] for one in chosen], NOT_CHECKED), checked_paths(paths, ()), dpi)
 
 
 def report_findings(
@@ -69,7 +75,7 @@ def report_findings(
         ".sarif": lambda: findings_sarif(checked, env.command),
     }
     if form in ("json", "sarif") and not paths:
-        env.stdout.write(writers[f".{form}"]().decode())
+        print_out(env, writers[f".{form}"]().decode())
         return
     if form in ("json", "sarif"):
         writers = {paths[0].suffix.lower(): writers[f".{form}"]}

@@ -121,6 +121,10 @@ class Purpose(StrEnum):
     GENERATE = "generate"
 
 
+# Types a model computes in, as the command line has them.
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
 class Dialect(StrEnum):
     """A convention for masks, by the name the command line has for it; `core/dialects.py` says what each means."""
 

@@ -117,6 +117,20 @@ def _check(loaded: Loaded, given: GivenBatch) -> None:
                 raise UsageError(
                     f"row {index + 1} has {len(row)} ids and {name} of {len(part)}", "one entry for each token"
                 )
+    _check_positions(loaded, given)
+
+
+def _check_positions(loaded: Loaded, given: GivenBatch) -> None:
+    limit = loaded.card.positions
+    for index, row in enumerate(given.ids):
+        positions = given.position_ids[index] if given.position_ids else None
+        first, last = (0, len(row) - 1) if positions is None else (min(positions), max(positions))
+        if first < 0 or (limit is not None and last >= limit):
+            wrong = first if first < 0 else last
+            wide = "from 0 on" if limit is None else f"0 to {limit - 1}"
+            raise UsageError(
+                f"row {index + 1} has position {wrong}, and the model {wide}", "cut it, or restart positions"
+            )
 
 
 def _kept(given: GivenBatch, ids: IntArray, real: BoolArray, side: str, ragged: bool) -> BoolArray:
@@ -152,10 +166,12 @@ def _decoder(loaded: Loaded, given: GivenBatch, inputs: dict[str, AnyArray], pad
 
 
 def _own_text(ids: IntArray, pad: int) -> BoolArray:
-    """What is no padding at the end; the first token stays, since many decoders start with the padding token."""
-    text = (ids != pad) & (np.arange(ids.shape[1]) > 0)
-    end = np.where(text.any(axis=1), ids.shape[1] - 1 - np.argmax(text[:, ::-1], axis=1), 0)
-    return np.asarray(np.arange(ids.shape[1])[None, :] <= end[:, None])
+    """What is no padding at either end; the last token before the text stays, since many decoders start with the
+    padding token."""
+    text, places = ids != pad, np.arange(ids.shape[1])
+    first = np.maximum(np.argmax(text, axis=1) - 1, 0)
+    end = np.where(text.any(axis=1), len(places) - 1 - np.argmax(text[:, ::-1], axis=1), 0)
+    return np.asarray((places >= first[:, None]) & (places <= end[:, None]))
 
 
 def _rows(array: AnyArray) -> tuple[Row, ...]:

@@ -15,7 +15,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
 from maskviz.core.trace import ModelCard
-from maskviz.core.words import Parallel
+from maskviz.core.words import DTYPES, Parallel
 from maskviz.load.card import card_of
 from maskviz.load.classes import architecture_of, model_class
 from maskviz.load.parallel import devices_of, spreading
@@ -26,7 +26,6 @@ from maskviz.load.weights import with_random_weights, without_weights
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "*.spm")
 _NO_WEIGHTS = "no weights: masks alone"
 _RANDOM = "the weights are random (seed {seed}): the masks are the model's, where its heads look means nothing"
-DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +149,7 @@ def load_model(
         source: Where from.
         config: Its config, as `load_config` returned it.
         device: "auto" takes the accelerator torch finds, else the CPU; or a torch device.
-        dtype: One of `DTYPES`; "auto" is float32 on the CPU and the checkpoint's own type elsewhere.
+        dtype: One of `core.words.DTYPES`; "auto" is float32 on the CPU and the checkpoint's own type elsewhere.
         parallel: How to spread the model, which chooses the devices; None puts it on one.
 
     Raises:

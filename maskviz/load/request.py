@@ -72,7 +72,7 @@ def _check_texts(request: Request) -> None:
     if bool(request.texts) == bool(request.ids):
         if request.texts:
             raise UsageError("texts and --ids are given together", "give one or the other")
-        raise UsageError("there is no text", 'give one, such as maskviz show "some text", or - for standard input')
+        raise UsageError("there is no text", 'give one, such as "some text", or - for standard input')
     for index, text in enumerate(request.texts):
         if not text.strip():
             raise UsageError(f"text {index + 1} is empty", "give at least one word")

@@ -212,3 +212,49 @@ def test_rows_of_a_file_are_not_encoded_anew(maskviz: Maskviz, tmp_path: Path, o
     path.write_text('{"input_ids": [5, 6, 7]}')
     answer = maskviz("check", "-m", "demo:gpt", "--file", str(path), *option, expect=2)
     assert f"rows of a file are taken as they are, and {option[0]} is given" in answer.stderr
+
+
+def of_rows(maskviz: Maskviz, folder: Path, content: str, expect: int = 0) -> Response:
+    path = folder / "rows.jsonl"
+    path.write_text(content, encoding="utf-8")
+    return maskviz(
+        "check", "-m", "demo:gpt", "--file", str(path), "--for", "generate", "--format", "json", expect=expect
+    )
+
+
+@pytest.mark.parametrize("labels", ["1", "0.5", "[0.5, 1]"])
+def test_a_label_of_the_whole_text_is_none_of_its_tokens(maskviz: Maskviz, tmp_path: Path, labels: str) -> None:
+    assert found(of_rows(maskviz, tmp_path, f'{{"input_ids": [5, 6, 7], "labels": {labels}}}')) == []
+
+
+@pytest.mark.parametrize("inside", ["\u2028", "\x85"])
+def test_a_line_ends_where_json_lines_end(maskviz: Maskviz, tmp_path: Path, inside: str) -> None:
+    line = f'{{"text": "a{inside}b"}}'
+    assert found(of_rows(maskviz, tmp_path, f"{line}\r\n{line}\n")) == []
+
+
+def test_a_part_that_is_given_twice_is_refused(maskviz: Maskviz, tmp_path: Path) -> None:
+    answer = of_rows(maskviz, tmp_path, '{"input_ids": [5], "attention_mask": [1], "attention_mask": [0]}', expect=2)
+    assert "has 'attention_mask' twice" in answer.stderr
+
+
+def test_padding_before_a_decoders_text_that_no_mask_hides_is_found(maskviz: Maskviz, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"input_ids": [5, 6, 7], "attention_mask": [1, 1, 1], "decoder_input_ids": [0, 0, 0, 5, 6]}')
+    answer = maskviz("check", "-m", "demo:t5", "--file", str(path), "--format", "json")
+    (finding,) = json.loads(answer.stdout)["findings"]
+    assert (finding["id"], finding["message"]) == ("L9", "tokens of the decoder may see its own padding")
+    assert "of their attention there falls on it" in finding["measured"]
+
+
+@pytest.mark.parametrize("more", [("-o", "rules.json"), ("--format", "json"), ("--format", "sarif")])
+def test_the_list_of_rules_is_no_data(maskviz: Maskviz, more: tuple[str, ...], tmp_path: Path) -> None:
+    asked = (more[0], str(tmp_path / more[1]) if more[0] == "-o" else more[1])
+    maskviz("check", "--list", *asked, expect=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_type_is_refused_for_a_mask_file_too(maskviz: Maskviz, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.ones((1, 1, 4, 4), np.bool_))
+    answer = maskviz("check", str(tmp_path / "mask.npy"), "--dtype", "float61", expect=2)
+    assert "dtype 'float61' is not known" in answer.stderr

@@ -91,6 +91,13 @@ def test_packed_texts_differ_under_flash_attention_only_if_it_is_told_so(maskviz
     assert "only A lets through" in " ".join(said.split())
 
 
+def test_numbers_that_are_added_and_not_compared_are_told(maskviz: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "biased.npy", np.where(np.tril(np.ones((1, 1, 6, 6), np.bool_)), -0.5, -np.inf))
+    np.save(tmp_path / "plain.npy", np.tril(np.ones((1, 1, 6, 6), np.bool_)))
+    page = maskviz("diff", str(tmp_path / "biased.npy"), str(tmp_path / "plain.npy")).stdout
+    assert "it also adds -0.5 to -0.5, which is not compared" in " ".join(page.split())
+
+
 def test_one_mask_in_two_dialects_differs_nowhere(maskviz: Run, tmp_path: Path) -> None:
     causal = np.tril(np.ones((6, 6), np.bool_))
     np.save(tmp_path / "attend.npy", causal)

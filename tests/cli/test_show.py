@@ -321,6 +321,8 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     ("command", "code", "said"),
     [
         ("info demo:bert > /dev/full", 3, "cannot write to standard output"),
+        ("check samples/broken/inverted.npy --format json > /dev/full", 3, "cannot write to standard output"),
+        ("convert samples/broken/inverted.npy --to python > /dev/full", 3, "cannot write to standard output"),
         ("info demo:bert >&-", 0, ""),
         ("info demo:nothing 2>&-", 2, ""),
         ("show - <&-", 2, "text 1 is empty"),

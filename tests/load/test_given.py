@@ -79,6 +79,16 @@ def test_rows_that_do_not_fit_together_are_refused(gpt2: Loaded, parts: dict[str
         encoded_rows(gpt2, rows(**parts), "right")
 
 
+def test_rows_beyond_the_positions_are_refused_unless_they_restart(gpt2: Loaded) -> None:
+    long = rows(ids=((5,) * 70,), keep=(None,))
+    with pytest.raises(UsageError, match="row 1 has position 69, and the model 0 to 63"):
+        encoded_rows(gpt2, long, "right")
+    with pytest.raises(UsageError, match="row 1 has position -1"):
+        encoded_rows(gpt2, replace(long, position_ids=((-1,) * 70,)), "right")
+    packed = encoded_rows(gpt2, replace(long, position_ids=(tuple(range(35)) * 2,)), "right")
+    assert packed.inputs["input_ids"].shape == (1, 70)
+
+
 def test_a_decoder_of_its_own_needs_its_rows_and_its_start_token_is_no_padding() -> None:
     t5 = loaded_tiny("t5")
     with pytest.raises(UsageError, match="decoder_input_ids"):
@@ -88,6 +98,17 @@ def test_a_decoder_of_its_own_needs_its_rows_and_its_start_token_is_no_padding()
     assert "decoder_attention_mask" not in encoded.inputs
     assert encoded.batch.decoder is not None
     assert encoded.batch.decoder.keep.tolist() == [[True, True, False], [True, True, True]]
+
+
+@pytest.mark.parametrize(
+    ("ids", "keep"),
+    [((0, 0, 0, 5, 6), [False, False, True, True, True]), ((1, 0, 5, 0, 0), [True, True, True, False, False])],
+)
+def test_of_padding_before_a_decoders_text_the_last_may_be_its_start(ids: tuple[int, ...], keep: list[bool]) -> None:
+    given = rows(decoder_ids=(ids, (0, 5, 6, 7, 8)), decoder_keep=(None, None))
+    decoder = encoded_rows(loaded_tiny("t5"), given, "right").batch.decoder
+    assert decoder is not None
+    assert decoder.keep.tolist() == [keep, [True] * 5]
 
 
 def test_positions_that_restart_tell_packed_texts_apart() -> None:
