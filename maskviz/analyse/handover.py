@@ -61,8 +61,7 @@ def _named(trace: Trace, meant: Mask, handed: Mask) -> Mask:
         # Packed texts of one length look like chunks, and are none.
         if (handed.rule.readable and documents is None) or not rule.readable:
             continue
-        at = handed.grid
-        if (np.broadcast_to(rule.visible(at), at.shape) == handed.visible).all():
+        if (rule.visible(handed.grid) == handed.visible).all():
             return Mask.explained(handed.visible, rule, query_offset=handed.query_offset, delivery=handed.delivery)
     return handed
 
@@ -76,9 +75,8 @@ def _reasons(mask: Mask, cells: BoolArray) -> tuple[str, ...]:
 
 def _exceptions(mask: Mask, cells: BoolArray) -> tuple[str, ...]:
     """The exceptions of a mask's rule that let some cells through."""
-    at = mask.grid
     exceptions = [leaf for leaf in mask.rule.leaves() if leaf.exception and leaf.readable]
-    return tuple(str(leaf) for leaf in exceptions if bool((np.broadcast_to(leaf.visible(at), at.shape) & cells).any()))
+    return tuple(str(leaf) for leaf in exceptions if bool((leaf.visible(mask.grid) & cells).any()))
 
 
 def _left_out(handed: Mask, lost: BoolArray) -> tuple[str, ...]:

@@ -66,6 +66,12 @@ def test_a_mask_with_the_window_in_it_is_right(maskviz: Maskviz, mistral: str, t
     assert in_company(maskviz, mistral, tmp_path / "mask.npy", window[None, None], "--fail-on", "note", expect=0) == []
 
 
+def test_heads_with_masks_of_their_own_are_right(maskviz: Maskviz, mistral: str, tmp_path: Path) -> None:
+    windows = np.stack([CAUSAL & ~np.tril(CAUSAL, -size) for size in (1, 2, 3, 4)])
+    asked = ("--fail-on", "note")
+    assert in_company(maskviz, mistral, tmp_path / "mask.npy", windows[None], *asked, expect=0) == []
+
+
 def test_ones_and_zeros_for_a_model_are_found_with_what_they_let_through(
     maskviz: Maskviz, mistral: str, tmp_path: Path
 ) -> None:
