@@ -5,6 +5,7 @@ Imports torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from maskviz.load.user_mask import given_mask
 from maskviz.trace.backends import hand_over
 from maskviz.trace.budget import check_fits
 from maskviz.trace.doors import to_array
-from maskviz.trace.experiments import broken_padding, output_size, padded_texts, returns_weights
+from maskviz.trace.experiments import broken_padding, drifts_by_rounding, output_size, padded_texts, returns_weights
 from maskviz.trace.prove import moved_by_last_token
 from maskviz.trace.run import head_groups, head_shapes, run
 
@@ -198,10 +199,10 @@ class _Experiment:
             self.asked.append("each padded text alone")
         weights = returns_weights(model, self._inputs()) if self._facts.asks_weights else None
         separated = self._separated_without_cache(behaviour)
+        behaviour = replace(behaviour, size=size, rounding=rounding)
         return replace(
             behaviour,
-            size=size,
-            rounding=rounding,
+            rounds=self._rounds(behaviour),
             padded=padded,
             names=self._names(padded),
             earlier=None if moved is None else moved[0],
@@ -247,6 +248,14 @@ class _Experiment:
         plain = run(loaded.model, without, encoded.batch, loaded.card)
         own = run(loaded.model, self._inputs(), encoded.batch, loaded.card, like=plain)
         return plain, with_user_mask(own, plain, given.visible)
+
+    def _rounds(self, behaviour: Behaviour) -> bool:
+        """Whether a drift that is worth a word is only rounding; a user's own mask is of the type it was made for."""
+        drift, trace = behaviour.trace.drift, behaviour.trace
+        if drift is None or not behaviour.noticeable < drift < math.inf or behaviour.plain is not None:
+            return False
+        self.asked.append("the same weights in float32")
+        return drifts_by_rounding(self._loaded.model, self._inputs(), trace, behaviour.size)
 
     def _handed(self, trace: Trace, backend: Backend | None) -> tuple[Any, ...]:
         if backend is None or not trace.calls:

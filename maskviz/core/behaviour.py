@@ -67,6 +67,8 @@ class Behaviour:
         trace: The run as the batch is handed over.
         size: Largest absolute output of that run.
         rounding: Share of that size below which a difference is rounding.
+        rounds: Whether the run that listens differs from the plain one by the rounding of 16 bits alone: the same
+            weights in float32 do not.
         cached: Whether the model keeps a cache in that run.
         padded: The texts that have padding and could be run alone.
         earlier: Largest change of an output before a text's last token when that token is changed; None where it was
@@ -84,6 +86,7 @@ class Behaviour:
     trace: Trace
     size: float = 1.0
     rounding: float = 1e-3
+    rounds: bool = False
     cached: bool = True
     padded: tuple[PaddedText, ...] = ()
     earlier: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,13 @@ from maskviz.trace.calling import Calling, Inputs, called
 from maskviz.trace.outputs import joined_output
 from maskviz.trace.raised import explained
 from maskviz.trace.randomness import same_randomness
+from maskviz.trace.run import run
 from maskviz.trace.taps import evaluating
 
 # Share of the outputs' size below which two runs of other shapes may round differently.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+# A model of more numbers is not copied, in twice its size, to run in float32.
+_MOST_COPIED = 2**30
 
 
 def padded_texts(model: PreTrainedModel, inputs: Inputs, trace: Trace, predicts_next: bool) -> tuple[PaddedText, ...]:
@@ -56,6 +60,28 @@ def output_size(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> tuple[f
         return 1.0, 1e-3
     found = output.float().abs().nan_to_num(0.0, 0.0, 0.0)
     return float(found.max()) if found.numel() else 1.0, ROUNDING.get(output.dtype, 1e-3)
+
+
+def drifts_by_rounding(model: PreTrainedModel, inputs: Inputs, trace: Trace, size: float) -> bool:
+    """Whether a drift comes from computing in 16 bits: the same weights in float32 do not have it.
+
+    Args:
+        model: The model; it is copied.
+        inputs: As the batch is handed over.
+        trace: The run of it.
+        size: The largest absolute output.
+
+    Returns:
+        Also False where the model computes in 32 bits anyway, or is too large to be copied.
+    """
+    if model.dtype not in (torch.bfloat16, torch.float16) or model.num_parameters() > _MOST_COPIED:
+        return False
+    wide = {
+        name: one.float() if isinstance(one, torch.Tensor) and one.is_floating_point() else one
+        for name, one in inputs.items()
+    }
+    drift = run(deepcopy(model).float(), wide, trace.batch, trace.card).drift
+    return drift is not None and drift <= ROUNDING[torch.float32] * max(1.0, size)
 
 
 def returns_weights(model: PreTrainedModel, inputs: Inputs) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from maskviz.core.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded
-from maskviz.trace.experiments import broken_padding, output_size, padded_texts, returns_weights
+from maskviz.trace.experiments import broken_padding, drifts_by_rounding, output_size, padded_texts, returns_weights
 from maskviz.trace.prove import moved_by_last_token
 from maskviz.trace.run import run
 from tests.trace.conftest import loaded_tiny, random_rows
@@ -114,3 +115,16 @@ def test_without_ids_nothing_is_asked() -> None:
     assert moved_by_last_token(loaded.model, {"inputs_embeds": torch.zeros(1, 2, 32)}, trace) is None
     short = replace(trace, batch=encode(loaded, Request(ids=((5,),))).batch)
     assert moved_by_last_token(loaded.model, encoded.inputs, short) is None
+
+
+@torch.no_grad()
+def test_16_bits_round_and_32_do_not() -> None:
+    loaded = loaded_tiny("t5")
+    encoded = encode(loaded, Request(ids=random_rows((5, 9)), target_ids=random_rows((4, 6), seed=1)))
+    model = deepcopy(loaded.model).bfloat16()
+    trace = run(model, encoded.inputs, encoded.batch, loaded.card)
+    plain = deepcopy(model).float()(**encoded.inputs).logits
+    assert trace.drift is not None and trace.drift > 0.05 * float(plain.abs().max())
+    assert drifts_by_rounding(model, encoded.inputs, trace, float(plain.abs().max()))
+    assert model.dtype is torch.bfloat16
+    assert not drifts_by_rounding(loaded.model, encoded.inputs, trace, 1.0)

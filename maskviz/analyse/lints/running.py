@@ -13,7 +13,7 @@ from maskviz.core.findings import Confidence, Finding
 def capture_changes_outputs(case: Case) -> Iterator[Finding]:
     """N2: the outputs of the run that shows its weights differ from those of a plain one by more than rounding."""
     run = case.run
-    if run is None or run.trace.drift is None or run.broken:
+    if run is None or run.trace.drift is None or run.broken or run.rounds:
         return
     if math.isnan(run.trace.drift) or run.trace.drift > run.noticeable:
         yield found(

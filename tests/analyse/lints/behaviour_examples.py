@@ -119,6 +119,12 @@ def _ablated(right: float, after: float | None, in_turn: float | None) -> Case:
 
 EXAMPLES = (
     Example("N2", "other outputs", _model(with_trace(_CAUSAL, drift=0.2)), _model(with_trace(_CAUSAL, drift=1e-5))),
+    Example(
+        "N2",
+        "16 bits round",
+        _model(with_trace(_CAUSAL, drift=0.2)),
+        _model(replace(with_trace(_CAUSAL, drift=0.2), rounds=True)),
+    ),
     Example("N2", "no numbers", _model(with_trace(_CAUSAL, drift=_NAN)), _model(with_trace(_CAUSAL, drift=None))),
     Example(
         "N5",
