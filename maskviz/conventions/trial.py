@@ -35,7 +35,7 @@ def tried(array: GivenArray) -> GivenArray:
     return array
 
 
-def _of_scores(array: GivenArray) -> Trial:
+def _of_scores(array: GivenArray) -> Trial | None:
     """Attention of [batch, head, query, key], its values unit vectors: what comes out are the weights."""
     mask = torch.from_numpy(np.array(array.values))
     if array.values.dtype.kind == "f":
@@ -44,7 +44,7 @@ def _of_scores(array: GivenArray) -> Trial:
     rows, heads = array.sizes.batch or shape[0], array.sizes.heads or shape[1]
     queries, keys = (array.sizes.queries if shape[2] == 1 else None) or shape[2], shape[3]
     if rows * heads * queries * keys > _MOST_CELLS:
-        return Trial()
+        return None
     generator = torch.Generator().manual_seed(_SEED)
     query = torch.randn(rows, heads, queries, _WIDTH, generator=generator)
     key = torch.randn(rows, heads, keys, _WIDTH, generator=generator)
@@ -59,14 +59,14 @@ def _of_scores(array: GivenArray) -> Trial:
     return Trial(leaked=_leaked(weights, meant_by(array)), not_numbers=_not_numbers(weights))
 
 
-def _of_module(array: GivenArray) -> Trial:
+def _of_module(array: GivenArray) -> Trial | None:
     """nn.MultiheadAttention in evaluation mode, with weights asked for and without."""
     mask = torch.from_numpy(np.array(array.values))
     heads = array.sizes.heads or 1
     rows = array.sizes.batch or batch_of(array) or (mask.shape[0] // heads if mask.ndim == 3 else 1)
     queries, keys = mask.shape[-2:]
     if not rows or rows * heads * queries * keys > _MOST_CELLS:
-        return Trial()
+        return None
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(_SEED)
         module = torch.nn.MultiheadAttention(heads * _WIDTH, heads, batch_first=True).eval()

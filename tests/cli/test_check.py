@@ -258,3 +258,10 @@ def test_an_unknown_type_is_refused_for_a_mask_file_too(maskviz: Maskviz, tmp_pa
     np.save(tmp_path / "mask.npy", np.ones((1, 1, 4, 4), np.bool_))
     answer = maskviz("check", str(tmp_path / "mask.npy"), "--dtype", "float61", expect=2)
     assert "dtype 'float61' is not known" in answer.stderr
+
+
+def test_what_is_too_large_to_be_tried_is_not_said_to_be(maskviz: Maskviz, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.tril(np.ones((1, 1, 8, 8), np.bool_)))
+    asked = ("check", str(tmp_path / "mask.npy"), "--heads", "8")
+    assert "own attention" in maskviz(*asked, "--batch", "2").stdout
+    assert "own attention" not in maskviz(*asked, "--batch", "1000000").stdout
