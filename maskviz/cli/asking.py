@@ -7,10 +7,11 @@ from typing import Any
 
 from maskviz.cli.inputs import parse_ids
 from maskviz.cli.options import Positions
-from maskviz.cli.tracing import Feeding, Loading
+from maskviz.cli.tracing import Feeding
 from maskviz.core.errors import UsageError
 from maskviz.core.words import CacheKind
 from maskviz.load.encode import Request
+from maskviz.load.loading import Loading
 from maskviz.load.source import resolve
 from maskviz.view.show import Choice
 

@@ -19,7 +19,7 @@ from maskviz.analyse.user_mask import with_user_mask
 from maskviz.cli.array_case import given_array
 from maskviz.cli.env import Env
 from maskviz.cli.head_masks import parse_or_read_head_mask
-from maskviz.cli.tracing import Loading, loaded_by
+from maskviz.cli.tracing import loaded_by
 from maskviz.conventions.files import read_mask
 from maskviz.core.behaviour import Ablated, Behaviour, ModelFacts, PaddedText
 from maskviz.core.case import Case
@@ -33,6 +33,7 @@ from maskviz.load.encode import Encoded, Request, encode, without_cache
 from maskviz.load.facts import facts_of
 from maskviz.load.given import encoded_rows, given_of, with_special_ids
 from maskviz.load.labels import token_labels
+from maskviz.load.loading import Loading
 from maskviz.load.model import Loaded, read_config
 from maskviz.load.user_mask import given_mask
 from maskviz.trace.backends import hand_over

@@ -9,9 +9,10 @@ import numpy as np
 
 from maskviz.analyse.diff import compare_runs, read_alike
 from maskviz.analyse.handover import handed_groups
+from maskviz.api.running import names_of
 from maskviz.cli.asking import feeding_of, loading_of, request_of
 from maskviz.cli.env import Env
-from maskviz.cli.tracing import encoded_for, loaded_by, names_of, traced
+from maskviz.cli.tracing import encoded_for, loaded_by, traced
 from maskviz.core.diff import OutputChange, RunDiff
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.masks import Mask

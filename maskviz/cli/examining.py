@@ -14,7 +14,7 @@ from maskviz.ablate.subject import Subject, Text
 from maskviz.analyse.comparison import compare
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids
-from maskviz.cli.tracing import Loading, loaded_by
+from maskviz.cli.tracing import loaded_by
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.heads import HeadMask
@@ -24,6 +24,7 @@ from maskviz.core.processes import Share
 from maskviz.core.trace import OutputKind
 from maskviz.core.words import Measure
 from maskviz.load.encode import Encoded, Request, encode
+from maskviz.load.loading import Loading
 from maskviz.load.model import Loaded
 from maskviz.load.request import check
 from maskviz.trace.budget import check_fits

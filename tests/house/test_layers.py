@@ -25,7 +25,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "view": set(),
     "render": set(),
     "store": set(),
-    "cli": MIDDLE | {"demo"},
+    "api": MIDDLE | {"demo"},
+    "cli": MIDDLE | {"api", "demo", "explore"},
+    "explore": {"view", "render"},
 }
 MAY_USE: dict[str, set[str]] = {
     "torch": {"ablate", "conventions", "load", "trace", "demo"},
@@ -36,6 +38,8 @@ MAY_USE: dict[str, set[str]] = {
     "PIL": {"load"},
     "rich": {"render", "cli"},
     "matplotlib": {"render"},
+    "textual": {"explore"},
+    "textual_image": {"explore"},
     "typer": {"cli", "demo"},
 }
 

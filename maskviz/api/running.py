@@ -1,0 +1,101 @@
+"""A loaded model run on an encoded batch: load, trace and analyse introduced to each other. Imports torch."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from maskviz.analyse.comparison import compare
+from maskviz.analyse.user_mask import with_user_mask
+from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.heads import HeadMask
+from maskviz.core.packing import crossing_of
+from maskviz.core.results import Comparison
+from maskviz.core.trace import Trace
+from maskviz.core.words import Stack
+from maskviz.load.encode import Encoded
+from maskviz.load.labels import token_labels
+from maskviz.load.model import Loaded
+from maskviz.store.saved import Saved
+from maskviz.trace.calling import Calling
+from maskviz.trace.positions import position_note
+from maskviz.trace.run import run, run_gated
+
+_AT_ONCE = Calling()
+
+
+def inputs_of(encoded: Encoded) -> dict[str, Any]:
+    """What the model is called with; a mask of the user's own takes the place of `attention_mask`."""
+    given = encoded.user_mask
+    return encoded.inputs if given is None else {**encoded.inputs, "attention_mask": given.tensor}
+
+
+def run_once(loaded: Loaded, encoded: Encoded, calling: Calling = _AT_ONCE) -> Saved:
+    """Trace a batch as it is, with what its reader must know.
+
+    Raises:
+        CannotTraceError: the model raises on this input, or mixes its tokens in no way that is known.
+    """
+    model, batch, card = loaded.model, encoded.batch, loaded.card
+    given, inputs = encoded.user_mask, inputs_of(encoded)
+    if given is None:
+        trace = run(model, inputs, batch, card, calling)
+    else:
+        plain = run(model, encoded.inputs, batch, card, calling)
+        trace = with_user_mask(run(model, inputs, batch, card, calling, like=plain), plain, given.visible)
+    positions = () if calling.parts or loaded.invented else position_note(model, encoded.inputs, trace)
+    of_mask = () if given is None else given.notes
+    notes = (*loaded.notes, *encoded.notes, *of_mask, *positions, *_packing_notes(loaded, inputs, trace), *trace.notes)
+    return Saved(replace(trace, notes=notes))
+
+
+def run_with(loaded: Loaded, encoded: Encoded, plain: Trace, mask: HeadMask, calling: Calling = _AT_ONCE) -> Saved:
+    """Trace a batch with gates on heads, beside the plain run that `run_once` made of it.
+
+    Raises:
+        UsageError: the mask names a head that did not run, or the run has no numbers to gate.
+    """
+    after = run_gated(loaded.model, inputs_of(encoded), plain, mask, calling)
+    change = compare(plain, after)
+    return Saved(after, plain, change, names_of(loaded, change))
+
+
+def check_has_heads(trace: Trace) -> None:
+    """Refuse a head mask where nothing can be gated.
+
+    Raises:
+        UsageError: the run has no attention.
+    """
+    if not trace.calls:
+        raise UsageError(f"{trace.card.architecture} has no attention to gate", "leave out --head-mask")
+
+
+def _packing_notes(loaded: Loaded, inputs: dict[str, Any], trace: Trace) -> tuple[str, ...]:
+    """Why packed texts are not separated: what the model does without a cache is tried, not assumed."""
+    crossing = crossing_of(trace)
+    if crossing is None or crossing.separated or "attention_mask" in inputs:
+        return ()
+    if trace.calls[0].stack is Stack.ENCODER:
+        raise CannotTraceError(
+            f"{trace.card.architecture} is an encoder: in one row all texts would see each other", "leave out --packed"
+        )
+    own = "this model does not tell packed texts apart by their positions"
+    takes_cache = "use_cache" in inspect.signature(loaded.model.forward).parameters
+    if not takes_cache or inputs.get("use_cache") is False:
+        return (own,)
+    without = crossing_of(run(loaded.model, {**inputs, "use_cache": False}, trace.batch, loaded.card))
+    if without is not None and without.separated:
+        return ("a cache exists, so the restarting positions are not looked at; --no-cache separates the texts",)
+    return (f"{own}, with a cache or without",)
+
+
+def names_of(loaded: Loaded, change: Comparison) -> dict[int, str]:
+    """Printable tokens of the ids a comparison lists."""
+    if change.labels:
+        return {}
+    listed = sorted({one.index for place in change.places for one in place.candidates})
+    labels = token_labels(loaded.tokenizer, np.array([listed], dtype=np.int64))
+    return dict(zip(listed, labels[0], strict=True))

@@ -1,0 +1,59 @@
+"""What model is asked for, and how it is brought in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from maskviz.core.errors import UsageError
+from maskviz.core.words import Parallel
+from maskviz.load.images import load_processor, read_image
+from maskviz.load.model import Loaded, build_model, load_config, load_model, with_tokenizer
+from maskviz.load.request import Request
+from maskviz.load.source import Source
+from maskviz.load.stand_in import with_stand_ins
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What model is asked for.
+
+    Attributes:
+        source: Where from.
+        weights: Whether its own weights are wanted; where there are none, it is built without.
+        seed: Of random weights instead, or None.
+        tokenizer: Where another tokenizer is from, or None.
+        device, dtype, parallel: As `load_model` takes them.
+    """
+
+    source: Source
+    weights: bool = True
+    seed: int | None = None
+    tokenizer: Source | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    parallel: Parallel | None = None
+
+
+def bring_in(loading: Loading, request: Request) -> Loaded:
+    """Load a model, or build it from its config; words of the request stand in where it has no tokenizer.
+
+    Raises:
+        MaskvizError: what is asked for is not there, or does not go together.
+    """
+    for path in request.images:
+        read_image(path)  # what is wrong with it is said before a model is loaded
+    source = loading.source
+    if loading.parallel is not None and (loading.seed is not None or source.config_only or not loading.weights):
+        raise UsageError("--parallel spreads a model's own weights, and none are loaded", "leave out --parallel")
+    config = load_config(source)
+    if loading.seed is not None:
+        loaded = build_model(source, config, seed=loading.seed, device=loading.device)
+    elif source.config_only or not loading.weights:
+        loaded = build_model(source, config)
+    else:
+        loaded = load_model(source, config, device=loading.device, dtype=loading.dtype, parallel=loading.parallel)
+    if request.images:
+        loaded = replace(loaded, processor=load_processor(source, loaded))
+    if loading.tokenizer is not None:
+        return with_tokenizer(loaded, loading.tokenizer)
+    return with_stand_ins(loaded, (*request.texts, *request.pairs, *request.targets))
