@@ -25,7 +25,7 @@ test: $(VENV)/.tests lint
 	$(QUIET) $(SIDE_BY_SIDE) $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-oldest: $(OLDEST_VENV)/.tests
-	$(QUIET) $(SIDE_BY_SIDE) $(OLDEST_VENV)/bin/python -m pytest -n auto --dist worksteal tests/core tests/load tests/trace tests/ablate tests/conventions tests/analyse tests/store tests/view tests/real $(OF_THE_PINNED)
+	$(QUIET) $(SIDE_BY_SIDE) $(OLDEST_VENV)/bin/python -m pytest -n auto --dist worksteal tests/core tests/load tests/tracing tests/ablate tests/conventions tests/analyse tests/store tests/view tests/real $(OF_THE_PINNED)
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .

@@ -19,8 +19,8 @@ from maskviz.core.errors import CannotTraceError
 from maskviz.core.heads import HeadMask
 from maskviz.core.importance import Effects
 from maskviz.core.words import Ablation, Measure
-from maskviz.trace.places import Place, gates_of
-from maskviz.trace.shards import Shards
+from maskviz.tracing.places import Place, gates_of
+from maskviz.tracing.shards import Shards
 
 # Largest difference, in shares of the outputs' size, between a text run alone and in a batch that is replayed.
 _SAME = 1e-4

@@ -27,11 +27,11 @@ from maskviz.core.printable import plural
 from maskviz.core.trace import Trace
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import in_one_line, resolve
-from maskviz.trace.calling import Inputs
-from maskviz.trace.doubts import largest_difference
-from maskviz.trace.outputs import main_output
-from maskviz.trace.run import run_gated
-from maskviz.trace.taps import running
+from maskviz.tracing.calling import Inputs
+from maskviz.tracing.doubts import largest_difference
+from maskviz.tracing.outputs import main_output
+from maskviz.tracing.run import run_gated
+from maskviz.tracing.taps import running
 
 MODELLING_FILE = "modeling_pruned"
 # Largest share of the outputs' own size that leaving heads out may move them by: sums are added in another order.

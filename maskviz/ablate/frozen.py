@@ -15,9 +15,9 @@ from torch.overrides import TorchFunctionMode
 from maskviz.ablate.replay import Replay
 from maskviz.ablate.subject import Subject
 from maskviz.core.errors import CannotTraceError
-from maskviz.trace.attend import attend_heads
-from maskviz.trace.handwritten import SDPA_PARAMETERS, SOFTMAX
-from maskviz.trace.recorder import Recorder
+from maskviz.tracing.attend import attend_heads
+from maskviz.tracing.handwritten import SDPA_PARAMETERS, SOFTMAX
+from maskviz.tracing.recorder import Recorder
 
 
 class Softmaxes(TorchFunctionMode):

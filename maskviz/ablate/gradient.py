@@ -17,7 +17,7 @@ from maskviz.core.errors import CannotTraceError
 from maskviz.core.heads import HeadMask
 from maskviz.core.importance import Site
 from maskviz.core.words import Measure
-from maskviz.trace.places import Place, gates_of
+from maskviz.tracing.places import Place, gates_of
 
 
 def gradients_of(

@@ -16,14 +16,14 @@ from maskviz.core.behaviour import Ablated
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.heads import HeadMask
 from maskviz.core.trace import Trace
-from maskviz.trace.calling import Calling, Inputs, called
-from maskviz.trace.doors import to_array
-from maskviz.trace.experiments import ROUNDING
-from maskviz.trace.outputs import joined_output
-from maskviz.trace.places import gates_of
-from maskviz.trace.randomness import same_randomness
-from maskviz.trace.run import gated_output
-from maskviz.trace.taps import evaluating
+from maskviz.tracing.calling import Calling, Inputs, called
+from maskviz.tracing.doors import to_array
+from maskviz.tracing.experiments import ROUNDING
+from maskviz.tracing.outputs import joined_output
+from maskviz.tracing.places import gates_of
+from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.run import gated_output
+from maskviz.tracing.taps import evaluating
 
 
 def held_against(

@@ -14,14 +14,14 @@ from maskviz.ablate.replay import Replay
 from maskviz.ablate.subject import Subject, Text
 from maskviz.ablate.tap import Edit, HeadTap, tapped, unchanged
 from maskviz.core.words import Ablation
-from maskviz.trace.calling import Calling, Inputs, called
-from maskviz.trace.handwritten import module_path_hooks
-from maskviz.trace.onednn import multiplied_by_onednn
-from maskviz.trace.places import Place
-from maskviz.trace.raised import explained
-from maskviz.trace.randomness import same_randomness
-from maskviz.trace.recorder import Expected, Recorder
-from maskviz.trace.taps import evaluating, running
+from maskviz.tracing.calling import Calling, Inputs, called
+from maskviz.tracing.handwritten import module_path_hooks
+from maskviz.tracing.onednn import multiplied_by_onednn
+from maskviz.tracing.places import Place
+from maskviz.tracing.raised import explained
+from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.recorder import Expected, Recorder
+from maskviz.tracing.taps import evaluating, running
 
 # Gates [row, head] of each place that has any below 1, of the heads that run in this process.
 Gates = Mapping[Place, torch.Tensor]

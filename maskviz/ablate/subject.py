@@ -11,10 +11,10 @@ from maskviz.core.heads import HeadMask
 from maskviz.core.importance import Site
 from maskviz.core.masks import Delivery
 from maskviz.core.trace import AttentionCall, Batch, Trace
-from maskviz.trace.calling import Inputs
-from maskviz.trace.places import Place, places_of
-from maskviz.trace.run import head_shapes
-from maskviz.trace.shards import Shards, shards_of
+from maskviz.tracing.calling import Inputs
+from maskviz.tracing.places import Place, places_of
+from maskviz.tracing.run import head_shapes
+from maskviz.tracing.shards import Shards, shards_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,9 +20,9 @@ from maskviz.load.encode import Encoded
 from maskviz.load.labels import token_labels
 from maskviz.load.model import Loaded
 from maskviz.store.saved import Saved
-from maskviz.trace.calling import Calling
-from maskviz.trace.positions import position_note
-from maskviz.trace.run import run, run_gated
+from maskviz.tracing.calling import Calling
+from maskviz.tracing.positions import position_note
+from maskviz.tracing.run import run, run_gated
 
 _AT_ONCE = Calling()
 

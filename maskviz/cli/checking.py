@@ -36,12 +36,12 @@ from maskviz.load.labels import token_labels
 from maskviz.load.loading import Loading
 from maskviz.load.model import Loaded, read_config
 from maskviz.load.user_mask import given_mask
-from maskviz.trace.backends import hand_over
-from maskviz.trace.budget import check_fits
-from maskviz.trace.doors import to_array
-from maskviz.trace.experiments import broken_padding, drifts_by_rounding, output_size, padded_texts, returns_weights
-from maskviz.trace.prove import moved_by_last_token
-from maskviz.trace.run import head_groups, head_shapes, run
+from maskviz.tracing.backends import hand_over
+from maskviz.tracing.budget import check_fits
+from maskviz.tracing.doors import to_array
+from maskviz.tracing.experiments import broken_padding, drifts_by_rounding, output_size, padded_texts, returns_weights
+from maskviz.tracing.prove import moved_by_last_token
+from maskviz.tracing.run import head_groups, head_shapes, run
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,8 +27,8 @@ from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.loading import Loading
 from maskviz.load.model import Loaded
 from maskviz.load.request import check
-from maskviz.trace.budget import check_fits
-from maskviz.trace.run import run, run_gated
+from maskviz.tracing.budget import check_fits
+from maskviz.tracing.run import run, run_gated
 from maskviz.view.changes import most_moved_grid
 
 # Heads whose attention is drawn before and after.

@@ -15,7 +15,7 @@ from maskviz.load.model import Loaded, build_model
 from maskviz.load.source import Source
 from maskviz.load.stand_in import meaningless_request
 from maskviz.load.windows import claimed_choices, claimed_windows, with_numbers
-from maskviz.trace.run import run
+from maskviz.tracing.run import run
 
 # Tokens of the run. A window that transformers' own functions make is read whatever its size.
 LENGTH = 32

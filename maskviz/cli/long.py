@@ -15,12 +15,12 @@ from maskviz.core.regions import parse_region
 from maskviz.core.trace import Batch
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded
-from maskviz.trace.budget import as_size, pattern_bytes, usable_bytes
-from maskviz.trace.calling import Calling
-from maskviz.trace.long_budget import check_long_fits
-from maskviz.trace.rehearsal import Rehearsed
-from maskviz.trace.stream import rehearse, stream
-from maskviz.trace.tally import Keeping
+from maskviz.tracing.budget import as_size, pattern_bytes, usable_bytes
+from maskviz.tracing.calling import Calling
+from maskviz.tracing.long_budget import check_long_fits
+from maskviz.tracing.rehearsal import Rehearsed
+from maskviz.tracing.stream import rehearse, stream
+from maskviz.tracing.tally import Keeping
 
 # Tiles along a side of a pooled map unless another number is asked for.
 POOL = 128

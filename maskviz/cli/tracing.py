@@ -18,10 +18,10 @@ from maskviz.load.loading import Loading, bring_in
 from maskviz.load.model import Loaded
 from maskviz.load.user_mask import given_mask
 from maskviz.store.saved import Saved
-from maskviz.trace.budget import check_fits
-from maskviz.trace.calling import Calling
-from maskviz.trace.prove import prove
-from maskviz.trace.run import head_groups, head_shapes
+from maskviz.tracing.budget import check_fits
+from maskviz.tracing.calling import Calling
+from maskviz.tracing.prove import prove
+from maskviz.tracing.run import head_groups, head_shapes
 
 
 def loaded_by(env: Env, loading: Loading, request: Request) -> Loaded:

@@ -15,9 +15,9 @@ from maskviz.core.arrays import AnyArray
 from maskviz.core.words import Measure
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
-from maskviz.trace.run import run
+from maskviz.tracing.run import run
 from tests.architectures import ENCODER_DECODERS
-from tests.trace.conftest import loaded_tiny, random_rows
+from tests.tracing.conftest import loaded_tiny, random_rows
 
 # Takes what the heads of a layer put out, [row, query, head, width]; returns what they are to put out instead.
 Change = Callable[[Tensor], Tensor]

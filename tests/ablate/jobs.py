@@ -25,8 +25,8 @@ from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.processes import in_processes
 from maskviz.load.source import resolve
-from maskviz.trace.prove import prove
-from maskviz.trace.run import head_shapes, run, run_gated
+from maskviz.tracing.prove import prove
+from maskviz.tracing.run import head_shapes, run, run_gated
 
 # The second rank of two holds heads 2 and 3 of 4.
 HEAD_MASK = "0:0,3; 1:2=0.5"

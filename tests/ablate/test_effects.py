@@ -31,8 +31,8 @@ from tests.ablate.conftest import (
     tiny_subject,
 )
 from tests.architectures import ARCHITECTURES, MORE
-from tests.trace.test_architectures import silence
-from tests.trace.test_taps import state
+from tests.tracing.test_architectures import silence
+from tests.tracing.test_taps import state
 
 EVERY = sorted(ARCHITECTURES | MORE)
 LAST_BIT = 1e-5

@@ -27,11 +27,11 @@ from maskviz.core.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, load_config, load_model, quiet
 from maskviz.load.source import resolve
-from maskviz.trace.outputs import main_output
-from maskviz.trace.run import head_shapes, run, run_gated
+from maskviz.tracing.outputs import main_output
+from maskviz.tracing.run import head_shapes, run, run_gated
 from tests.bench.model_types import model_types
 from tests.bench.tiny_models import encoded, tinies
-from tests.trace.conftest import loaded_tiny, padded_request
+from tests.tracing.conftest import loaded_tiny, padded_request
 
 TYPES = [name for name in LAYOUTS if name in model_types()]
 FIRST_OF_LAYOUT = [name for name in TYPES if LAYOUTS[name] not in [LAYOUTS[one] for one in TYPES[: TYPES.index(name)]]]

@@ -21,7 +21,7 @@ from maskviz.load.card import card_of
 from maskviz.load.model import Loaded
 from tests.ablate.conftest import HEADS, LAYERS, hooked, subject_of, tiny_subject
 from tests.architectures import ARCHITECTURES, MORE, tiny
-from tests.trace.test_taps import state
+from tests.tracing.test_taps import state
 
 
 def products(subject: Subject, number: int) -> AnyArray:

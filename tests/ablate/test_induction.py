@@ -14,7 +14,7 @@ from maskviz.core.words import Ablation, Measure
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import load_config, load_model
 from maskviz.load.source import resolve
-from maskviz.trace.run import run
+from maskviz.tracing.run import run
 
 # The head that looks at the token before; the heads of layer 1 find the last occurrence by what it wrote there.
 PREVIOUS, INDUCTION = "0.3", ("1.0", "1.1", "1.2", "1.3")

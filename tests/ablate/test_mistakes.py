@@ -15,8 +15,8 @@ from maskviz.core.errors import UsageError
 from maskviz.core.heads import parse_head_mask
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded
-from maskviz.trace.run import head_groups, head_shapes, run
-from tests.trace.conftest import loaded_tiny, random_rows
+from maskviz.tracing.run import head_groups, head_shapes, run
+from tests.tracing.conftest import loaded_tiny, random_rows
 
 _WIDTH = 8  # of a head in every tiny model
 

@@ -24,7 +24,7 @@ from tests.ablate import jobs
 from tests.ablate.jobs import Examined
 from tests.ablate.processes import results_of
 from tests.architectures import VOCABULARY, tiny
-from tests.trace.conftest import loaded_tiny, random_rows
+from tests.tracing.conftest import loaded_tiny, random_rows
 
 _CLOSE = 1e-6
 

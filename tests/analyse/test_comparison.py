@@ -17,8 +17,8 @@ from maskviz.core.trace import OutputKind, Trace
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
-from maskviz.trace.run import head_shapes, run, run_gated
-from tests.trace.conftest import example_of, random_rows
+from maskviz.tracing.run import head_shapes, run, run_gated
+from tests.tracing.conftest import example_of, random_rows
 
 CONFIG = BertConfig(vocab_size=99, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=40)
 

@@ -15,7 +15,7 @@ from maskviz.core.masks import Mask
 from maskviz.core.rules import Causal, Chunk
 from maskviz.core.trace import Trace
 from maskviz.core.words import Backend
-from tests.trace.conftest import example_of
+from tests.tracing.conftest import example_of
 
 
 def handed(trace: Trace, visible: BoolArray | None, words: str = "no mask") -> HandOver:

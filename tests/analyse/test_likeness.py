@@ -15,7 +15,7 @@ from maskviz.core.results import MaskSet
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Padding, Span, UserMask, Window
 from maskviz.core.trace import CONTENT, SilentLayer
 from maskviz.core.words import Stack
-from tests.trace.conftest import example_of
+from tests.tracing.conftest import example_of
 
 ONE = Content([0], np.int64)
 RULES: list[tuple[Rule, ...]] = [

@@ -27,7 +27,7 @@ from maskviz.core.words import Measure
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import load_config, load_model
 from maskviz.load.source import resolve
-from maskviz.trace.run import run
+from maskviz.tracing.run import run
 from tests.bench.show import package_folder
 
 TARGETS = {64: 0.25, 256: 0.5}

@@ -18,7 +18,7 @@ from maskviz.core.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded
-from maskviz.trace.run import run
+from maskviz.tracing.run import run
 from tests.bench.families import Family, family_of, layers_without_attention
 from tests.bench.model_types import ModelType
 from tests.bench.own_attention import OVERWRITTEN, OwnAttention, own_attention

@@ -36,7 +36,7 @@ from maskviz.load.encode import Request, encode
 from maskviz.load.model import load_config, load_model
 from maskviz.load.source import resolve
 from maskviz.store.saved import Saved
-from maskviz.trace.run import run
+from maskviz.tracing.run import run
 from maskviz.view.show import Choice
 source = resolve(sys.argv[1])
 loaded = load_model(source, load_config(source))

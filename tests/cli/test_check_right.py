@@ -13,7 +13,7 @@ import pytest
 
 from tests.architectures import ARCHITECTURES, ENCODER_DECODERS, tiny
 from tests.conftest import Response
-from tests.trace.conftest import random_rows
+from tests.tracing.conftest import random_rows
 
 _LENGTHS = (5, 9, 7)
 

@@ -17,7 +17,7 @@ from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded, build_model, read_config
 from maskviz.load.source import resolve
 from maskviz.store.catalogue import read_catalogue
-from maskviz.trace.run import run
+from maskviz.tracing.run import run
 from tests.architectures import ARCHITECTURES, MORE, tiny
 from tests.bench.catalogue import masks_of_type
 from tests.conftest import Response

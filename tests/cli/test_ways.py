@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from maskviz.core.results import FutureProof
-from maskviz.trace.prove import prove
+from maskviz.tracing.prove import prove
 from tests.conftest import Response
 
 Run = Callable[..., Response]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from maskviz.core.arrays import AnyArray, BoolArray
-from maskviz.trace.attend import attend_heads
+from maskviz.tracing.attend import attend_heads
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 5, 7, 8
 _QUERY, _KEY = np.arange(QUERIES)[:, None], np.arange(KEYS)[None, :]

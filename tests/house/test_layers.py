@@ -13,13 +13,13 @@ import maskviz
 PACKAGE = Path(maskviz.__file__).parent
 
 # Which rooms a room may import besides itself and core.
-MIDDLE = {"ablate", "load", "trace", "analyse", "conventions", "view", "render", "store"}
+MIDDLE = {"ablate", "load", "tracing", "analyse", "conventions", "view", "render", "store"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "load": {"demo"},
     "demo": set(),
-    "trace": set(),
-    "ablate": {"load", "trace"},
+    "tracing": set(),
+    "ablate": {"load", "tracing"},
     "analyse": set(),
     "conventions": set(),
     "view": set(),
@@ -30,8 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explore": {"view", "render"},
 }
 MAY_USE: dict[str, set[str]] = {
-    "torch": {"ablate", "conventions", "load", "trace", "demo"},
-    "transformers": {"ablate", "load", "trace", "demo"},
+    "torch": {"ablate", "conventions", "load", "tracing", "demo"},
+    "transformers": {"ablate", "load", "tracing", "demo"},
     "tokenizers": {"demo", "load"},
     "safetensors": {"conventions", "load", "demo"},
     "huggingface_hub": {"load"},

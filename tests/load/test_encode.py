@@ -19,8 +19,8 @@ from maskviz.load.encode import Encoded, Request, encode, padded
 from maskviz.load.labels import token_labels
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve
-from maskviz.trace.run import run
-from tests.trace.conftest import loaded_tiny
+from maskviz.tracing.run import run
+from tests.tracing.conftest import loaded_tiny
 
 
 def loaded(name: str) -> Loaded:

@@ -14,10 +14,10 @@ from maskviz.core.behaviour import Behaviour
 from maskviz.core.case import Case
 from maskviz.load.encode import Request, encode
 from maskviz.load.facts import facts_of
-from maskviz.trace.experiments import output_size
-from maskviz.trace.prove import moved_by_last_token
-from maskviz.trace.run import run
-from tests.trace.conftest import loaded_tiny, random_rows
+from maskviz.tracing.experiments import output_size
+from maskviz.tracing.prove import moved_by_last_token
+from maskviz.tracing.run import run
+from tests.tracing.conftest import loaded_tiny, random_rows
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from maskviz.core.given_batch import GivenBatch
 from maskviz.load.encode import Request, encode
 from maskviz.load.given import documents_of, encoded_rows, given_of, without_ends
 from maskviz.load.model import Loaded
-from tests.trace.conftest import loaded_tiny
+from tests.tracing.conftest import loaded_tiny
 
 
 def rows(**parts: Any) -> GivenBatch:

@@ -12,7 +12,7 @@ from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.packing import packed
 from maskviz.load.source import resolve
-from tests.trace.conftest import loaded_tiny
+from tests.tracing.conftest import loaded_tiny
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=5))

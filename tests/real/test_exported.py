@@ -15,7 +15,7 @@ from maskviz.core.heads import parse_head_mask
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve
-from maskviz.trace.run import head_shapes, run
+from maskviz.tracing.run import head_shapes, run
 
 TEXTS = ("Attention is all you need.", "The animal didn't cross the street because it was too tired.")
 OTHERS = ("Paris is the capital of France, and Rome that of Italy.", "Once upon a time there was a small model.")

@@ -16,7 +16,7 @@ from maskviz.core.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve
-from maskviz.trace.run import run
+from maskviz.tracing.run import run
 
 # Against plain sdpa. The first releases of transformers 5 round once more on the way, on logits of up to 30.
 LARGEST_DRIFT = 1e-4 if Version(transformers.__version__) >= Version("5.23") else 5e-4

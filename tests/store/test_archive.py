@@ -27,8 +27,8 @@ from maskviz.store.archive import json_bytes, npz_bytes, read_npz
 from maskviz.store.files import check_writable, write_whole
 from maskviz.store.rules import rule_from_json, rule_to_json
 from maskviz.store.saved import Saved, to_parts
-from maskviz.trace.run import head_shapes, run, run_gated
-from tests.trace.conftest import Example, example_of, loaded_tiny, random_rows
+from maskviz.tracing.run import head_shapes, run, run_gated
+from tests.tracing.conftest import Example, example_of, loaded_tiny, random_rows
 
 
 def what_if(example: Example) -> Saved:

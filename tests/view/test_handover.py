@@ -9,12 +9,12 @@ from maskviz.core.words import Backend
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
-from maskviz.trace.backends import hand_over
-from maskviz.trace.run import run
+from maskviz.tracing.backends import hand_over
+from maskviz.tracing.run import run
 from maskviz.view.handover import hand_over_panels
 from maskviz.view.show import Choice
 from tests.image_text import tiny_image_text
-from tests.trace.conftest import example_of, random_rows
+from tests.tracing.conftest import example_of, random_rows
 
 TYPES = ((0, 0, 0, 0, 0, 0, 0, 0), (0, 0, 1, 1, 1, 0, 1, 1))
 

@@ -17,13 +17,13 @@ from maskviz.core.reasons import Reason
 from maskviz.core.trace import CONTENT, SilentLayer
 from maskviz.core.words import Stack
 from maskviz.load.encode import Request, encode
-from maskviz.trace.run import head_shapes, run, run_gated
+from maskviz.tracing.run import head_shapes, run, run_gated
 from maskviz.view.card import card_line, info_page, info_page_unrun, short_count
 from maskviz.view.changes import describe
 from maskviz.view.layers import disagreements, layer_tables
 from maskviz.view.masks import mask_panels
 from maskviz.view.show import Choice, WhatIf, show_page
-from tests.trace.conftest import example_of, loaded_tiny, random_rows
+from tests.tracing.conftest import example_of, loaded_tiny, random_rows
 
 Shown = TypeVar("Shown")
 

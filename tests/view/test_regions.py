@@ -14,7 +14,7 @@ from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Page
 from maskviz.core.trace import Trace
 from maskviz.view.show import Choice, show_page
 from tests.pages_of_heads import only
-from tests.trace.conftest import example_of
+from tests.tracing.conftest import example_of
 
 REGION = Region(3, 8, 1, 7)
 

@@ -1,0 +1,189 @@
+"""What padding, an extra token and the config's own wishes do to a model: each asked by running it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from maskviz.core.arrays import BoolArray
+from maskviz.core.behaviour import PaddedText
+from maskviz.core.errors import CannotTraceError
+from maskviz.core.trace import Batch, Trace
+from maskviz.tracing.calling import Calling, Inputs, called
+from maskviz.tracing.outputs import joined_output
+from maskviz.tracing.raised import explained
+from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.run import run
+from maskviz.tracing.taps import evaluating
+
+# Share of the outputs' size below which two runs of other shapes may round differently.
+ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+# A model of more numbers is not copied, in twice its size, to run in float32.
+_MOST_COPIED = 2**30
+
+
+def padded_texts(model: PreTrainedModel, inputs: Inputs, trace: Trace, predicts_next: bool) -> tuple[PaddedText, ...]:
+    """Run every padded text of a batch alone, without its padding, and compare the outputs of its real tokens.
+
+    Args:
+        model: The model.
+        inputs: As the batch is handed over, with or without a mask of [batch, token] and position ids.
+        trace: The run of it.
+        predicts_next: Whether the outputs are logits of the next token.
+
+    Returns:
+        One for each text with padding and with something else; none where inputs do not run along the tokens (images).
+    """
+    batch = trace.batch
+    if batch.documents is not None or not _along_tokens(inputs, batch):
+        return ()
+    rows = [row for row in range(batch.rows) if not _keeps(batch, row).all() and batch.keep[row].any()]
+    if not rows:
+        return ()
+    ways = _ways(model, inputs, batch)
+    outputs = {name: _output(model, way, trace) for name, way in ways.items()}
+    return tuple(
+        one for row in rows if (one := _padded_text(model, (inputs, outputs), trace, row, predicts_next)) is not None
+    )
+
+
+def output_size(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> tuple[float, float]:
+    """The largest absolute output on real tokens, and the share of it below which a difference is rounding."""
+    output = _output(model, inputs, trace)
+    if output is None:
+        return 1.0, 1e-3
+    found = output.float().abs().nan_to_num(0.0, 0.0, 0.0)
+    return float(found.max()) if found.numel() else 1.0, ROUNDING.get(output.dtype, 1e-3)
+
+
+def drifts_by_rounding(model: PreTrainedModel, inputs: Inputs, trace: Trace, size: float) -> bool:
+    """Whether a drift comes from computing in 16 bits: the same weights in float32 do not have it.
+
+    Args:
+        model: The model; it is copied.
+        inputs: As the batch is handed over.
+        trace: The run of it.
+        size: The largest absolute output.
+
+    Returns:
+        Also False where the model computes in 32 bits anyway, or is too large to be copied.
+    """
+    if model.dtype not in (torch.bfloat16, torch.float16) or model.num_parameters() > _MOST_COPIED:
+        return False
+    wide = {
+        name: one.float() if isinstance(one, torch.Tensor) and one.is_floating_point() else one
+        for name, one in inputs.items()
+    }
+    drift = run(deepcopy(model).float(), wide, trace.batch, trace.card).drift
+    return drift is not None and drift <= ROUNDING[torch.float32] * max(1.0, size)
+
+
+def returns_weights(model: PreTrainedModel, inputs: Inputs) -> bool:
+    """Whether the model, asked for attention weights as its config asks, returns a map for every layer it returns."""
+    with torch.no_grad(), evaluating(model), same_randomness():
+        returned = model(**dict(inputs), output_attentions=True)
+    names = ("attentions", "encoder_attentions", "decoder_attentions")
+    found = [one for name in names if (one := getattr(returned, name, None)) is not None]
+    maps = [one for several in found for one in several]
+    return bool(maps) and all(isinstance(one, torch.Tensor) for one in maps)
+
+
+def broken_padding(model: PreTrainedModel, trace: Trace) -> tuple[int, ...]:
+    """Ids that stand where the batch has padding and whose embeddings are not numbers."""
+    table = getattr(model.get_input_embeddings(), "weight", None)
+    ids = np.unique(trace.batch.ids[~trace.batch.keep])
+    if not isinstance(table, torch.Tensor) or table.device.type == "meta" or not len(ids):
+        return ()
+    known = ids[ids < len(table)]
+    rows = table[torch.as_tensor(known.copy(), device=table.device)]
+    finite = torch.isfinite(rows).all(dim=-1).tolist()
+    return tuple(int(one) for one, good in zip(known, finite, strict=True) if not good)
+
+
+def _ways(model: PreTrainedModel, inputs: Inputs, batch: Batch) -> dict[str, Inputs]:
+    """The batch as it is, with a mask of its padding where it has another or none, and with positions of its own."""
+    keep = torch.as_tensor(np.array(batch.keep, dtype=np.int64), device=_ids(inputs).device)
+    masked = {**inputs, "attention_mask": keep}
+    ways: dict[str, Inputs] = {"given": inputs}
+    if "attention_mask" not in inputs or not torch.equal(inputs["attention_mask"].to(keep.dtype), keep):
+        ways["masked"] = masked
+    takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if takes_positions and "position_ids" not in inputs and batch.decoder is None and not batch.keep[:, 0].all():
+        ways["counted"] = {**masked, "position_ids": (keep.cumsum(dim=1) - 1).clamp(min=0)}
+    return ways
+
+
+def _padded_text(
+    model: PreTrainedModel,
+    given: tuple[Inputs, Mapping[str, torch.Tensor | None]],
+    trace: Trace,
+    row: int,
+    predicts_next: bool,
+) -> PaddedText | None:
+    inputs, outputs = given
+    batch, side = trace.batch, trace.batch.decoder or trace.batch
+    alone = _output(model, _alone(inputs, batch, row), trace)
+    moved = {name: _moved(alone, output, side, row) for name, output in outputs.items()}
+    if (own := moved.get("given")) is None:
+        return None
+    last = None
+    output = outputs["given"]
+    if predicts_next and output is not None and output.ndim == 3 and not side.keep[row, -1]:
+        real = int(np.flatnonzero(side.keep[row])[-1])
+        last = (int(output[row, -1].argmax()), int(output[row, real].argmax()))
+    return PaddedText(row, not batch.keep[row, 0], own, moved.get("masked"), moved.get("counted"), last)
+
+
+def _moved(alone: torch.Tensor | None, output: torch.Tensor | None, side: Batch, row: int) -> float | None:
+    """Largest difference of the outputs of one text's real tokens, or of its one output; None where none fit."""
+    if alone is None or output is None or len(output) != side.rows:
+        return None
+    own = output[row].float()
+    if output.ndim == 3 and output.shape[1] == side.length:
+        own = own[torch.as_tensor(side.keep[row].copy(), device=output.device)]
+    if own.shape != alone[0].shape or not own.numel():
+        return None
+    return float((own - alone[0].float()).abs().max())
+
+
+def _alone(inputs: Inputs, batch: Batch, row: int) -> dict[str, Any]:
+    """The inputs of one text without its padding."""
+    made: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if not isinstance(value, torch.Tensor):
+            made[name] = value
+            continue
+        side = batch.decoder if name.startswith("decoder_") and batch.decoder is not None else batch
+        made[name] = value[row : row + 1][:, torch.as_tensor(side.keep[row].copy(), device=value.device)]
+    return made
+
+
+def _along_tokens(inputs: Inputs, batch: Batch) -> bool:
+    """Whether every tensor is [batch, token]."""
+    lengths = {batch.length, batch.length if batch.decoder is None else batch.decoder.length}
+    tensors = [one for one in inputs.values() if isinstance(one, torch.Tensor)]
+    return all(one.ndim == 2 and one.shape[0] == batch.rows and one.shape[1] in lengths for one in tensors)
+
+
+def _keeps(batch: Batch, row: int) -> BoolArray:
+    decoder = () if batch.decoder is None else batch.decoder.keep[row]
+    return np.concatenate([batch.keep[row], np.asarray(decoder, np.bool_)])
+
+
+def _ids(inputs: Inputs) -> torch.Tensor:
+    tensor: torch.Tensor = next(one for one in inputs.values() if isinstance(one, torch.Tensor))
+    return tensor
+
+
+def _output(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> torch.Tensor | None:
+    try:
+        with torch.no_grad(), evaluating(model), same_randomness(), explained(trace.card, "fails on this input"):
+            return joined_output(called(model, inputs, Calling()))
+    except CannotTraceError:  # a batch may run where one of its texts, or another way to call, does not
+        return None

@@ -1,0 +1,95 @@
+"""transformers' mask functions, read as rules.
+
+transformers composes a mask of small functions (`transformers.masking_utils`), most of them closures: the
+qualified name says which rule it is, the closure's cells hold its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskviz.core.algebra import Everything, Opaque, Rule, all_of, any_of
+from maskviz.core.arrays import Content, IntArray
+from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
+from maskviz.tracing.doors import to_array
+
+Cells = Mapping[str, Any]
+
+
+def rule_of(function: Callable[..., Any]) -> Rule:
+    """Return the rule a transformers mask function stands for; one that is not known becomes Opaque(its name)."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    reader = _READERS.get(name)
+    if reader is None:
+        module = (getattr(function, "__module__", "") or "").rpartition(".")[2]
+        return Opaque(f"{module}.{name.replace('.<locals>', '')}")
+    try:
+        return reader(_cells(function))
+    except ValueError:  # numbers a rule cannot have, such as a window of -1 tokens
+        return Opaque(name.replace(".<locals>", ""))
+
+
+def _cells(function: Callable[..., Any]) -> Cells:
+    names = function.__code__.co_freevars
+    return dict(zip(names, (cell.cell_contents for cell in function.__closure__ or ()), strict=True))
+
+
+def _all_of(parts: list[Rule]) -> Rule:
+    """The conjunction, with packed texts as people say them: `causal ∧ document`.
+
+    transformers asks a packed mask about the positions within a text. Within one text distances are the same by
+    position and by index, and beyond it nothing is seen, so rules of distance alone need not be asked by position.
+    """
+    documents = [part.document.array for part in parts if isinstance(part, Document)]
+    return all_of(*(_by_index(part, documents) if isinstance(part, Repositioned) else part for part in parts))
+
+
+def _by_index(part: Repositioned, documents: list[IntArray]) -> Rule:
+    of_distance = all(isinstance(leaf, Causal | Window | Band | Everything) for leaf in part.rule.leaves())
+    shift = part.position.array - np.arange(part.position.array.shape[1])
+    for document in documents:
+        same = (document[:, 1:] == document[:, :-1]) <= (shift[:, 1:] == shift[:, :-1])
+        if of_distance and document.shape == shift.shape and same.all():
+            return part.rule
+    return part
+
+
+def _span_of_types(cells: Cells) -> Rule:
+    """Gemma 3 and PaliGemma before transformers 5.10: runs of tokens whose type is 1 see themselves whole."""
+    groups, types = to_array(cells["image_group_ids"]), to_array(cells["token_type_ids"])
+    return Span(Content(np.where(types == 1, groups, -1), np.int64))
+
+
+def _integers(tensor: torch.Tensor) -> Content:
+    return Content(to_array(tensor), np.int64)
+
+
+def _window(cells: Cells) -> Rule:
+    """T5Gemma 2's windows: `size` tokens to one side, its own included; or half of it to each, the odd one behind."""
+    size = int(cells["sliding_window"])
+    if cells.get("is_causal", True):
+        return all_of(Causal(), Window(size))
+    return all_of(Window((size + 1) // 2), Ahead(size // 2))
+
+
+_READERS: dict[str, Callable[[Cells], Rule]] = {
+    "causal_mask_function": lambda _: Causal(),
+    "bidirectional_mask_function": lambda _: Everything(),
+    "and_masks.<locals>.and_mask": lambda c: _all_of([rule_of(one) for one in c["mask_functions"]]),
+    "or_masks.<locals>.or_mask": lambda c: any_of(*map(rule_of, c["mask_functions"])),
+    "sliding_window_overlay.<locals>.inner_mask": lambda c: Window(int(c["sliding_window"])),
+    "sliding_window_mask_function.<locals>.inner_mask": _window,
+    "sliding_window_bidirectional_overlay.<locals>.inner_mask": lambda c: Band(int(c["sliding_window"])),
+    "chunked_overlay.<locals>.inner_mask": lambda c: Chunk(int(c["chunk_size"]), _integers(c["left_padding"])),
+    "blockwise_overlay.<locals>.inner_mask": lambda c: Span(_integers(c["block_sequence_ids"])),
+    "token_type_ids_mask_function.<locals>.inner_mask": _span_of_types,
+    "padding_mask_function.<locals>.inner_mask": lambda c: Padding(Content(to_array(c["padding_mask"]), np.bool_)),
+    "packed_sequence_mask_function.<locals>.inner_mask": lambda c: Document(_integers(c["packed_sequence_mask"])),
+    "remap_positions_for_packed_sequence.<locals>.inner_mask": lambda c: Repositioned(
+        rule_of(c["mask_function"]), _integers(c["position_ids"])
+    ),
+}

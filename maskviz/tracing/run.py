@@ -1,0 +1,214 @@
+"""One run of a loaded model becomes a Trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.heads import HeadMask
+from maskviz.core.trace import Batch, ModelCard, Outputs, Trace
+from maskviz.core.words import Stack
+from maskviz.tracing.calling import Calling, Inputs, called
+from maskviz.tracing.dialect import for_hand_written
+from maskviz.tracing.doubts import doubts, largest_difference
+from maskviz.tracing.hearing import Hearing, hearing_of
+from maskviz.tracing.naming import towers_of
+from maskviz.tracing.outputs import joined_output, kept_outputs
+from maskviz.tracing.places import gates_of
+from maskviz.tracing.raised import explained
+from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.recorder import Expected, Recorder
+from maskviz.tracing.shadow import Shadow, is_weightless
+from maskviz.tracing.shards import shards_of
+from maskviz.tracing.silent import silent_layers
+from maskviz.tracing.taps import evaluating, listening
+
+_AT_ONCE = Calling()
+
+
+def run(
+    model: PreTrainedModel,
+    inputs: Inputs,
+    batch: Batch,
+    card: ModelCard,
+    calling: Calling = _AT_ONCE,
+    like: Trace | None = None,
+) -> Trace:
+    """Run a model plainly, then again while listening, and return what was heard.
+
+    A model whose parameters are on the meta device is run once, without numbers: its calls have masks and no patterns.
+
+    Args:
+        model: The model, on its device.
+        inputs: Arguments of its forward, on the same device.
+        batch: What the inputs stand for.
+        card: What the model is.
+        calling: Whether the text is fed at once, or part by part with a cache.
+        like: A run of the same model, to tell an encoder from a decoder by where the masks at hand are no witness.
+
+    Raises:
+        CannotTraceError: the model raises on this input, or mixes its tokens in no way that is known.
+    """
+    weightless = is_weightless(model)
+    plain_attention = "" if weightless else str(getattr(model.config, "_attn_implementation", None) or "eager")
+    plain = None if weightless else joined_output(_plainly(model, inputs, card, calling))
+    recorder, captured = _heard(model, inputs, _recorder(model, batch, card, calling), card, calling)
+    hearing = hearing_of(recorder, batch, card, calling, like)
+    if weightless:
+        hearing = _without_content(hearing, model, inputs, batch, card, calling)
+    silent = (*hearing.silent, *silent_layers(model, card, hearing))
+    if not hearing.calls and not any(layer.kind for layer in silent):
+        raise CannotTraceError(
+            f"no attention was heard in {card.architecture}",
+            "maskviz hears models on transformers' attention interface, and hand-written softmax over query x key",
+        )
+    trace = Trace(card, batch, hearing.calls, plain_attention=plain_attention, silent=silent)
+    if weightless:
+        return replace(trace, notes=doubts(trace, None))
+    drift = largest_difference(plain, joined_output(captured), batch.decoder or batch)
+    trace = replace(trace, drift=drift, outputs=_outputs(captured, trace, model, calling))
+    return replace(trace, notes=doubts(trace, plain))
+
+
+def run_gated(
+    model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask, calling: Calling = _AT_ONCE
+) -> Trace:
+    """Run again with gates on heads, applied to each head's output before the output projection.
+
+    Args:
+        model, inputs, calling: As given to `run`.
+        plain: What `run` returned for them; its calls say which head is where.
+        head_mask: The gates.
+
+    Raises:
+        UsageError: the mask names a head that did not run, or the run has no numbers to gate.
+    """
+    recorder, captured = _gated(model, inputs, plain, head_mask, calling)
+    heard = hearing_of(recorder, plain.batch, plain.card, calling).calls
+    calls = tuple(replace(call, pattern=other.pattern) for call, other in zip(plain.calls, heard, strict=True))
+    trace = replace(plain, calls=calls, head_mask=head_mask, drift=None, plain_attention="")
+    return replace(trace, outputs=_outputs(captured, trace, model, calling))
+
+
+def gated_output(model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask) -> torch.Tensor | None:
+    """The whole main output, such as logits [batch, token, vocabulary], of a run that `run_gated` would make.
+
+    Raises:
+        UsageError: as `run_gated`.
+    """
+    return joined_output(_gated(model, inputs, plain, head_mask, _AT_ONCE)[1])
+
+
+def _gated(
+    model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask, calling: Calling
+) -> tuple[Recorder, Sequence[Any]]:
+    if is_weightless(model):
+        raise UsageError("a head mask changes numbers, and there are none without weights", "try --random-weights 0")
+    recorder = replace(_recorder(model, plain.batch, plain.card, calling), gates=gates_of(plain, head_mask))
+    return recorder, _listening(model, inputs, recorder, plain.card, calling)
+
+
+def head_shapes(trace: Trace) -> dict[str, tuple[int, int]]:
+    """(layers, heads) of each stack that ran, as `parse_head_mask` takes them."""
+    return {
+        stack.value: (
+            max(call.layer for call in trace.of_stack(stack)) + 1,
+            max(call.heads for call in trace.of_stack(stack)),
+        )
+        for stack in trace.stacks
+    }
+
+
+def head_groups(trace: Trace) -> dict[str, tuple[int, ...]]:
+    """Query heads that read the same key head, for each layer of each stack, as `parse_head_mask` takes them."""
+    groups: dict[str, tuple[int, ...]] = {}
+    for stack, (layers, _) in head_shapes(trace).items():
+        of_layer = {call.layer: call.heads // call.key_heads for call in trace.calls if call.stack.value == stack}
+        groups[stack] = tuple(of_layer.get(layer, 1) for layer in range(layers))
+    return groups
+
+
+def _recorder(model: PreTrainedModel, batch: Batch, card: ModelCard, calling: Calling) -> Recorder:
+    sides = [batch] if batch.decoder is None else [batch, batch.decoder]
+    lengths = {side.length for side in sides} | {*calling.parts} | {*calling.ends}
+    expected = Expected(batch.rows, frozenset(lengths), frozenset(card.heads))
+    return Recorder(expected, weightless=is_weightless(model), towers=towers_of(model), shards=shards_of(model))
+
+
+def _plainly(model: PreTrainedModel, inputs: Inputs, card: ModelCard, calling: Calling) -> Sequence[Any]:
+    with torch.no_grad(), evaluating(model), same_randomness(), explained(card, "fails on this input"):
+        return called(model, inputs, calling)
+
+
+def _listening(
+    model: PreTrainedModel,
+    inputs: Inputs,
+    recorder: Recorder,
+    card: ModelCard,
+    calling: Calling,
+    seed: int | None = None,
+) -> Sequence[Any]:
+    what = "cannot be run without weights" if recorder.weightless else "runs plainly, but not while it is listened to"
+    inputs = for_hand_written(model, inputs)
+    with ExitStack() as block:
+        block.enter_context(explained(card, what))
+        block.enter_context(torch.no_grad())
+        block.enter_context(same_randomness())
+        block.enter_context(listening(model, recorder))
+        if recorder.weightless:
+            block.enter_context(Shadow(seed))
+        return called(model, inputs, calling)
+
+
+def _heard(
+    model: PreTrainedModel, inputs: Inputs, recorder: Recorder, card: ModelCard, calling: Calling
+) -> tuple[Recorder, Sequence[Any]]:
+    """Listen; once more where the model put other modules in place of its own, which were not listened to."""
+    before = {id(module) for module in model.modules()}
+    captured = _listening(model, inputs, recorder, card, calling)
+    if {id(module) for module in model.modules()} != before:
+        recorder = Recorder(
+            recorder.expected, weightless=recorder.weightless, towers=towers_of(model), shards=shards_of(model)
+        )
+        captured = _listening(model, inputs, recorder, card, calling)
+    return recorder, captured
+
+
+def _without_content(
+    hearing: Hearing, model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCard, calling: Calling
+) -> Hearing:
+    """Take out the calls whose masks depend on what the weights would have made of the text.
+
+    Masks that came from transformers' own functions are made of lengths and inputs. All others are made twice, from
+    different random numbers, and kept where they are the same.
+    """
+    if hearing.from_library:
+        return hearing
+    runs = []
+    for seed in (0, 1):
+        recorder = _recorder(model, batch, card, calling)
+        _listening(model, inputs, recorder, card, calling, seed=seed)
+        runs.append(hearing_of(recorder, batch, card, calling))
+    return runs[0].where_same_as(runs[1])
+
+
+def _outputs(captured: Sequence[Any], trace: Trace, model: PreTrainedModel, calling: Calling) -> Outputs | None:
+    causal = trace.batch.decoder is not None or (bool(trace.calls) and trace.calls[-1].stack is Stack.DECODER)
+    if not trace.calls:
+        causal = "CausalLM" in trace.card.architecture or "LMHead" in trace.card.architecture
+    independent = getattr(model.config, "problem_type", None) == "multi_label_classification"
+    labels = _labels(model)
+    return kept_outputs(
+        captured, trace.batch, offset=calling.offset, causal=causal, labels=labels, independent=independent
+    )
+
+
+def _labels(model: PreTrainedModel) -> tuple[str, ...]:
+    names = getattr(model.config, "id2label", None) or {}
+    return tuple(str(names[index]) for index in sorted(names))
