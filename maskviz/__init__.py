@@ -1,3 +1,49 @@
-"""maskviz: see, question and trust the attention masks of Transformer models."""
+"""maskviz: see, question and trust the attention masks of Transformer models.
+
+>>> import maskviz
+>>> trace = maskviz.trace("demo:bert", "the cat sat in the house")
+>>> trace
+<Trace of demo:bert: 1 x 8 tokens, 4 attention calls, 16 heads>
+>>> trace.calls[0].pattern.shape  # [batch, head, query, key]
+(1, 4, 8, 8)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maskviz.api.trace import Trace as Trace
+    from maskviz.api.trace import load_trace as load_trace
+    from maskviz.api.tracing import trace as trace
+    from maskviz.core.errors import MaskvizError as MaskvizError
+    from maskviz.core.heads import HeadMask as HeadMask
+    from maskviz.core.masks import Mask as Mask
+    from maskviz.core.trace import AttentionCall as AttentionCall
+    from maskviz.core.trace import Batch as Batch
 
 __version__ = "0.1.0"
+
+# Where the public names live. They are brought in when they are asked for, so that `maskviz --help` imports no torch.
+_HOMES = {
+    "AttentionCall": "maskviz.core.trace",
+    "Batch": "maskviz.core.trace",
+    "HeadMask": "maskviz.core.heads",
+    "Mask": "maskviz.core.masks",
+    "MaskvizError": "maskviz.core.errors",
+    "Trace": "maskviz.api.trace",
+    "load_trace": "maskviz.api.trace",
+    "trace": "maskviz.api.tracing",
+}
+__all__ = ["AttentionCall", "Batch", "HeadMask", "Mask", "MaskvizError", "Trace", "load_trace", "trace"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskviz' has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

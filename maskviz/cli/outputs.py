@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 from maskviz.cli.env import Env
 from maskviz.core.errors import NotFoundError, UsageError
@@ -102,7 +99,9 @@ def _content(page: Page, path: Path, dpi: int, data: Mapping[str, DataWriter]) -
     if suffix in data:
         return data[suffix]()
     if suffix == ".txt":
-        return text_of(page, _TEXT_WIDTH).encode()
+        from maskviz.render.terminal import plain_text
+
+        return plain_text(page, _TEXT_WIDTH).encode()
     from maskviz.render.image import image_bytes
 
     match suffix:
@@ -111,12 +110,3 @@ def _content(page: Page, path: Path, dpi: int, data: Mapping[str, DataWriter]) -
         case ".pdf":
             return image_bytes(page, "pdf", dpi=dpi)
     return image_bytes(page, "png", dpi=dpi)
-
-
-def text_of(page: Page, width: int) -> str:
-    """The terminal's picture as plain text."""
-    from maskviz.render.terminal import render
-
-    buffer = io.StringIO()
-    render(page, Console(file=buffer, width=width, color_system=None, markup=False, highlight=False, emoji=False))
-    return buffer.getvalue()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from logging import CRITICAL
@@ -201,6 +203,20 @@ def quiet() -> None:
     huggingface_hub.utils.logging.set_verbosity_error()
     transformers.utils.logging.set_verbosity(CRITICAL)  # what matters of an error is raised
     transformers.utils.logging.disable_progress_bar()
+
+
+@contextmanager
+def volume_kept() -> Iterator[None]:
+    """What transformers and the hub's client say is afterwards what it was, whatever `quiet` did in the block."""
+    own, hub = transformers.utils.logging, huggingface_hub.utils.logging
+    before, of_hub, bar = own.get_verbosity(), hub.get_verbosity(), own.is_progress_bar_enabled()
+    try:
+        yield
+    finally:
+        own.set_verbosity(before)
+        hub.set_verbosity(of_hub)
+        if bar:
+            own.enable_progress_bar()
 
 
 def _device(name: str) -> torch.device:

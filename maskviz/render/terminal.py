@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from rich.console import Console
 from rich.text import Text
 
@@ -73,3 +75,10 @@ def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
             return bar_lines(panel, screen)
         case Curve():
             return curve_lines(panel, screen)
+
+
+def plain_text(page: Page, width: int) -> str:
+    """The picture without colour, for a file of `width` columns."""
+    buffer = io.StringIO()
+    render(page, Console(file=buffer, width=width, color_system=None, markup=False, highlight=False, emoji=False))
+    return buffer.getvalue()

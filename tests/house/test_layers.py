@@ -30,8 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explore": {"view", "render"},
 }
 MAY_USE: dict[str, set[str]] = {
-    "torch": {"ablate", "conventions", "load", "tracing", "demo"},
-    "transformers": {"ablate", "load", "tracing", "demo"},
+    "torch": {"ablate", "api", "conventions", "load", "tracing", "demo"},
+    "transformers": {"ablate", "api", "load", "tracing", "demo"},
     "tokenizers": {"demo", "load"},
     "safetensors": {"conventions", "load", "demo"},
     "huggingface_hub": {"load"},
