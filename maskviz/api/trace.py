@@ -15,14 +15,17 @@ from maskviz.core import trace as core
 from maskviz.core.errors import UsageError
 from maskviz.core.panels import Page
 from maskviz.core.results import Comparison
-from maskviz.core.words import Scale
+from maskviz.core.words import Scale, Style
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz
 from maskviz.store.files import check_writable, write_whole
 from maskviz.store.saved import Saved
+from maskviz.view.paper import for_paper
 from maskviz.view.show import Choice, WhatIf, show_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from maskviz.render.image import ImageFormat, Layout
 
 # Columns of a .txt file, as the command line writes it.
 _TEXT_WIDTH = 100
@@ -30,8 +33,8 @@ _TEXT_WIDTH = 100
 Numbers = int | str | Iterable[int] | None
 
 
-class Part(TypedDict, total=False):
-    """The part of a trace that is drawn.
+class Picture(TypedDict, total=False):
+    """The part of a trace that is drawn, and how.
 
     Attributes:
         layer, head: A number, several, or a selection such as "0,2-4,-1"; None for all.
@@ -39,6 +42,9 @@ class Part(TypedDict, total=False):
         text: Number of the text of a batch, from 1.
         scale: "linear" or "log".
         title: Of the page; None for the text itself.
+        dpi: Device pixels per inch of a figure, 150 unless given.
+        style: Of a figure: "screen", or "paper" for one as wide as a column with one caption that has the facts.
+        columns: Columns of a paper a figure takes, 1 or 2.
     """
 
     layer: Numbers
@@ -47,6 +53,9 @@ class Part(TypedDict, total=False):
     text: int | None
     scale: str | None
     title: str | None
+    dpi: int
+    style: str
+    columns: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -74,7 +83,7 @@ class Trace(core.Trace):
         shape = f"{batch.rows} x {batch.length} tokens, {len(self.calls)} attention calls, {heads} heads"
         return f"<Trace of {self.card.name}: {shape}>"
 
-    def show(self, **part: Unpack[Part]) -> None:
+    def show(self, **picture: Unpack[Picture]) -> None:
         """Draw the masks and the attention in the terminal, or below a notebook's cell.
 
         Raises:
@@ -82,9 +91,9 @@ class Trace(core.Trace):
         """
         from maskviz.render.terminal import render
 
-        render(self._page(part), Console(markup=False, highlight=False, emoji=False))
+        render(self._page(picture), Console(markup=False, highlight=False, emoji=False))
 
-    def figure(self, dpi: int = 150, **part: Unpack[Part]) -> Figure:
+    def figure(self, **picture: Unpack[Picture]) -> Figure:
         """The picture `save("x.png")` writes, as a matplotlib Figure that pyplot knows nothing of.
 
         Raises:
@@ -92,9 +101,10 @@ class Trace(core.Trace):
         """
         from maskviz.render.image import figure
 
-        return figure(self._page(part), dpi=dpi)
+        page, dpi, layout = self._drawn(picture)
+        return figure(page, dpi=dpi, layout=layout)
 
-    def save(self, path: str | os.PathLike[str], dpi: int = 150, **part: Unpack[Part]) -> Path:
+    def save(self, path: str | os.PathLike[str], **picture: Unpack[Picture]) -> Path:
         """Write the trace to a file, whole or not at all.
 
         .npz and .json hold the run, .html the report, .png, .svg, .pdf and .txt pictures of the part that is chosen.
@@ -108,7 +118,7 @@ class Trace(core.Trace):
         """
         place = Path(path)
         check_writable(place)
-        write_whole(place, self._content(place, dpi, part))
+        write_whole(place, self._content(place, picture))
         return place
 
     def saved(self) -> Saved:
@@ -116,10 +126,7 @@ class Trace(core.Trace):
         own = core.Trace(**{one.name: getattr(self, one.name) for one in fields(core.Trace)})
         return Saved(own, self.before, self.change, self.names)
 
-    def _content(self, place: Path, dpi: int, part: Part) -> bytes:
-        from maskviz.render.image import image_bytes
-        from maskviz.render.terminal import plain_text
-
+    def _content(self, place: Path, picture: Picture) -> bytes:
         match place.suffix.lower():
             case ".npz":
                 return npz_bytes(self.saved())
@@ -127,20 +134,37 @@ class Trace(core.Trace):
                 return json_bytes(self.saved())
             case ".html":
                 return self._report()
-            case ".png":
-                return image_bytes(self._page(part), "png", dpi=dpi)
-            case ".svg":
-                return image_bytes(self._page(part), "svg", dpi=dpi)
-            case ".pdf":
-                return image_bytes(self._page(part), "pdf", dpi=dpi)
             case ".txt":
-                return plain_text(self._page(part), _TEXT_WIDTH).encode()
+                from maskviz.render.terminal import plain_text
+
+                return plain_text(self._page(picture), _TEXT_WIDTH).encode()
+            case ".png":
+                return self._image("png", picture)
+            case ".svg":
+                return self._image("svg", picture)
+            case ".pdf":
+                return self._image("pdf", picture)
         raise UsageError(
             f"cannot tell the format of {str(place)!r}", "end it in one of .npz .json .html .png .svg .pdf .txt"
         )
 
-    def _page(self, part: Part) -> Page:
-        return show_page(self, _choice(part), what_if_of(self.saved()))
+    def _image(self, format: ImageFormat, picture: Picture) -> bytes:
+        from maskviz.render.image import image_bytes
+
+        page, dpi, layout = self._drawn(picture)
+        return image_bytes(page, format, dpi=dpi, layout=layout)
+
+    def _drawn(self, picture: Picture) -> tuple[Page, int, Layout]:
+        from maskviz.render.image import SCREEN, layout_of
+
+        page, style, columns = self._page(picture), picture.get("style", Style.SCREEN), picture.get("columns")
+        if style not in list(Style):
+            raise UsageError(f"there is no style {style!r}", "it is screen or paper")
+        layout = layout_of(Style(style), columns)
+        return for_paper(page) if layout is not SCREEN else page, picture.get("dpi", 150), layout
+
+    def _page(self, picture: Picture) -> Page:
+        return show_page(self, _choice(picture), what_if_of(self.saved()))
 
     def _report(self) -> bytes:
         raise NotImplementedError
@@ -153,9 +177,7 @@ class Trace(core.Trace):
 
     def _repr_png_(self) -> bytes:
         """For front ends that show no HTML."""
-        from maskviz.render.image import image_bytes
-
-        return image_bytes(self._page({}), "png", dpi=100)
+        return self._image("png", {"dpi": 100})
 
 
 def load_trace(path: str | os.PathLike[str]) -> Trace:
@@ -174,20 +196,20 @@ def what_if_of(saved: Saved) -> WhatIf | None:
     return WhatIf(saved.before, saved.change, lambda index: saved.names.get(index, str(index)))
 
 
-def _choice(part: Part) -> Choice:
-    unknown = sorted(set(part) - set(Part.__annotations__))
+def _choice(picture: Picture) -> Choice:
+    unknown = sorted(set(picture) - set(Picture.__annotations__))
     if unknown:
         raise TypeError(f"got an unexpected keyword argument {unknown[0]!r}")
-    scale = part.get("scale")
+    scale = picture.get("scale")
     if scale is not None and scale not in [one.value for one in Scale]:
         raise UsageError(f"there is no scale {scale!r}", "it is linear or log")
     return Choice(
-        _selection(part.get("layer")),
-        _selection(part.get("head")),
-        part.get("stack"),
-        part.get("text"),
+        _selection(picture.get("layer")),
+        _selection(picture.get("head")),
+        picture.get("stack"),
+        picture.get("text"),
         None if scale is None else Scale(scale),
-        part.get("title"),
+        picture.get("title"),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 
@@ -61,7 +61,7 @@ def convert(
         from maskviz.core.dialects import CONVENTIONS
         from maskviz.view.conversion import conventions_page
 
-        deliver(env, conventions_page(CONVENTIONS.values()), checked(output, ()), dpi)
+        deliver(env, conventions_page(CONVENTIONS.values()), checked(output, ()), Drawing(dpi))
         return
     if file is None or to is None:
         raise UsageError(

@@ -12,7 +12,7 @@ import numpy as np
 from maskviz.cli.array_case import guessed
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import bytes_of
-from maskviz.cli.outputs import DataWriter, deliver, print_out
+from maskviz.cli.outputs import DataWriter, Drawing, deliver, print_out
 from maskviz.conventions.conversion import no_tokens, read, write
 from maskviz.conventions.files import mask_bytes, read_mask, values_of
 from maskviz.conventions.fitting import fitted
@@ -103,7 +103,7 @@ def convert_mask(env: Env, asked: Asked, paths: list[Path], dpi: int) -> None:
     data[".py"] = lambda: mask_mod_of(
         _or_refused(found, "-o mask.safetensors keeps its cells, for a mask_mod that looks them up")
     ).encode()
-    deliver(env, conversion_page(converted, {"command": env.command}), paths, dpi, data)
+    deliver(env, conversion_page(converted, {"command": env.command}), paths, Drawing(dpi), data)
     if paths:
         for note in (*notes, f"{written.dialect}: {becomes(written)}"):
             env.say(note)
@@ -116,7 +116,9 @@ def _hand_over_code(env: Env, converted: Converted, found: Known | None, paths: 
     if not paths:
         print_out(env, code)
         return
-    deliver(env, conversion_page(converted, {"command": env.command}), paths, dpi, {".py": lambda: code.encode()})
+    deliver(
+        env, conversion_page(converted, {"command": env.command}), paths, Drawing(dpi), {".py": lambda: code.encode()}
+    )
 
 
 def _or_refused(found: Known | None, hint: str) -> Known:
@@ -147,7 +149,7 @@ def convert_heads(env: Env, asked: Asked, paths: list[Path], dpi: int) -> None:
     words = words_of(gates)
     page = gates_page(asked.path.name, gates, words, Written(Dialect.HEAD_MASK, gates.shape, "float32"))
     listed = json.dumps(gates.tolist()) + "\n"
-    deliver(env, page, paths, dpi, {**_writers(gates, "float32"), ".json": lambda: listed.encode()})
+    deliver(env, page, paths, Drawing(dpi), {**_writers(gates, "float32"), ".json": lambda: listed.encode()})
     if paths and words:
         env.say(f'--head-mask "{words}"')
 

@@ -10,9 +10,9 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import ExitCode, UsageError
-from maskviz.core.words import Backend, CacheKind, Dialect
+from maskviz.core.words import Backend, CacheKind, Dialect, Style
 
 if TYPE_CHECKING:
     from maskviz.core.diff import RunDiff
@@ -65,6 +65,8 @@ def diff(
     title: o.Title = None,
     output: o.DataOutput = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
     exit_code: ExitWithCode = False,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
@@ -77,6 +79,7 @@ def diff(
     options: dict[str, Any] = {**locals(), **fixed}
     env: Env = ctx.obj
     paths = checked(output, (".json",), file)
+    drawing = Drawing(dpi, style, columns)
     files = _files(ctx, things, against, attn, dialects)
     backends = None if attn is None else _two_backends(attn)
 
@@ -99,7 +102,7 @@ def diff(
         else:
             found, names = models_differ(env, options, texts)
     page = diff_page(found, Choice(text=text, title=title), names, env.command)
-    deliver(env, page, paths, dpi, {".json": lambda: diff_json(found)})
+    deliver(env, page, paths, drawing, {".json": lambda: diff_json(found)})
     if exit_code and found.differs:
         raise typer.Exit(ExitCode.FINDING)
 

@@ -10,9 +10,9 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import UsageError
-from maskviz.core.words import CacheKind
+from maskviz.core.words import CacheKind, Style
 
 if TYPE_CHECKING:
     from maskviz.core.trace import Trace
@@ -28,7 +28,7 @@ Layers = Annotated[str | None, typer.Option("--layer", metavar="LAYERS", help="L
 Heads = Annotated[str | None, typer.Option("--head", metavar="HEADS", help="Heads asked about, such as 3,7.")]
 TextNumber = Annotated[int | None, typer.Option("--text", min=1, help="Text of the batch that is asked about, from 1.")]
 # What goes with a saved run: nothing of how a run is made.
-_OF_SAVED = {"texts", "at", "layer", "head", "stack", "text", "title", "output", "dpi"}
+_OF_SAVED = {"texts", "at", "layer", "head", "stack", "text", "title", "output", "dpi", "style", "columns"}
 
 
 def explain(
@@ -63,6 +63,8 @@ def explain(
     title: o.Title = None,
     output: o.OutputPage = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     revision: o.Revision = None,
@@ -73,6 +75,7 @@ def explain(
     options = {**locals(), "scale": None, "prove": False, "parallel": None}
     env: Env = ctx.obj
     paths = checked(output, (), file)
+    drawing = Drawing(dpi, style, columns)
 
     from maskviz.analyse.why import explain as explained
     from maskviz.core.heads import parse_selection
@@ -90,7 +93,7 @@ def explain(
     row = 0 if text is None else chosen_text(trace.batch, text)
     heads = None if head is None else parse_selection(head, max(call.heads for call in calls), "head")
     answer = explained(trace, calls, place, row, heads)
-    deliver(env, why_page(trace, answer, (place, row), choice, env.command), paths, dpi)
+    deliver(env, why_page(trace, answer, (place, row), choice, env.command), paths, drawing)
 
 
 def _saved_run(ctx: typer.Context, texts: list[str] | None) -> Path | None:

@@ -9,9 +9,9 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import UsageError
-from maskviz.core.words import Ablation, Method
+from maskviz.core.words import Ablation, Method, Style
 
 MethodName = Annotated[
     Method,
@@ -44,6 +44,8 @@ def importance(
     seed: o.Seed = 0,
     output: o.DataOutput = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     parallel: o.ParallelName = None,
@@ -55,6 +57,7 @@ def importance(
     options = locals()
     env: Env = ctx.obj
     paths = checked(output, (".json",), file)
+    drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     if method is Method.GRADIENT and (measure is not None or ablation is not Ablation.ZERO):
         raise UsageError(
@@ -78,4 +81,4 @@ def importance(
         more = examination.maps_without(result.sites[one] for one in ranking.order)
     card, names = examination.subject.trace.card, examination.names
     page = importance_page(card, ranking, names, env.command, more, top=top)
-    deliver(env, page, paths, dpi, {".json": lambda: importance_json(result, card, names, env.command)})
+    deliver(env, page, paths, drawing, {".json": lambda: importance_json(result, card, names, env.command)})

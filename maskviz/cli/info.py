@@ -8,7 +8,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import CannotTraceError
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def info(
         loaded = build_model(source, config, tokenizer=False)
         ran = layers_of(loaded, source, config, raw)
     except CannotTraceError as error:
-        deliver(env, info_page_unrun(card, error.message), paths, dpi)
+        deliver(env, info_page_unrun(card, error.message), paths, Drawing(dpi))
         if loaded is None:  # there is no such model
             raise
         return
     page = info_page(card, ran.trace, ran.unused, ran.beyond, _compared(ran, length))
-    deliver(env, page, paths, dpi)
+    deliver(env, page, paths, Drawing(dpi))
 
 
 def _compared(ran: LayerRun, length: int | None) -> list[Panel]:

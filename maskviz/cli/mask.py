@@ -8,8 +8,9 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import UsageError
+from maskviz.core.words import Style
 
 if TYPE_CHECKING:
     from maskviz.core.extents import Lengths
@@ -60,6 +61,8 @@ def mask(
     title: Title = None,
     output: o.DataOutput = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
     revision: o.Revision = None,
     offline: o.Offline = False,
     trust_remote_code: o.Trust = False,
@@ -67,6 +70,7 @@ def mask(
     """Draw the mask of a rule, or of every layer of a model, for up to 10 million tokens, and count what it costs."""
     env: Env = ctx.obj
     paths = checked(output, (".json",))
+    drawing = Drawing(dpi, style, columns)
     if (rule is None) == (model is None):
         raise UsageError("one of RULE and --model is needed", "maskviz mask 'causal & window(4096)' --length 100000")
     if (heads is None) != (width is None):
@@ -92,7 +96,7 @@ def mask(
         own_heads = None if heads is None or width is None else HeadSize(heads, width)
         ruled = rule_of_words(rule or "", contents, size, own_heads)
     page = symbolic_page(ruled, title, {"command": env.command})
-    deliver(env, page, paths, dpi, {".json": lambda: costs_json(ruled, env.command)})
+    deliver(env, page, paths, drawing, {".json": lambda: costs_json(ruled, env.command)})
 
 
 def _size(length: int | None, queries: int | None, keys: int | None) -> Lengths:

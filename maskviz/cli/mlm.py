@@ -9,7 +9,8 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import read_texts
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
+from maskviz.core.words import Style
 
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Where the tokenizer is from: hub id, folder, demo:bert. No model is run.")
@@ -38,6 +39,8 @@ def mlm(
     whole_word: WholeWord = False,
     output: o.OutputPage = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
     revision: o.Revision = None,
     offline: o.Offline = False,
     trust_remote_code: o.Trust = False,
@@ -45,6 +48,7 @@ def mlm(
     """Show which tokens the 15% / 80-10-10 collator of BERT's training selects, and what it makes of them."""
     env: Env = ctx.obj
     paths = checked(output, (), file)
+    drawing = Drawing(dpi, style, columns)
     found = read_texts(env, texts, file, None)
 
     from maskviz.analyse.mlm import drawn
@@ -61,4 +65,4 @@ def mlm(
     about = f"{model} · {type(tokenizer).__name__} · {len(tokenizer):,} tokens · mask token {tokenizer.mask_token}"
     notes = mlm_notes(training, seed)
     page = mlm_page(collated(training, seed), recipe_of(training), draws, notes, (about, env.command))
-    deliver(env, page, paths, dpi)
+    deliver(env, page, paths, drawing)

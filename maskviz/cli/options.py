@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maskviz.core.words import Ablation, Backend, CacheKind, Measure, Parallel, Scale, Stack
+from maskviz.core.words import Ablation, Backend, CacheKind, Measure, Parallel, Scale, Stack, Style
 
 
 class Side(StrEnum):
@@ -133,6 +133,12 @@ ScaleName = Annotated[
 ]
 Title = Annotated[str | None, typer.Option("--title", help="Title of the page; default: the text.")]
 Dpi = Annotated[int, typer.Option("--dpi", min=30, max=1200, help="Resolution of PNG files.")]
+StyleName = Annotated[
+    Style, typer.Option("--style", help="screen; paper: as wide as a column, with one caption that has the facts.")
+]
+Columns = Annotated[
+    int | None, typer.Option("--columns", min=1, max=2, help="Columns a figure of --style paper takes; default: 1.")
+]
 Output = Annotated[
     list[Path] | None,
     typer.Option("--output", "-o", help="File to write, by suffix .png .svg .pdf .txt .json .npz; repeatable."),

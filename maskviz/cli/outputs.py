@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskviz.cli.env import Env
 from maskviz.core.errors import NotFoundError, UsageError
+from maskviz.core.words import Style
 from maskviz.store.files import check_writable, write_whole
 
 if TYPE_CHECKING:
@@ -47,14 +49,35 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...], read: Path
     return paths
 
 
-def deliver(env: Env, page: Page, paths: list[Path], dpi: int, data: Mapping[str, DataWriter] | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How pictures in files are drawn.
+
+    Attributes:
+        dpi: Resolution of PNG files.
+        style: What they are for.
+        columns: Columns of a paper they take, None for one; of the paper's style alone.
+    """
+
+    dpi: int = 150
+    style: Style = Style.SCREEN
+    columns: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.columns is not None and self.style is not Style.PAPER:
+            raise UsageError(f"--columns {self.columns} is of --style paper", "add --style paper")
+
+
+def deliver(
+    env: Env, page: Page, paths: list[Path], drawing: Drawing, data: Mapping[str, DataWriter] | None = None
+) -> None:
     """Write the page to every file, or to the terminal where no file is named; of several processes the first does.
 
     Args:
         env: The world outside.
         page: What to draw.
         paths: Files, as `checked` returned them.
-        dpi: Resolution of PNG files.
+        drawing: How pictures are drawn.
         data: What writes the suffixes that hold data and no picture.
     """
     if not env.leads:
@@ -65,7 +88,7 @@ def deliver(env: Env, page: Page, paths: list[Path], dpi: int, data: Mapping[str
         with _written_out(env):
             render(page, env.console(), env.lines())
         return
-    contents = {path: _content(page, path, dpi, data or {}) for path in paths}
+    contents = {path: _content(page, path, drawing, data or {}) for path in paths}
     for path, content in contents.items():
         write_whole(path, content)
         env.say(f"wrote {path}")
@@ -94,7 +117,7 @@ def _written_out(env: Env) -> Iterator[None]:
         raise NotFoundError(f"cannot write to standard output: {error.strerror}", "check the disk") from error
 
 
-def _content(page: Page, path: Path, dpi: int, data: Mapping[str, DataWriter]) -> bytes:
+def _content(page: Page, path: Path, drawing: Drawing, data: Mapping[str, DataWriter]) -> bytes:
     suffix = path.suffix.lower()
     if suffix in data:
         return data[suffix]()
@@ -102,11 +125,15 @@ def _content(page: Page, path: Path, dpi: int, data: Mapping[str, DataWriter]) -
         from maskviz.render.terminal import plain_text
 
         return plain_text(page, _TEXT_WIDTH).encode()
-    from maskviz.render.image import image_bytes
+    from maskviz.render.image import image_bytes, layout_of
+    from maskviz.view.paper import for_paper
 
+    layout = layout_of(drawing.style, drawing.columns)
+    if drawing.style is Style.PAPER:
+        page = for_paper(page)
     match suffix:
         case ".svg":
-            return image_bytes(page, "svg", dpi=dpi)
+            return image_bytes(page, "svg", dpi=drawing.dpi, layout=layout)
         case ".pdf":
-            return image_bytes(page, "pdf", dpi=dpi)
-    return image_bytes(page, "png", dpi=dpi)
+            return image_bytes(page, "pdf", dpi=drawing.dpi, layout=layout)
+    return image_bytes(page, "png", dpi=drawing.dpi, layout=layout)

@@ -11,9 +11,9 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import UsageError
-from maskviz.core.words import Ablation, Method
+from maskviz.core.words import Ablation, Method, Style
 from maskviz.store.files import check_writable, write_whole
 
 # What the shell's users call the exact ranking.
@@ -63,6 +63,8 @@ def prune(
     export: Export = None,
     output: o.DataOutput = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     parallel: o.ParallelName = None,
@@ -74,6 +76,7 @@ def prune(
     options = locals()
     env: Env = ctx.obj
     paths = checked(output, (".json",), file)
+    drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     _check(options)
     found = read_texts(env, texts, file, ids)
@@ -104,7 +107,7 @@ def prune(
             more += exported(examination, result.chosen, export)
     card, names = examination.subject.trace.card, examination.names
     page = pruning_page(card, result, names, env.command, more)
-    deliver(env, page, paths, dpi, {".json": lambda: pruning_json(result, card, names, env.command)})
+    deliver(env, page, paths, drawing, {".json": lambda: pruning_json(result, card, names, env.command)})
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskviz.cli.env import Env
+from maskviz.cli.outputs import Drawing, deliver, print_out
 from maskviz.cli.outputs import checked as checked_paths
-from maskviz.cli.outputs import deliver, print_out
 from maskviz.core.errors import UsageError
 from maskviz.core.findings import Checked
 from maskviz.core.panels import Panel
@@ -61,7 +61,7 @@ def listed_traps(env: Env, chosen: tuple[str, ...], form: str | None, paths: lis
     """
     if form in ("json", "sarif"):
         raise UsageError(f"--list is a table, and --format {form} is for findings", "leave out --format")
-    deliver(env, traps_page([TRAPS[one] for one in chosen], NOT_CHECKED), checked_paths(paths, ()), dpi)
+    deliver(env, traps_page([TRAPS[one] for one in chosen], NOT_CHECKED), checked_paths(paths, ()), Drawing(dpi))
 
 
 def report_findings(
@@ -80,6 +80,6 @@ def report_findings(
     if form in ("json", "sarif"):
         writers = {paths[0].suffix.lower(): writers[f".{form}"]}
     page = findings_page(checked, {"command": env.command}, pictures)
-    deliver(env, page, paths, dpi, writers)
+    deliver(env, page, paths, Drawing(dpi), writers)
     if paths:
         env.say(verdict(checked))

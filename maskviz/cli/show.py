@@ -7,9 +7,9 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import ExitCode
-from maskviz.core.words import CacheKind
+from maskviz.core.words import CacheKind, Style
 
 
 def show(
@@ -51,6 +51,8 @@ def show(
     title: o.Title = None,
     output: o.Output = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     parallel: o.ParallelName = None,
@@ -62,6 +64,7 @@ def show(
     options = locals()
     env: Env = ctx.obj
     paths = checked(output, (".json", ".npz"), file)
+    drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     found = read_texts(env, texts, file, ids)
 
@@ -90,6 +93,6 @@ def show(
             proof = proven(env, loaded, encoded, whole) if prove else None
             more += [] if proof is None else proof_panels(proof, whole.trace)
     page = page_of(saved, chosen_part(choice, saved, region), env.command, more)
-    deliver(env, page, paths, dpi, data_writers(saved))
+    deliver(env, page, paths, drawing, data_writers(saved))
     if proof is not None and not proof.proven:
         raise typer.Exit(ExitCode.FINDING)

@@ -9,7 +9,8 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
+from maskviz.core.words import Style
 
 Run = Annotated[Path, typer.Argument(help="An .npz written by 'maskviz show -o run.npz'.")]
 
@@ -26,10 +27,13 @@ def view(
     title: o.Title = None,
     output: o.Output = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
 ) -> None:
     """Draw a saved run again; needs neither the model nor torch."""
     env: Env = ctx.obj
     paths = checked(output, (".json", ".npz"))
+    drawing = Drawing(dpi, style, columns)
 
     from maskviz.cli.pages import chosen_part, data_writers, page_of
     from maskviz.store.archive import read_run
@@ -38,4 +42,4 @@ def view(
     saved = read_run(run)
     choice = chosen_part(Choice(layer, head, stack, text, scale, title), saved, region)
     page = page_of(saved, choice, env.command)
-    deliver(env, page, paths, dpi, data_writers(saved))
+    deliver(env, page, paths, drawing, data_writers(saved))

@@ -30,6 +30,13 @@ class Scale(StrEnum):
     LOG = "log"
 
 
+class Style(StrEnum):
+    """What a picture in a file is for."""
+
+    SCREEN = "screen"
+    PAPER = "paper"
+
+
 class CacheKind(StrEnum):
     """What keeps keys and values between the parts of a text."""
 

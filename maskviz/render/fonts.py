@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontEntry, FontProperties, findfont, findSystemFonts, fontManager, get_font
@@ -15,6 +18,8 @@ from maskviz.core.printable import printable
 _HOUSE = "DejaVu Sans"  # comes with matplotlib, so figures look the same everywhere
 # Fonts that claim every character and draw boxes, or hold symbols of formulas at odd code points.
 _UNFIT = ("Last Resort", "STIX", "cmb10", "cmex10", "cmmi10", "cmr10", "cmss10", "cmsy10", "cmtt10", "DejaVu")
+_REGIONS = ("SC", "TC", "HK", "JP", "KR")
+_CJK_PACKAGE = "noto_cjk_sans_otc"
 _CJK = ((0x1100, 0x11FF), (0x2E80, 0xA4CF), (0xAC00, 0xD7FF), (0xF900, 0xFAFF), (0xFF00, 0xFFEF), (0x20000, 0x3FFFF))
 
 
@@ -80,10 +85,9 @@ class Typeface:
             return ""
         ordered = sorted(self.missing)
         named = " ".join(map(escape, ordered[:5])) + (f" and {len(ordered) - 5} more" if len(ordered) > 5 else "")
-        packages = ["fonts-noto-cjk"] if any(map(_is_cjk, ordered)) else []
-        packages += ["fonts-noto-core or fonts-symbola"] if not all(map(_is_cjk, ordered)) else []
-        install = " and ".join(packages)
-        return f"No font here has glyphs for {named}: install {install} (Debian), or another font that has them."
+        install = ["pip install 'maskviz[cjk]'"] if any(map(_is_cjk, ordered)) else []
+        install += ["fonts-noto-core or fonts-symbola (Debian)"] if not all(map(_is_cjk, ordered)) else []
+        return f"No font here has glyphs for {named}: {' and '.join(install)}, or another font that has them."
 
 
 def escape(character: str) -> str:
@@ -104,7 +108,9 @@ def _families_for(needed: frozenset[str]) -> tuple[tuple[str, ...], frozenset[st
     """Return the house font and as few others as draw `needed`, and the characters none of them has."""
     families, missing = [_HOUSE], set(needed)
     if missing:
-        for family in _families_at_hand():
+        region = _region_of(needed)
+        # Of a font's faces for several regions, the one whose forms of the same characters the text asks for.
+        for family in sorted(_families_at_hand(), key=lambda name: _is_of_another_region(name, region)):
             found = missing & _characters_of(family)
             if found:
                 families.append(family)
@@ -112,6 +118,19 @@ def _families_for(needed: frozenset[str]) -> tuple[tuple[str, ...], frozenset[st
             if not missing:
                 break
     return tuple(families), frozenset(missing)
+
+
+def _region_of(characters: Iterable[str]) -> str:
+    """Return the region whose forms of Chinese characters fit a text: Japan's beside kana, Korea's beside hangul."""
+    names = [unicodedata.name(character, "") for character in characters]
+    if any(name.startswith(("HIRAGANA", "KATAKANA")) for name in names):
+        return "JP"
+    return "KR" if any(name.startswith("HANGUL") for name in names) else "SC"
+
+
+def _is_of_another_region(family: str, region: str) -> bool:
+    named = family.rpartition(" ")[2]
+    return named in _REGIONS and named != region
 
 
 @lru_cache(maxsize=1)
@@ -123,11 +142,18 @@ def _families_at_hand() -> tuple[str, ...]:
 
     # Matplotlib caches its list of fonts, so a font installed since is not in it.
     known = {entry.fname for entry in fontManager.ttflist}
-    for path in sorted(set(findSystemFonts()) - known):
+    for path in sorted({*findSystemFonts(), *_packaged()} - known):
         with suppress(OSError, RuntimeError, ValueError, NotImplementedError):
             fontManager.addfont(path)
     entries = sorted((e for e in fontManager.ttflist if not e.name.startswith((*_UNFIT, "."))), key=order)
     return tuple(dict.fromkeys(entry.name for entry in entries))
+
+
+def _packaged() -> list[str]:
+    """Return the fonts that the extra `cjk` brings."""
+    package = find_spec(_CJK_PACKAGE)
+    folders = [] if package is None else package.submodule_search_locations or []
+    return [str(path) for folder in folders for path in Path(folder).glob("*.tt[cf]")]
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from maskviz.core.charts import Bars, Curve
 from maskviz.core.contrast import DiffGrid
+from maskviz.core.errors import UsageError
 from maskviz.core.panels import (
     HeadGrid,
     Heatmap,
@@ -28,6 +29,7 @@ from maskviz.core.panels import (
     Tone,
 )
 from maskviz.core.printable import printable
+from maskviz.core.words import Style
 from maskviz.render.fonts import typeface_for
 from maskviz.render.image_bars import bars_block
 from maskviz.render.image_canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block
@@ -42,9 +44,44 @@ ImageFormat = Literal["png", "svg", "pdf"]
 
 _MARGIN = 0.3  # inches
 _GAP = 0.28
-_WIDTH = 10.0  # inches that grids side by side and wrapped text take
 _LEAST_WIDTH = 3.6
 _CROWD = 2  # grids on a page from which on each is smaller, so that two stand side by side
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How wide a figure is.
+
+    Attributes:
+        width: Inches that grids side by side and wrapped text take.
+        exact: Whether the figure is exactly that wide, without a margin, and its pictures shrink to fit; else it is as
+            wide as what is in it.
+    """
+
+    width: float
+    exact: bool = False
+
+
+SCREEN = Layout(10.0)
+# Columns of the venues people write for are 3.0 to 3.4 inches wide, two of them with the gap 6.3 to 7.2.
+ONE_COLUMN, TWO_COLUMNS = Layout(3.25, exact=True), Layout(6.75, exact=True)
+
+
+def layout_of(style: Style, columns: int | None) -> Layout:
+    """Return how wide a figure of a style is.
+
+    Raises:
+        UsageError: columns are given where there are none, or another number of them than 1 or 2.
+    """
+    if columns is not None and style is not Style.PAPER:
+        raise UsageError(f"{columns} columns are of the style paper", "add --style paper")
+    if columns not in (None, 1, 2):
+        raise UsageError(f"a figure cannot take {columns} columns", "a paper has 1 or 2")
+    if style is Style.SCREEN:
+        return SCREEN
+    return TWO_COLUMNS if columns == 2 else ONE_COLUMN
+
+
 # The user's own style sheet must not change a figure, and texts in SVG and PDF stay texts.
 _SETTINGS: Any = {
     "svg.hashsalt": "maskviz",
@@ -63,39 +100,42 @@ _SETTINGS: Any = {
 }
 
 
-def figure(page: Page, *, dpi: int = 150) -> Figure:
+def figure(page: Page, *, dpi: int = 150, layout: Layout = SCREEN) -> Figure:
     """Return the page as a matplotlib figure on an Agg canvas, never registered with pyplot.
 
     Args:
         page: What to draw.
         dpi: Device pixels per inch; cells are whole pixels at this resolution.
+        layout: How wide it is.
     """
     with matplotlib.rc_context(_SETTINGS):
-        return _figure(page, dpi)
+        return _figure(page, dpi, layout)
 
 
-def image_bytes(page: Page, format: ImageFormat, *, dpi: int = 150) -> bytes:
+def image_bytes(page: Page, format: ImageFormat, *, dpi: int = 150, layout: Layout = SCREEN) -> bytes:
     """Return the page as a file of the given format; the same page gives the same bytes."""
     with matplotlib.rc_context(_SETTINGS):
         buffer = io.BytesIO()
-        _figure(page, dpi).savefig(buffer, format=format, dpi=dpi, metadata=_metadata(page, format))
+        _figure(page, dpi, layout).savefig(buffer, format=format, dpi=dpi, metadata=_metadata(page, format))
         return buffer.getvalue()
 
 
-def _figure(page: Page, dpi: int) -> Figure:
+def _figure(page: Page, dpi: int, layout: Layout) -> Figure:
     typeface = typeface_for(_strings(page), dpi)
     grids = sum(isinstance(panel, MaskGrid | Heatmap | DiffGrid) for panel in page.panels)
-    paper = Paper(typeface, dpi, _WIDTH, crowded=grids >= _CROWD)
+    paper = Paper(typeface, dpi, layout.width, crowded=grids >= _CROWD, exact=layout.exact)
     panels = list(page.panels)
     if typeface.apology:
         panels.append(Note(typeface.apology, Tone.QUIET))
-    content = stacked([_page_heading(page, paper), *_rows(panels, paper)], _GAP)
+    heading = [] if layout.exact else [_page_heading(page, paper)]  # a paper's figure has a caption
+    content = stacked([*heading, *_rows(panels, paper)], _GAP)
+    margin = 0.0 if layout.exact else _MARGIN
+    inches = layout.width if layout.exact else max(content.width, _LEAST_WIDTH) + 2 * margin
     # Whole device pixels: the picture code places cells on them.
-    width = math.ceil((max(content.width, _LEAST_WIDTH) + 2 * _MARGIN) * dpi) / dpi
-    height = math.ceil((content.height + 2 * _MARGIN) * dpi) / dpi
+    width, height = (math.ceil(length * dpi) / dpi for length in (inches, content.height + 2 * margin))
     drawn = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(drawn)
-    content.draw(Canvas(drawn, typeface), _MARGIN, _MARGIN)
+    content.draw(Canvas(drawn, typeface), margin, margin)
     return drawn
 
 
@@ -110,14 +150,20 @@ def _rows(panels: list[Panel], paper: Paper) -> list[Block]:
     """Return the panels as blocks: neighbouring grids side by side, neighbouring notes close together."""
     rows: list[Block] = []
     for kind, group in groupby(panels, _kind):
-        blocks = [_block(panel, paper) for panel in group]
+        blocks = [_block(panel, _half(paper) if kind == "grid" else paper) for panel in group]
         if kind in ("grid", "matrix"):
-            rows.append(flowed(blocks, _WIDTH, _GAP, _GAP))
+            rows.append(flowed(blocks, paper.width, _GAP, _GAP))
         elif kind == "note":
             rows.append(stacked(blocks, 0.06))
         else:
             rows += blocks
     return rows
+
+
+def _half(paper: Paper) -> Paper:
+    """Return the paper of one of several grids: across both columns of a paper, two stand side by side."""
+    two = paper.exact and paper.crowded and paper.width >= TWO_COLUMNS.width
+    return replace(paper, width=(paper.width - _GAP) / 2) if two else paper
 
 
 def _kind(panel: Panel) -> str:

@@ -25,28 +25,30 @@ _PITCH = 0.17  # inches from bar to bar
 _THICK = 0.11
 _LENGTH = 4.2  # inches from the smallest number to the largest
 _CAP = 0.025  # half the height of the mark at the end of an interval
-_NAME_ROOM = 2.0
+_NAME_ROOM = 2.0  # inches, at most a third of a paper's column
 _TICKS = 6
 
 
 def bars_block(panel: Bars, paper: Paper) -> Block:
     """Return a bar for each name on its side of zero, with its number before it and its interval across it."""
     bars = _plot_block(panel, paper)
-    return stacked([heading(panel.title, panel.caption, paper, max(bars.width, 3.2)), bars], 0.08)
+    return stacked([heading(panel.title, panel.caption, paper, paper.room(bars.width, 3.2)), bars], 0.08)
 
 
 def _plot_block(panel: Bars, paper: Paper) -> Block:
     signed = bool((panel.values < 0).any())
-    names = [paper.typeface.fit(name, LABEL_SIZE, _NAME_ROOM) for name in panel.names]
+    names = [paper.typeface.fit(name, LABEL_SIZE, paper.at_most(3 * _NAME_ROOM) / 3) for name in panel.names]
     numbers = [number_text(value, signed=signed) or "none" for value in panel.values.tolist()]
     name_room = max((paper.typeface.width(name, LABEL_SIZE) for name in names), default=0.0)
     front = name_room + max((paper.typeface.width(text, LABEL_SIZE) for text in numbers), default=0.0) + 0.2
     low, high = stretch(panel.values, panel.low, panel.high, 0.0)
-    unit = paper.typeface.fit(panel.unit, LABEL_SIZE, front + _LENGTH)
+    overhang = paper.typeface.width(tick_text(high), LABEL_SIZE) / 2
+    length = min(_LENGTH, paper.width - front - overhang) if paper.exact else _LENGTH
+    unit = paper.typeface.fit(panel.unit, LABEL_SIZE, min(front, length / 2) * 2 if paper.exact else front + length)
     height = len(names) * _PITCH
 
     def place(value: float) -> float:
-        return front + (min(high, max(low, value)) - low) / (high - low) * _LENGTH
+        return front + (min(high, max(low, value)) - low) / (high - low) * length
 
     def draw(canvas: Canvas, x: float, y: float) -> None:
         for tick in ticks(low, high, _TICKS):
@@ -64,10 +66,9 @@ def _plot_block(panel: Bars, paper: Paper) -> Block:
         whiskers = [(x + a, y + b, x + c, y + d) for a, b, c, d in _whiskers(panel, place)]
         if whiskers:
             canvas.lines(whiskers, INK, 0.8)
-        canvas.text(x + front + _LENGTH / 2, y + height + line_height(LABEL_SIZE) + 0.02, unit, Ink(align="center"))
+        canvas.text(x + front + length / 2, y + height + line_height(LABEL_SIZE) + 0.02, unit, Ink(align="center"))
 
-    overhang = paper.typeface.width(tick_text(high), LABEL_SIZE) / 2
-    return Block(front + _LENGTH + overhang, height + 2 * line_height(LABEL_SIZE) + 0.02, draw)
+    return Block(front + length + overhang, height + 2 * line_height(LABEL_SIZE) + 0.02, draw)
 
 
 def _whiskers(panel: Bars, place: Callable[[float], float]) -> Iterator[tuple[float, float, float, float]]:

@@ -159,12 +159,22 @@ class Paper:
         dpi: Device pixels per inch.
         width: Inches text is wrapped to.
         crowded: Whether several grids share the page and should be smaller.
+        exact: Whether nothing may be wider than `width`, as in the column of a paper.
     """
 
     typeface: Typeface
     dpi: int
     width: float
     crowded: bool = False
+    exact: bool = False
+
+    def room(self, width: float, least: float) -> float:
+        """Return the inches words may take beside something `width` inches wide."""
+        return self.width if self.exact else max(width, least)
+
+    def at_most(self, width: float) -> float:
+        """Return `width`, or less where the paper has less."""
+        return min(width, self.width) if self.exact else width
 
 
 def text_block(lines: list[tuple[str, Ink]], paper: Paper) -> Block:

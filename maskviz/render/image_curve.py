@@ -39,14 +39,16 @@ class Field:
 
     Attributes:
         x, y: First and last number along each axis.
+        width: Inches from its left to its right edge.
     """
 
     x: tuple[float, float]
     y: tuple[float, float]
+    width: float = _WIDTH
 
     def across(self, x: float) -> float:
         """Return the distance of a number on the x axis from the left edge."""
-        return _INSET + (x - self.x[0]) / (self.x[1] - self.x[0]) * (_WIDTH - 2 * _INSET)
+        return _INSET + (x - self.x[0]) / (self.x[1] - self.x[0]) * (self.width - 2 * _INSET)
 
     def down(self, y: float) -> float:
         """Return the distance of a number on the y axis from the top edge; NaN stays NaN."""
@@ -86,16 +88,17 @@ def _plot_block(panel: Curve, paper: Paper) -> Block:
     margin = max((paper.typeface.width(tick_text(tick), LABEL_SIZE) for tick in ticks(*field.y, _TICKS)), default=0.0)
     margin += 0.08
     line = line_height(LABEL_SIZE)
-    names = [paper.typeface.fit(name, LABEL_SIZE, _WIDTH) for name in (panel.x_name, panel.y_name)]
+    field = replace(field, width=min(_WIDTH, paper.width - margin - 0.1) if paper.exact else _WIDTH)
+    names = [paper.typeface.fit(name, LABEL_SIZE, field.width) for name in (panel.x_name, panel.y_name)]
 
     def draw(canvas: Canvas, x: float, y: float) -> None:
         canvas.text(x, y, names[1], Ink())
         left, top = x + margin, y + line + 0.03
         _draw_axes(canvas, field, left, top)
-        canvas.text(left + _WIDTH / 2, top + _HEIGHT + line + 0.03, names[0], Ink(align="center"))
+        canvas.text(left + field.width / 2, top + _HEIGHT + line + 0.03, names[0], Ink(align="center"))
         if panel.level is not None:
             height = top + field.down(panel.level)
-            canvas.stroke([(left, height), (left + _WIDTH, height)], _LEVEL)
+            canvas.stroke([(left, height), (left + field.width, height)], _LEVEL)
         places = [left + field.across(each) for each in panel.x.tolist()]
         # The first line matters most and is drawn last.
         for number, each in reversed([*enumerate(panel.lines)]):
@@ -107,11 +110,11 @@ def _plot_block(panel: Curve, paper: Paper) -> Block:
             ]
             canvas.stroke(points, _stroke(number, len(points)))
 
-    return Block(margin + _WIDTH + 0.1, _HEIGHT + 3 * line + 0.06, draw)
+    return Block(margin + field.width + 0.1, _HEIGHT + 3 * line + 0.06, draw)
 
 
 def _draw_axes(canvas: Canvas, field: Field, left: float, top: float) -> None:
-    bottom, right = top + _HEIGHT, left + _WIDTH
+    bottom, right = top + _HEIGHT, left + field.width
     grid = []
     for tick in ticks(*field.y, _TICKS):
         height = top + field.down(tick)
@@ -141,7 +144,7 @@ def _band(line: CurveLine, places: list[float], field: Field, top: float) -> lis
 
 def _legend_part(words: str, stroke: Stroke, paper: Paper) -> Block:
     """Return a piece of a line and its name."""
-    words = paper.typeface.fit(words, LABEL_SIZE, _WIDTH - _SAMPLE)
+    words = paper.typeface.fit(words, LABEL_SIZE, paper.at_most(_WIDTH) - _SAMPLE - 0.06)
     height = line_height(LABEL_SIZE)
 
     def draw(canvas: Canvas, x: float, y: float) -> None:

@@ -21,7 +21,7 @@ def diff_block(panel: DiffGrid, paper: Paper) -> Block:
     colours = np.array([rgb(swatch.fill) for swatch in DIFFERENCES], np.uint8)[codes]
     colours[meaningless] = greyed(colours[meaningless])
     grid = grid_block(colours, axes)
-    room = max(grid.width, 2.4)
+    room = paper.room(grid.width, 2.4)
     patches = [patch(DIFFERENCES[code].fill, f"{_WORDS[code]} {panel.counts[code]:,}", paper) for code in (1, 2, 3, 0)]
     if meaningless.any():
         patches.append(patch(MEANINGLESS.fill, "grey rows: query is padding", paper))

@@ -35,6 +35,7 @@ _ROOMY, _CROWDED = 6.4, 3.9  # inches the longer side of a grid should take
 _SHORTEST_SIDE = 0.45  # inches
 _MOST_PLACES = 1200  # places along an axis; more are folded
 _TOKEN_ROOM = 0.95  # inches a token's label may take
+_MOST_TRIES = 400
 _GRID_LINES = 40  # places up to which cells are separated by white lines
 
 Labels = tuple[tuple[float, str, str], ...]  # place along the axis, text, colour
@@ -69,11 +70,35 @@ def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper) 
     places = -(-longest // side)
     target = (_CROWDED if paper.crowded else _ROOMY) / places
     least = _LABEL_PITCH if longest <= _ALL_LABELS and not runs else 0.0
-    pixels = max(1, round(min(_LARGEST_CELL, max(least, target)) * paper.dpi))
+    place = min(_LARGEST_CELL, max(least, target))
+    pixels = max(1, round(place * paper.dpi))
+    if paper.exact:
+        pixels = min(pixels, _pixels_within(queries, keys, side, paper))
     place = pixels / paper.dpi
     rows, row_room = _labels(queries, side, place, paper)
     columns, column_room = _labels(keys, side, place, paper)
     return Axes(Tile(side, side), pixels, place, rows, columns, row_room, column_room)
+
+
+def _pixels_within(queries: tuple[Token, ...], keys: tuple[Token, ...], side: int, paper: Paper) -> int:
+    """Return the most device pixels along a side of a place with which a grid and its labels fit the paper's width.
+
+    Which tokens have labels, and so the room the labels take, depends on the pixels in turn.
+    """
+    places = max(1, -(-len(keys) // side))
+    room = paper.width - _frame(_TOKEN_ROOM)
+    pixels = max(1, int(room / places * paper.dpi))
+    for larger in range(pixels + 1, pixels + _MOST_TRIES):
+        label_room = _labels(queries, side, larger / paper.dpi, paper)[1]
+        if _frame(label_room) + places * larger / paper.dpi > paper.width:
+            break
+        pixels = larger
+    return pixels
+
+
+def _frame(label_room: float) -> float:
+    """Return the inches beside a grid whose labels take so many."""
+    return line_height(LABEL_SIZE) + label_room + 0.1
 
 
 def _labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) -> tuple[Labels, float]:
@@ -118,7 +143,7 @@ def mask_block(panel: MaskGrid, paper: Paper) -> Block:
     axes = axes_for(panel.queries, panel.keys, paper)
     folded = fold_mask(panel.codes, panel.meaningless, axes.tile)
     grid = grid_block(mask_colours(folded), axes)
-    room = max(grid.width, 2.4)
+    room = paper.room(grid.width, 2.4)
     some = bool((folded.fill == Fill.SOME).any())
     legend = mask_legend(panel.legend, some, bool(panel.meaningless.any()), paper, room)
     size = axes.tile.times(panel.tile)
@@ -143,7 +168,7 @@ def heatmap_block(panel: Heatmap, paper: Paper) -> Block:
     folded = fold_values(panel.values, panel.blocked, panel.meaningless, axes.tile)
     levels = level(folded.values, panel.scale, panel.top, panel.floor)
     grid = grid_block(heat_colours(levels, folded.blocked, folded.meaningless), axes)
-    room = max(grid.width, 3.2)
+    room = paper.room(grid.width, 3.2)
     legend = heat_legend(
         scale_bar(panel.scale, panel.floor, panel.top, panel.unit, paper),
         blocked=bool(folded.blocked.any()),
@@ -164,7 +189,7 @@ def grid_block(colours: ByteArray, axes: Axes) -> Block:
     row, column = tall * axes.place, wide * axes.place
     height, width = colours.shape[0] * axes.place, colours.shape[1] * axes.place
     name = line_height(LABEL_SIZE)
-    start = name + axes.row_room + 0.1
+    start = _frame(axes.row_room)
 
     def draw(canvas: Canvas, x: float, y: float) -> None:
         left, bottom = x + start, y + height

@@ -18,7 +18,9 @@ from maskviz.render.palette import GATE_INK, heat_colours, level
 _WIDTH, _HEIGHT = 9.5, 11.0  # inches all maps together should take
 _POOLED_HEIGHT = 15.0  # the same where maps were pooled to be drawn whole
 _SMALLEST, _LARGEST = 0.36, 1.5  # inches a side of one map
+_TINIEST = 0.02  # the same where the width is given
 _GAP = 0.05
+_LONGEST_NAME = 1.2
 _GATE_SIZE = 6.0
 
 
@@ -43,8 +45,9 @@ def sheet_for(grid: HeadGrid, paper: Paper) -> Sheet:
     """Return how large maps are: whole device pixels per cell, folded only where a map has more cells than pixels."""
     rows, columns = max(1, len(grid.row_names)), max(1, len(grid.column_names))
     height = _HEIGHT if grid.pooled is None else _POOLED_HEIGHT
-    side = min(_LARGEST, max(_SMALLEST, min(_WIDTH / columns, height / rows) - _GAP))
-    pixels = round(side * paper.dpi)
+    width = paper.width - _name_room(grid, paper) if paper.exact else _WIDTH
+    side = min(_LARGEST, max(_TINIEST if paper.exact else _SMALLEST, min(width / columns, height / rows) - _GAP))
+    pixels = int(side * paper.dpi) if paper.exact else round(side * paper.dpi)
     most = (max((tile.values.shape[axis] for tile in grid.tiles), default=1) for axis in (0, 1))
     queries, keys = most
     longest = max(queries, keys, 1)
@@ -54,6 +57,13 @@ def sheet_for(grid: HeadGrid, paper: Paper) -> Sheet:
     above = round(line_height(_GATE_SIZE) * paper.dpi) if any(tile.gate is not None for tile in grid.tiles) else 0
     high, wide = (-(-count // fold) * zoom for count in (queries, keys))
     return Sheet(Tile(fold, fold), zoom, (high + gap + above, wide + gap), above)
+
+
+def _name_room(grid: HeadGrid, paper: Paper) -> float:
+    """Return the most inches the names of rows take, beside the maps."""
+    kinds = {name.rpartition(" ")[0] for name in grid.column_names}
+    names = [*(paper.typeface.fit(name, LABEL_SIZE, _LONGEST_NAME) for name in grid.row_names), *kinds]
+    return max((paper.typeface.width(name, LABEL_SIZE) for name in names), default=0.0) + 0.07
 
 
 def raster(grid: HeadGrid, sheet: Sheet) -> ByteArray:
@@ -82,7 +92,7 @@ def head_grid_block(grid: HeadGrid, paper: Paper) -> Block:
     """Return all maps with the names of layers and heads, and one scale for all."""
     sheet = sheet_for(grid, paper)
     maps = _maps_block(grid, sheet, paper)
-    room = max(maps.width, 3.2)
+    room = paper.room(maps.width, 3.2)
     legend = heat_legend(
         scale_bar(grid.scale, grid.floor, grid.top, f"{grid.unit}, the same for every head", paper),
         blocked=any(bool(tile.blocked.any()) for tile in grid.tiles),
@@ -106,7 +116,7 @@ def _maps_block(grid: HeadGrid, sheet: Sheet, paper: Paper) -> Block:
     pixels = raster(grid, sheet)
     down, across = (length / paper.dpi for length in sheet.slot)
     above, side = sheet.first / paper.dpi, (sheet.slot[1] / paper.dpi) - _GAP
-    rows = [paper.typeface.fit(name, LABEL_SIZE, 1.2) for name in grid.row_names]
+    rows = [paper.typeface.fit(name, LABEL_SIZE, _LONGEST_NAME) for name in grid.row_names]
     columns, kind = column_names(grid.column_names, across, paper)
     margin = max((paper.typeface.width(name, LABEL_SIZE) for name in [*rows, kind]), default=0.0) + 0.07
     top = line_height(LABEL_SIZE) + 0.02

@@ -7,7 +7,18 @@ import numpy as np
 from maskviz.core.arrays import ByteArray
 from maskviz.core.panels import LegendEntry
 from maskviz.core.words import Scale
-from maskviz.render.image_canvas import LABEL_SIZE, QUIET_INK, Block, Canvas, Ink, Paper, flowed, line_height
+from maskviz.render.image_canvas import (
+    LABEL_SIZE,
+    QUIET_INK,
+    Block,
+    Canvas,
+    Ink,
+    Paper,
+    flowed,
+    line_height,
+    stacked,
+    text_block,
+)
 from maskviz.render.numbers import number_text, share_text
 from maskviz.render.palette import (
     BLOCKED,
@@ -65,7 +76,8 @@ def centred_bar(top: float, unit: str, paper: Paper) -> Block:
 
 
 def _bar(colours: ByteArray, marks: tuple[str, str, str], unit: str, paper: Paper) -> Block:
-    """Return uint8 [step, 3] as a bar, with words below its start, middle and end, and its unit beside it."""
+    """Return uint8 [step, 3] as a bar, with words below its start, middle and end, and its unit beside it, or below
+    where the paper has no room beside it."""
     unit = paper.typeface.shown(unit)
     pixel = max(1, round(_BAR[0] * paper.dpi / _STEPS))
     rows = max(1, round(_BAR[1] * paper.dpi / pixel))
@@ -78,10 +90,16 @@ def _bar(colours: ByteArray, marks: tuple[str, str, str], unit: str, paper: Pape
         canvas.picture(x + overhang, y + middle_line - _BAR[1] / 2, np.repeat(colours[None], rows, axis=0), pixel)
         for place, words in zip((0.0, 0.5, 1.0), marks, strict=True):
             canvas.text(x + overhang + place * length, y + below, words, Ink(align="center", colour=QUIET_INK))
-        canvas.text(x + overhang + length + 0.08, y + middle_line, unit, Ink(anchor="center"))
+        if beside:
+            canvas.text(x + overhang + length + 0.08, y + middle_line, unit, Ink(anchor="center"))
 
     width = overhang + length + 0.08 + max(0.3, paper.typeface.width(unit, LABEL_SIZE))
-    return Block(width, below + line_height(LABEL_SIZE), draw)
+    beside = not paper.exact or width <= paper.width
+    bar = Block(width if beside else overhang + length + 0.3, below + line_height(LABEL_SIZE), draw)
+    if beside:
+        return bar
+    lines = paper.typeface.wrap(unit, LABEL_SIZE, paper.width)
+    return stacked([bar, text_block([(line, Ink()) for line in lines], paper)], 0.0)
 
 
 def heat_legend(

@@ -37,7 +37,7 @@ _LIGHT = 120.0  # lightness above which text is black
 def matrix_block(panel: Matrix, paper: Paper) -> Block:
     """Return the numbers as coloured cells, each with its value written in it where there are not too many."""
     cells = _cells_block(panel, paper)
-    room = max(cells.width, _LEAST_ROOM)
+    room = paper.room(cells.width, _LEAST_ROOM)
     unit = panel.unit + stretch_words(panel.values, signed=panel.centred)
     bar = centred_bar(panel.top, unit, paper) if panel.centred else scale_bar(Scale.LINEAR, 0.0, panel.top, unit, paper)
     parts = [bar, patch("#ffffff", "none", paper, QUIET_INK)] if np.isnan(panel.values).any() else [bar]
@@ -45,14 +45,11 @@ def matrix_block(panel: Matrix, paper: Paper) -> Block:
 
 
 def _cells_block(panel: Matrix, paper: Paper) -> Block:
-    texts = _texts(panel)
-    widest = max((paper.typeface.width(text, _NUMBER_SIZE) for row in texts for text in row), default=0.0)
-    least = min(_CELL, max(_SMALLEST, _LARGEST / max(1, *panel.values.shape)))
-    pixels = max(1, round((max(_CELL, widest + 0.04) if texts else least) * paper.dpi))
+    texts, pixels = _texts_and_pixels(panel, paper)
     cell = pixels / paper.dpi
+    rows = _row_names(panel, paper)
     colours = value_colours(panel.values, panel.top, panel.centred)
     colours[np.isnan(panel.values)] = 255
-    rows = [paper.typeface.fit(name, LABEL_SIZE, 1.2) for name in panel.row_names]
     columns, kind = column_names(panel.column_names, max(cell, _CELL), paper)
     margin = max((paper.typeface.width(name, LABEL_SIZE) for name in [*rows, kind]), default=0.0) + 0.07
     top = line_height(LABEL_SIZE) + 0.02
@@ -76,6 +73,26 @@ def _cells_block(panel: Matrix, paper: Paper) -> Block:
                 canvas.text(left + (column + 0.5) * cell, start + (row + 0.5) * cell, text, ink)
 
     return Block(margin + len(columns) * cell, top + len(rows) * cell, draw)
+
+
+def _texts_and_pixels(panel: Matrix, paper: Paper) -> tuple[list[list[str]], int]:
+    """Return the numbers row by row, none where there is no room for them, and the device pixels of a cell's side."""
+    texts = _texts(panel)
+    widest = max((paper.typeface.width(text, _NUMBER_SIZE) for row in texts for text in row), default=0.0)
+    with_numbers = max(_CELL, widest + 0.04)
+    without = min(_CELL, max(_SMALLEST, _LARGEST / max(1, *panel.values.shape)))
+    if not paper.exact:
+        return texts, max(1, round((with_numbers if texts else without) * paper.dpi))
+    kinds = [name.rpartition(" ")[0] for name in panel.column_names]
+    margin = max((paper.typeface.width(name, LABEL_SIZE) for name in [*_row_names(panel, paper), *kinds]), default=0.0)
+    most = (paper.width - margin - 0.07) / max(1, len(panel.column_names))
+    if texts and widest + 0.04 <= most:
+        return texts, max(1, int(min(with_numbers, most) * paper.dpi))
+    return [], max(1, int(min(_CELL, most) * paper.dpi))
+
+
+def _row_names(panel: Matrix, paper: Paper) -> list[str]:
+    return [paper.typeface.fit(name, LABEL_SIZE, 1.2) for name in panel.row_names]
 
 
 def _texts(panel: Matrix) -> list[list[str]]:

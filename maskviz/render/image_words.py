@@ -107,8 +107,9 @@ def table_block(table: Table, paper: Paper) -> Block:
     body = Block(sum(widths) + _COLUMN_GAP * max(0, len(widths) - 1), sum(heights), draw)
     left_out = len(table.rows) - _MOST_ROWS
     more = heading("", f"{left_out} more rows are not shown" if left_out > 0 else "", paper, paper.width)
-    caption = heading("", table.caption, paper, max(body.width, 3.2))
-    return stacked([heading(table.title, "", paper, max(body.width, 3.2)), body, more, caption], 0.05)
+    room = paper.room(body.width, 3.2)
+    caption = heading("", table.caption, paper, room)
+    return stacked([heading(table.title, "", paper, room), body, more, caption], 0.05)
 
 
 def _draw_row(
@@ -123,8 +124,8 @@ def _draw_row(
 
 
 def _widths(rows: list[list[str]], paper: Paper) -> list[float]:
-    """Return the inches of each column: its widest cell, at most `_WIDEST_COLUMN`."""
-    return [
+    """Return the inches of each column: its widest cell, at most `_WIDEST_COLUMN`, less where the paper has less."""
+    widths = [
         min(
             _WIDEST_COLUMN,
             max(
@@ -135,3 +136,15 @@ def _widths(rows: list[list[str]], paper: Paper) -> list[float]:
         )
         for place in range(len(rows[0]))
     ]
+    room = paper.width - _COLUMN_GAP * max(0, len(widths) - 1)
+    return _shared(widths, room) if paper.exact and sum(widths) > room else widths
+
+
+def _shared(widths: list[float], room: float) -> list[float]:
+    """Return widths that sum to `room`: those below an equal share stay, the others share what is left."""
+    given = dict(enumerate(widths))
+    open_places = sorted(given, key=widths.__getitem__)
+    for done, place in enumerate(open_places):
+        given[place] = min(widths[place], max(room, 0.0) / (len(widths) - done))
+        room -= given[place]
+    return [given[place] for place in range(len(widths))]

@@ -24,7 +24,7 @@ from maskviz.core.charts import Bars, Curve, CurveLine
 from maskviz.core.panels import Note, Page, Token, TokenStrip, Tone
 from maskviz.render import fonts
 from maskviz.render.fonts import Typeface, typeface_for
-from maskviz.render.image import ImageFormat, figure, image_bytes
+from maskviz.render.image import ONE_COLUMN, SCREEN, TWO_COLUMNS, ImageFormat, Layout, figure, image_bytes
 from maskviz.render.image_curve import field_of
 from maskviz.render.palette import BLOCKED, IMAGE_INK, REASONS, VISIBLE, diverging, rgb, sequential
 from tests.render.panels_to_draw import (
@@ -198,13 +198,16 @@ def test_any_token_is_drawn_without_a_warning(text: str, format: ImageFormat) ->
     ],
     ids=["everything", "heads", "60 tokens", "200 tokens", "30 x 9", "126 x 128", "long title"],
 )
-def test_no_text_is_cut_by_the_edge_or_by_other_text(shown: Page) -> None:
-    drawn = figure(shown)
+@pytest.mark.parametrize("layout", [SCREEN, ONE_COLUMN, TWO_COLUMNS], ids=["screen", "one column", "two columns"])
+def test_no_text_is_cut_by_the_edge_or_by_other_text(shown: Page, layout: Layout) -> None:
+    drawn = figure(shown, layout=layout)
+    if layout.exact:
+        assert drawn.get_figwidth() == pytest.approx(layout.width, abs=1 / drawn.dpi)
     page_box = drawn.bbox
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts(drawn)]
     assert len(boxes) > 5
     for words, box in boxes:
-        assert page_box.x0 <= box.x0 and box.x1 <= page_box.x1, words
+        assert page_box.x0 - 0.5 <= box.x0 and box.x1 <= page_box.x1 + 0.5, words  # half a pixel is no cut
         assert page_box.y0 <= box.y0 and box.y1 <= page_box.y1, words
     corners = np.array([[box.x0, box.y0, box.x1, box.y1] for _, box in boxes])
     corners += [1.5, 1.5, -1.5, -1.5]  # anti-aliased edges may touch
@@ -323,7 +326,33 @@ def test_a_character_without_a_glyph_is_an_escape_and_the_page_says_so(monkeypat
     words = [text.get_text() for text in texts(figure(page(TokenStrip("t", ((Token("你"),),)))))]
     fonts._families_for.cache_clear()
     assert "\\u4f60" in words
-    assert any("glyphs for \\u4f60: install fonts-noto-cjk" in text for text in words)
+    assert any("glyphs for \\u4f60: pip install 'maskviz[cjk]'" in text for text in words)
+
+
+@pytest.mark.parametrize(
+    ("text", "face"),
+    [("直骨你好", "SC"), ("直骨です", "JP"), ("直骨입니다", "KR")],
+    ids=["Chinese", "beside kana", "beside hangul"],
+)
+def test_the_extra_draws_chinese_characters_in_the_forms_of_the_text_around_them(
+    text: str, face: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fonts, "findSystemFonts", lambda: [])
+    for cache in (fonts._families_for, fonts._families_at_hand):
+        cache.cache_clear()
+    found = typeface_for([text])
+    for cache in (fonts._families_for, fonts._families_at_hand):
+        cache.cache_clear()
+    assert found.missing == frozenset()
+    assert found.families[1].endswith(f"CJK {face}")
+
+
+@pytest.mark.parametrize("text", ["你好", "مرحبا"], ids=["Chinese", "Arabic"])
+def test_letters_in_a_pdf_are_embedded_and_in_an_svg_are_text(text: str) -> None:
+    shown = page(Note(text))
+    pdf, svg = image_bytes(shown, "pdf"), image_bytes(shown, "svg").decode()
+    assert b"/FontFile" in pdf or b"/Type3" in pdf or b"/Subtype /Type3" in pdf
+    assert text in svg
 
 
 def test_text_of_the_house_font_looks_at_no_other_font(monkeypatch: pytest.MonkeyPatch) -> None:
