@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from rich.console import Console
-
 from maskviz.core import trace as core
 from maskviz.core.errors import UsageError
 from maskviz.core.panels import Page
@@ -89,9 +87,9 @@ class Trace(core.Trace):
         Raises:
             UsageError: there is no such layer, head, stack or text.
         """
-        from maskviz.render.terminal import render
+        from maskviz.render.terminal import to_screen
 
-        render(self._page(picture), Console(markup=False, highlight=False, emoji=False))
+        to_screen(self._page(picture))
 
     def figure(self, **picture: Unpack[Picture]) -> Figure:
         """The picture `save("x.png")` writes, as a matplotlib Figure that pyplot knows nothing of.

@@ -11,6 +11,7 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
 from maskviz.cli.outputs import Drawing, checked, deliver
+from maskviz.cli.saved_runs import saved_run
 from maskviz.core.errors import UsageError
 from maskviz.core.words import CacheKind, Style
 
@@ -85,7 +86,7 @@ def explain(
 
     place = parse_place(at)
     choice = Choice(layer, head, stack, text, title=title)
-    saved = _saved_run(ctx, texts)
+    saved = saved_run(ctx, texts, _OF_SAVED)
     trace = _run(env, options) if saved is None else _read(saved)
     calls = chosen_calls(trace, choice)
     if not calls:
@@ -94,23 +95,6 @@ def explain(
     heads = None if head is None else parse_selection(head, max(call.heads for call in calls), "head")
     answer = explained(trace, calls, place, row, heads)
     deliver(env, why_page(trace, answer, (place, row), choice, env.command), paths, drawing)
-
-
-def _saved_run(ctx: typer.Context, texts: list[str] | None) -> Path | None:
-    """The saved run that is named in place of a text.
-
-    Raises:
-        UsageError: something of how a run is made is given with it.
-    """
-    if not texts or not any(text.endswith(".npz") for text in texts):
-        return None
-    if len(texts) > 1:
-        raise UsageError("a saved run and other texts are given together", "name the run alone")
-    for name in ctx.params:
-        source = ctx.get_parameter_source(name)
-        if name not in _OF_SAVED and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--{name.replace('_', '-')} does not go with a saved run", "it is as it was saved")
-    return Path(texts[0])
 
 
 def _read(path: Path) -> Trace:

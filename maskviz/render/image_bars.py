@@ -44,7 +44,10 @@ def _plot_block(panel: Bars, paper: Paper) -> Block:
     low, high = stretch(panel.values, panel.low, panel.high, 0.0)
     overhang = paper.typeface.width(tick_text(high), LABEL_SIZE) / 2
     length = min(_LENGTH, paper.width - front - overhang) if paper.exact else _LENGTH
-    unit = paper.typeface.fit(panel.unit, LABEL_SIZE, min(front, length / 2) * 2 if paper.exact else front + length)
+    unit = paper.typeface.fit(panel.unit, LABEL_SIZE, front + length)
+    middle_of_unit = front + length / 2
+    if paper.exact:
+        middle_of_unit = min(middle_of_unit, front + length - paper.typeface.width(unit, LABEL_SIZE) / 2)
     height = len(names) * _PITCH
 
     def place(value: float) -> float:
@@ -66,7 +69,7 @@ def _plot_block(panel: Bars, paper: Paper) -> Block:
         whiskers = [(x + a, y + b, x + c, y + d) for a, b, c, d in _whiskers(panel, place)]
         if whiskers:
             canvas.lines(whiskers, INK, 0.8)
-        canvas.text(x + front + length / 2, y + height + line_height(LABEL_SIZE) + 0.02, unit, Ink(align="center"))
+        canvas.text(x + middle_of_unit, y + height + line_height(LABEL_SIZE) + 0.02, unit, Ink(align="center"))
 
     return Block(front + length + overhang, height + 2 * line_height(LABEL_SIZE) + 0.02, draw)
 

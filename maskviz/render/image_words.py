@@ -20,7 +20,7 @@ from maskviz.render.image_canvas import (
 from maskviz.render.palette import WARNING_INK
 
 _CELL_SIZE = 7.5  # points of text in tables
-_COLUMN_GAP = 0.2
+_COLUMN_GAP, _NARROW_GAP = 0.2, 0.1
 _WIDEST_COLUMN = 4.0
 _MOST_ROWS = 300
 _MOST_TOKENS = 120
@@ -87,7 +87,8 @@ def with_dots(text: str) -> str:
 def table_block(table: Table, paper: Paper) -> Block:
     """Return a table: bold titles, a line, the rows; long cells are wrapped within their column."""
     rows = [[title.removesuffix(">") for title in table.columns], *map(list, table.rows[:_MOST_ROWS])]
-    widths = _widths(rows, paper)
+    gap = _NARROW_GAP if paper.exact else _COLUMN_GAP
+    widths = _widths(rows, paper, gap)
     wrap = paper.typeface.wrap
     wrapped = [
         [wrap(cell, _CELL_SIZE, width, bold=number == 0) for cell, width in zip(row, widths, strict=True)]
@@ -95,16 +96,19 @@ def table_block(table: Table, paper: Paper) -> Block:
     ]
     heights = [max((len(cell) for cell in row), default=1) * line_height(_CELL_SIZE) + 0.03 for row in wrapped]
     heights[0] += 0.05
-    aligned_right = [title.endswith(">") for title in table.columns]
+    columns = [
+        (sum(widths[:number]) + number * gap, widths[number], title.endswith(">"))
+        for number, title in enumerate(table.columns)
+    ]
 
     def draw(canvas: Canvas, x: float, y: float) -> None:
         for number, row in enumerate(wrapped):
-            _draw_row(canvas, (x, y), row, widths, aligned_right, number == 0)
+            _draw_row(canvas, (x, y), row, columns, number == 0)
             y += heights[number]
             if number == 0:
                 canvas.lines([(x, y - 0.045, x + body.width, y - 0.045)], "#808080", 0.6)
 
-    body = Block(sum(widths) + _COLUMN_GAP * max(0, len(widths) - 1), sum(heights), draw)
+    body = Block(sum(widths) + gap * max(0, len(widths) - 1), sum(heights), draw)
     left_out = len(table.rows) - _MOST_ROWS
     more = heading("", f"{left_out} more rows are not shown" if left_out > 0 else "", paper, paper.width)
     room = paper.room(body.width, 3.2)
@@ -113,38 +117,39 @@ def table_block(table: Table, paper: Paper) -> Block:
 
 
 def _draw_row(
-    canvas: Canvas, at: tuple[float, float], row: list[list[str]], widths: list[float], right: list[bool], bold: bool
+    canvas: Canvas, at: tuple[float, float], row: list[list[str]], columns: list[tuple[float, float, bool]], bold: bool
 ) -> None:
-    x, y = at
-    for lines, width, to_right in zip(row, widths, right, strict=True):
+    """Draw one row; each column has its distance from the left, its width, and whether it is set to the right."""
+    for lines, (start, width, to_right) in zip(row, columns, strict=True):
+        x, y = at[0] + start, at[1]
         ink = Ink(_CELL_SIZE, bold=bold, align="right" if to_right else "left")
         for number, line in enumerate(lines):
             canvas.text(x + width if to_right else x, y + number * line_height(_CELL_SIZE), line, ink)
-        x += width + _COLUMN_GAP
 
 
-def _widths(rows: list[list[str]], paper: Paper) -> list[float]:
+def _widths(rows: list[list[str]], paper: Paper, gap: float) -> list[float]:
     """Return the inches of each column: its widest cell, at most `_WIDEST_COLUMN`, less where the paper has less."""
-    widths = [
-        min(
-            _WIDEST_COLUMN,
-            max(
-                paper.typeface.width(paper.typeface.shown(row[place]), _CELL_SIZE, number == 0)
-                for number, row in enumerate(rows)
-            )
-            + 0.01,
-        )
-        for place in range(len(rows[0]))
-    ]
-    room = paper.width - _COLUMN_GAP * max(0, len(widths) - 1)
-    return _shared(widths, room) if paper.exact and sum(widths) > room else widths
+
+    def width(text: str, bold: bool) -> float:
+        return paper.typeface.width(paper.typeface.shown(text), _CELL_SIZE, bold) + 0.01
+
+    columns = list(zip(*rows, strict=True))
+    widths = [min(_WIDEST_COLUMN, max(width(cell, not n) for n, cell in enumerate(column))) for column in columns]
+    room = paper.width - gap * max(0, len(widths) - 1)
+    if not paper.exact or sum(widths) <= room:
+        return widths
+    words = [max(width(word, not n) for n, cell in enumerate(column) for word in cell.split(" ")) for column in columns]
+    least = [min(pair) for pair in zip(words, widths, strict=True)]
+    if sum(least) > room:
+        return _shared(least, room)
+    more = [wide - word for wide, word in zip(widths, least, strict=True)]
+    return [word + part for word, part in zip(least, _shared(more, room - sum(least)), strict=True)]
 
 
 def _shared(widths: list[float], room: float) -> list[float]:
     """Return widths that sum to `room`: those below an equal share stay, the others share what is left."""
     given = dict(enumerate(widths))
-    open_places = sorted(given, key=widths.__getitem__)
-    for done, place in enumerate(open_places):
+    for done, place in enumerate(sorted(given, key=widths.__getitem__)):
         given[place] = min(widths[place], max(room, 0.0) / (len(widths) - done))
         room -= given[place]
     return [given[place] for place in range(len(widths))]

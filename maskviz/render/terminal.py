@@ -77,6 +77,11 @@ def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
             return curve_lines(panel, screen)
 
 
+def to_screen(page: Page) -> None:
+    """Draw a page on standard output, or below the cell of a notebook."""
+    render(page, Console(markup=False, highlight=False, emoji=False))
+
+
 def plain_text(page: Page, width: int) -> str:
     """The picture without colour, for a file of `width` columns."""
     buffer = io.StringIO()

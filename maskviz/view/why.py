@@ -73,7 +73,7 @@ def _table(trace: Trace, one: Explanation, asked: tuple[Place, int], call: Atten
     rules = f"rule: {' or '.join(printable(str(rule)) for rule in one.rules)}"
     columns = ("because", "what would have to change")
     if place.query is not None and place.key is not None:
-        lines = [line[1:] for line in _lines(first, "")]
+        lines = [line[1:] for line in stretch_lines(first, "")]
         if first.visible:
             return Table(
                 f"{where}: query {query} may attend to key {key}",
@@ -93,7 +93,7 @@ def _table(trace: Trace, one: Explanation, asked: tuple[Place, int], call: Atten
     rows = [
         line
         for stretch in one.stretches
-        for line in _lines(stretch, str(stretch.key if place.key is None else stretch.query))
+        for line in stretch_lines(stretch, str(stretch.key if place.key is None else stretch.query))
     ]
     several = any(len(stretch.conditions) > 1 for stretch in one.stretches if not stretch.visible)
     return Table(f"{where}: {what}", (side, "", *columns), tuple(rows), f"{rules}; {_ALL_MUST}" if several else rules)
@@ -110,7 +110,7 @@ def _token(trace: Trace, call: AttentionCall, row: int, side: int, number: int) 
     return str(number) if text == str(number) else f"{number} {text!r}"
 
 
-def _lines(stretch: Stretch, numbers: str) -> list[tuple[str, str, str, str]]:
+def stretch_lines(stretch: Stretch, numbers: str = "") -> list[tuple[str, str, str, str]]:
     """The lines of a stretch: its numbers, what it is, why, and what would have to change."""
     if stretch.visible:
         lines = _visible_lines(stretch)

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": set(),
     "api": MIDDLE | {"demo"},
     "cli": MIDDLE | {"api", "demo", "explore"},
-    "explore": {"view", "render"},
+    "explore": {"view", "render", "store"},
 }
 MAY_USE: dict[str, set[str]] = {
     "torch": {"ablate", "api", "conventions", "load", "tracing", "demo"},
@@ -35,9 +35,9 @@ MAY_USE: dict[str, set[str]] = {
     "tokenizers": {"demo", "load"},
     "safetensors": {"conventions", "load", "demo"},
     "huggingface_hub": {"load"},
-    "PIL": {"load"},
-    "rich": {"render", "cli"},
-    "matplotlib": {"render"},
+    "rich": {"cli", "explore", "render"},
+    "PIL": {"explore", "load"},
+    "matplotlib": {"api", "render"},
     "textual": {"explore"},
     "textual_image": {"explore"},
     "typer": {"cli", "demo"},

@@ -337,7 +337,7 @@ def test_a_character_without_a_glyph_is_an_escape_and_the_page_says_so(monkeypat
 def test_the_extra_draws_chinese_characters_in_the_forms_of_the_text_around_them(
     text: str, face: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fonts, "findSystemFonts", lambda: [])
+    monkeypatch.setattr(fonts, "findSystemFonts", list)
     for cache in (fonts._families_for, fonts._families_at_hand):
         cache.cache_clear()
     found = typeface_for([text])

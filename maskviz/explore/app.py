@@ -1,0 +1,314 @@
+"""The application: a map of heads, the map of one of them, and the cell under the cursor in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Footer, Static
+from textual.worker import get_current_worker
+
+from maskviz.core.arrays import FloatArray
+from maskviz.core.errors import MaskvizError
+from maskviz.core.heads import HeadMask
+from maskviz.core.printable import printable
+from maskviz.core.reasons import primary
+from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.why import Explanation
+from maskviz.core.words import Scale
+from maskviz.explore.cell_map import CellMap, Cells
+from maskviz.explore.head_map import HeadMap
+from maskviz.explore.picture import PictureScreen
+from maskviz.explore.position import Position, calls_of_stack
+from maskviz.render.palette import level
+from maskviz.render.screen import Screen
+from maskviz.store.saved import Saved
+from maskviz.view.attention import heatmap, top_value
+from maskviz.view.card import card_line
+from maskviz.view.explore import cell_lines, change_lines, moves, peaks
+from maskviz.view.show import Choice, page_title
+from maskviz.view.tokens import axes_of
+
+_KEYS = (
+    "Tab goes between the heads and the map; the arrow keys walk in either, PageUp and PageDown by ten.\n"
+    "[ and ] another layer   , and . another head   s stack   t text   m mask or attention   l log scale\n"
+    "space switches the head off or on and runs the model again   b before or after   r all heads on\n"
+    "g the head as a picture   ? this help   q quit"
+)
+_PEAKS = "brightness: how sharply a head looks (mean over queries of its largest weight)"
+_MOVES = "brightness: how far a head's attention moved (total variation distance)"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the view asks the world outside.
+
+    Attributes:
+        why: Why a cell of a call is visible or blocked: the trace, the call, and (row, head, query, key) on the map.
+        rerun: Runs the model again with gates on heads; None where there is no model, or it has no weights.
+        no_rerun: Why there is none.
+    """
+
+    why: Callable[[Trace, AttentionCall, tuple[int, int, int, int]], Sequence[Explanation]]
+    rerun: Callable[[HeadMask], Saved] | None = None
+    no_rerun: str = ""
+
+
+class Explorer(App[None]):
+    """One run, walked through with the keyboard."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    #title { height: 1; text-style: bold; }
+    #card { height: 1; color: $text-muted; }
+    #side { width: 30%; min-width: 16; height: 1fr; }
+    #heads { height: 1fr; }
+    #legend { height: auto; color: $text-muted; }
+    #map { height: 1fr; }
+    #heads:focus, #map:focus { background: $boost; }
+    #where { height: 1; color: $text-muted; }
+    #cell { height: auto; max-height: 7; }
+    #change { height: auto; max-height: 6; color: $warning; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "quit"),
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("left_square_bracket", "head(-1,0)", "layer", key_display="["),
+        Binding("right_square_bracket", "head(1,0)", "layer", key_display="]"),
+        Binding("comma", "head(0,-1)", "head", key_display=","),
+        Binding("full_stop", "head(0,1)", "head", key_display="."),
+        Binding("s", "stack", "stack"),
+        Binding("t", "text", "text"),
+        Binding("m", "mask", "mask"),
+        Binding("l", "log", "log"),
+        Binding("space", "switch", "on/off"),
+        Binding("b", "before", "before"),
+        Binding("r", "reset", "all on"),
+        Binding("g", "picture", "picture"),
+    ]
+
+    def __init__(self, saved: Saved, answers: Answers) -> None:
+        """Explore a run; `answers` says what it cannot work out by itself."""
+        super().__init__()
+        self._answers = answers
+        self._plain = saved.before or saved.trace
+        self._saved = saved
+        self._position = Position().within(saved.trace)
+        self._masks = saved.trace.calls[0].pattern is None
+        self._logarithmic = False
+        self._before = False
+        self._off = _silenced(saved.trace.head_mask)
+        self._asked = 0
+
+    @property
+    def trace(self) -> Trace:
+        """The run that is shown: of a what-if, before or after."""
+        return self._plain if self._before else self._saved.trace
+
+    def compose(self) -> ComposeResult:
+        """The widgets, top to bottom."""
+        screen = self._screen_of_terminal()
+        yield Static(page_title(self._plain, Choice()), id="title", markup=False)
+        yield Static(card_line(self._plain.card), id="card", markup=False)
+        with Horizontal():
+            with Vertical(id="side"):
+                yield HeadMap(screen, id="heads")
+                yield Static("", id="legend", markup=False)
+            with Vertical():
+                yield Static("", id="where", markup=False)
+                yield CellMap(screen, id="map")
+        yield Static("", id="cell", markup=False)
+        yield Static("", id="change", markup=False)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Start on the map."""
+        self.query_one(CellMap).focus()
+        self._refresh()
+
+    def on_cell_map_walked(self, message: CellMap.Walked) -> None:
+        """Go to another cell."""
+        self._go(self._position.moved(self.trace, query=message.query, key=message.key))
+
+    def on_head_map_walked(self, message: HeadMap.Walked) -> None:
+        """Go to another head."""
+        self.action_head(message.layer, message.head)
+
+    def action_head(self, layer: int, head: int) -> None:
+        """Go so many layers and heads further."""
+        self._go(self._position.at_head(self.trace, layer=layer, head=head))
+
+    def action_stack(self) -> None:
+        """Go to the next stack."""
+        self._go(self._position.next_stack(self.trace))
+
+    def action_text(self) -> None:
+        """Go to the next text."""
+        self._go(self._position.next_text(self.trace))
+
+    def action_mask(self) -> None:
+        """Show the mask in place of attention, or attention again."""
+        if self._position.of(self.trace).pattern is not None:
+            self._masks = not self._masks
+            self._refresh()
+
+    def action_log(self) -> None:
+        """Change between the linear and the logarithmic scale."""
+        self._logarithmic = not self._logarithmic
+        self._refresh()
+
+    def action_before(self) -> None:
+        """Show the run before heads were switched off, or after."""
+        self._before = not self._before and self._saved.before is not None
+        self._refresh()
+
+    def action_help(self) -> None:
+        """Say what the keys do."""
+        self.notify(_KEYS, title="keys", timeout=20, markup=False)
+
+    def action_picture(self) -> None:
+        """Show the head as a picture."""
+        call = self._position.of(self.trace)
+        if call.pattern is None:
+            self.notify("without weights there is no attention to draw", markup=False)
+            return
+        panel = heatmap(self.trace, call, self._position.head, self._position.row, self._scale)
+        self.push_screen(PictureScreen(panel))
+
+    def action_switch(self) -> None:
+        """Switch the head under the cursor off or on."""
+        call = self._position.of(self.trace)
+        place = (call.stack.value, call.layer, self._position.head)
+        self._switched(self._off ^ {place})
+
+    def action_reset(self) -> None:
+        """Switch all heads on."""
+        self._switched(frozenset())
+
+    @property
+    def _scale(self) -> Scale:
+        return Scale.LOG if self._logarithmic else Scale.LINEAR
+
+    def _go(self, position: Position) -> None:
+        self._position = position
+        self._refresh()
+
+    def _switched(self, off: frozenset[tuple[str, int, int]]) -> None:
+        """Run the model again with other heads off; the latest question is the one that counts."""
+        if self._answers.rerun is None:
+            self.notify(self._answers.no_rerun, severity="warning", markup=False)
+            return
+        self._off = off
+        self._asked += 1
+        self._refresh()
+        if not off:
+            self._show_saved(Saved(self._plain), self._asked)
+            return
+        number, mask, rerun = self._asked, self._head_mask(), self._answers.rerun
+
+        def run() -> None:
+            try:
+                saved = rerun(mask)
+            except MaskvizError as error:
+                self.call_from_thread(self._failed, error, number)
+                return
+            if not get_current_worker().is_cancelled:
+                self.call_from_thread(self._show_saved, saved, number)
+
+        self.query_one("#change", Static).update("running ...")
+        self.run_worker(run, thread=True, exclusive=True)
+
+    def _show_saved(self, saved: Saved, number: int) -> None:
+        if number == self._asked:
+            self._saved, self._before = saved, False
+            self._refresh()
+
+    def _failed(self, error: MaskvizError, number: int) -> None:
+        if number == self._asked:
+            self._off = _silenced(self._saved.trace.head_mask)
+            said = f"{error.message} ({error.hint})" if error.hint else error.message
+            self.notify(said, severity="error", markup=False)
+            self._refresh()
+
+    def _head_mask(self) -> HeadMask:
+        gates: dict[str, FloatArray] = {}
+        for stack in self._plain.stacks:
+            calls = self._plain.of_stack(stack)
+            shape = max(call.layer for call in calls) + 1, max(call.heads for call in calls)
+            gates[stack.value] = np.ones(shape, dtype=np.float32)
+        for stack_name, layer, head in self._off:
+            gates[stack_name][layer, head] = 0
+        return HeadMask(gates)
+
+    def _refresh(self) -> None:
+        trace, position = self.trace, self._position
+        call = position.of(trace)
+        stack = f"{call.stack.value} " if len(trace.stacks) > 1 else ""
+        text = f", text {position.row + 1} of {trace.batch.rows}" if trace.batch.rows > 1 else ""
+        what = "mask" if self._masks else f"attention, {self._scale.value} scale to {self._top(call):.3g}"
+        when = "" if self._saved.before is None else ", before" if self._before else ", after"
+        where = f"{stack}head {call.layer}.{position.head}{text}: {what}{when}"
+        self.query_one("#where", Static).update(f"{where}; rule: {printable(str(call.mask.rule))}")
+        self.query_one(CellMap).show(self._cells(call), (position.query, position.key))
+        self._show_heads()
+        cell = (position.row, position.head, position.query, position.key)
+        earlier = self._saved.before if not self._before else None
+        why = self._answers.why(trace, call, cell)
+        self.query_one("#cell", Static).update("\n".join(cell_lines(trace, call, cell, why, earlier)))
+        self.query_one("#change", Static).update("\n".join(self._changes()))
+
+    def _changes(self) -> tuple[str, ...]:
+        saved = self._saved
+        if saved.change is None:
+            return ()
+        return change_lines(saved.trace, saved.change, lambda index: saved.names.get(index, str(index)))
+
+    def _top(self, call: AttentionCall) -> float:
+        """The largest weight of the head that is shown, on real queries."""
+        if call.pattern is None:
+            return 1.0
+        row = self._position.row
+        return top_value([call.pattern[row, self._position.head][self.trace.real_queries(call)[row]]])
+
+    def _cells(self, call: AttentionCall) -> Cells:
+        row, head = self._position.row, self._position.head
+        queries, keys = axes_of(self.trace, call, row)
+        shared = call.mask.visible.shape[1] == 1
+        codes = primary(call.mask.reasons[row, 0 if shared else head])
+        real = self.trace.real_queries(call)[row]
+        levels = None
+        if not self._masks and call.pattern is not None:
+            levels = level(call.pattern[row, head], self._scale, self._top(call), 1e-4)
+        return Cells(queries, keys, codes, levels, ~real)
+
+    def _show_heads(self) -> None:
+        numbers = calls_of_stack(self.trace, self._position)
+        calls = [self.trace.calls[number] for number in numbers]
+        change = self._saved.change
+        values = peaks(self.trace, calls, self._position.row)
+        if change is not None and not self._before:
+            values = moves(calls, change)
+        off = frozenset(
+            (line, head)
+            for line, call in enumerate(calls)
+            for stack, layer, head in self._off
+            if (stack, layer) == (call.stack.value, call.layer)
+        )
+        self.query_one("#legend", Static).update(_PEAKS if change is None or self._before else _MOVES)
+        names = tuple(f"L{call.layer}" for call in calls)
+        self.query_one(HeadMap).show(values, names, off, (numbers.index(self._position.call), self._position.head))
+
+    def _screen_of_terminal(self) -> Screen:
+        screen = Screen.of(self.console, None)
+        return replace(screen, shaded=True) if self.no_color else screen
+
+
+def _silenced(mask: HeadMask | None) -> frozenset[tuple[str, int, int]]:
+    """(stack, layer, head) of the heads a mask silences."""
+    changed = () if mask is None else mask.changed()
+    return frozenset((stack, head.layer, head.head) for stack, head, gate in changed if gate == 0)

@@ -1,0 +1,102 @@
+"""What the interactive view says: a number for every head, a cell in words, and what silenced heads changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maskviz.core.arrays import FloatArray
+from maskviz.core.panels import Note, Panel, Table
+from maskviz.core.results import Comparison
+from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.why import Explanation
+from maskviz.view.changes import Names, change_panels
+from maskviz.view.tokens import axes_of
+from maskviz.view.why import stretch_lines
+
+
+def peaks(trace: Trace, calls: Sequence[AttentionCall], row: int) -> FloatArray:
+    """How sharply each head looks: float32 [call, head] in [0, 1], the mean over real queries of the largest weight.
+
+    NaN where a layer has fewer heads, and where there is no attention.
+    """
+    values = np.full((len(calls), max(call.heads for call in calls)), np.nan, dtype=np.float32)
+    for line, call in enumerate(calls):
+        real = trace.real_queries(call)[row]
+        if call.pattern is not None and real.any() and call.pattern.shape[-1]:
+            values[line, : call.heads] = call.pattern[row][:, real].max(axis=-1).mean(axis=-1)
+    return values
+
+
+def moves(calls: Sequence[AttentionCall], change: Comparison) -> FloatArray:
+    """How far each head's attention moved: float32 [call, head], total variation distance; NaN where there is none."""
+    values = np.full((len(calls), max(call.heads for call in calls)), np.nan, dtype=np.float32)
+    moved = {(diff.call.stack, diff.call.layer, diff.call.module): diff.moved for diff in change.patterns}
+    for line, call in enumerate(calls):
+        values[line, : call.heads] = moved.get((call.stack, call.layer, call.module), np.nan)
+    return values
+
+
+def cell_lines(
+    trace: Trace, call: AttentionCall, cell: tuple[int, int, int, int], why: Sequence[Explanation], before: Trace | None
+) -> tuple[str, ...]:
+    """A cell in words.
+
+    Args:
+        trace: The run that is shown.
+        call: One of its calls.
+        cell: Row of the batch, head, and the places of the query and the key on the map.
+        why: Why the cell is visible or blocked.
+        before: The run without a head mask, or None.
+    """
+    row, head, query, key = cell
+    queries, keys = axes_of(trace, call, row)
+    tokens = (("query", queries[query]), ("key", keys[key]))
+    names = [f"{what} {token.place} {token.text.strip()!r}" for what, token in tokens]
+    visible = call.mask.visible[row, head if call.mask.visible.shape[1] > 1 else 0, query, key]
+    lines = [f"{names[0]} → {names[1]}: {'visible' if visible else 'blocked'}"]
+    if call.pattern is not None:
+        lines.append(_weight(call, cell, None if before is None else before.calls[trace.calls.index(call)]))
+    if not trace.real_queries(call)[row, query]:
+        lines.append("the query is padding, so what it sees has no meaning")
+    for explanation in why:
+        for stretch in explanation.stretches:
+            lines += [
+                ": ".join(filter(None, (kind, because))) + (f" (to change: {change})" if change else "")
+                for _, kind, because, change in stretch_lines(stretch)
+            ]
+    return tuple(lines)
+
+
+def _weight(call: AttentionCall, cell: tuple[int, int, int, int], earlier: AttentionCall | None) -> str:
+    row, head, query, key = cell
+    assert call.pattern is not None
+    weights = call.pattern[row, head, query]
+    said = f"attention {weights[key]:.4f} of head {call.layer}.{head}"
+    if earlier is not None and earlier.pattern is not None:
+        old = earlier.pattern[row, head, query, key]
+        said += f", before {old:.4f} ({weights[key] - old:+.4f})"
+    most = int(np.nanargmax(weights)) if np.isfinite(weights).any() else key
+    return said if most == key else f"{said}; this query looks most at key {most}: {weights[most]:.4f}"
+
+
+def change_lines(trace: Trace, change: Comparison, names: Names) -> tuple[str, ...]:
+    """What a head mask changed, in few lines."""
+    said: list[str] = []
+    for panel in change_panels(trace, change, names):
+        said += _in_words(panel)
+    return tuple(said)
+
+
+def _in_words(panel: Panel) -> list[str]:
+    if isinstance(panel, Note):
+        return [panel.text]
+    if not isinstance(panel, Table) or not panel.rows:
+        return []
+    if panel.columns[0].startswith("text"):
+        titles = [title.rstrip(">") for title in panel.columns]
+        rows = (" ".join(f"{title} {cell}" for title, cell in zip(titles, row, strict=True)) for row in panel.rows[:2])
+        return [f"{panel.title}: {row}" for row in rows]
+    tops = ", ".join(f"{row[0].strip()!r} {row[1]} → {row[2]}" for row in panel.rows[:2])
+    return [f"{panel.title}: {tops}; {panel.caption}"]
