@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,6 +64,10 @@ def explore(
     options = {**locals(), "prove": False, "parallel": None}
     env: Env = ctx.obj
     _check_terminal(env)
+    # It asks the terminal for its graphics when it is imported, and logs a traceback where none answers.
+    logging.getLogger("textual_image").setLevel(logging.CRITICAL)
+    from maskviz.explore.app import Explorer
+
     path = saved_run(ctx, texts, {"texts"})
     if path is None:
         parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")
@@ -71,8 +76,6 @@ def explore(
         saved, answers = _read(path)
     if not saved.trace.calls:
         raise UsageError(f"{saved.trace.card.architecture} has no attention here", "'maskviz info' lists the layers")
-
-    from maskviz.explore.app import Explorer
 
     Explorer(saved, answers).run()
 

@@ -23,6 +23,7 @@ from maskviz.core.why import Explanation
 from maskviz.core.words import Scale
 from maskviz.explore.cell_map import CellMap, Cells
 from maskviz.explore.head_map import HeadMap
+from maskviz.explore.help import HelpScreen
 from maskviz.explore.picture import PictureScreen
 from maskviz.explore.position import Position, calls_of_stack
 from maskviz.render.palette import level
@@ -34,12 +35,6 @@ from maskviz.view.explore import cell_lines, change_lines, moves, peaks
 from maskviz.view.show import Choice, page_title
 from maskviz.view.tokens import axes_of
 
-_KEYS = (
-    "Tab goes between the heads and the map; the arrow keys walk in either, PageUp and PageDown by ten.\n"
-    "[ and ] another layer   , and . another head   s stack   t text   m mask or attention   l log scale\n"
-    "space switches the head off or on and runs the model again   b before or after   r all heads on\n"
-    "g the head as a picture   ? this help   q quit"
-)
 _PEAKS = "brightness: how sharply a head looks (mean over queries of its largest weight)"
 _MOVES = "brightness: how far a head's attention moved (total variation distance)"
 
@@ -169,7 +164,7 @@ class Explorer(App[None]):
 
     def action_help(self) -> None:
         """Say what the keys do."""
-        self.notify(_KEYS, title="keys", timeout=20, markup=False)
+        self.push_screen(HelpScreen())
 
     def action_picture(self) -> None:
         """Show the head as a picture."""

@@ -1,0 +1,99 @@
+"""`maskviz explore` in a real pseudo-terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import maskviz
+from tests.terminal import Terminal
+
+DOWN, RIGHT, TAB, ESCAPE = "\x1b[B", "\x1b[C", "\t", "\x1b"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved what-if of two texts through an encoder-decoder."""
+    texts, targets = ["the cat sat in the house", "a dog sat"], ["the cat", "the dog"]
+    trace = maskviz.trace("demo:t5", texts, target=targets, head_mask="encoder 0:1")
+    return trace.save(tmp_path_factory.mktemp("saved") / "run.npz")
+
+
+@pytest.fixture(scope="module")
+def causal_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return maskviz.trace("demo:gpt", "the cat sat in the house").save(tmp_path_factory.mktemp("saved") / "run.npz")
+
+
+def test_cells_are_walked_and_explained(causal_run: Path) -> None:
+    with Terminal("explore", str(causal_run)) as terminal:
+        terminal.wait("query 0 'the' → key 0 'the': visible")
+        terminal.press(DOWN, DOWN, until="query 2 'sat' → key 0 'the': visible")
+        terminal.press(RIGHT, RIGHT, RIGHT, until="query 2 'sat' → key 3 'in': blocked")
+        terminal.wait("future: key 3 > query 2")
+        terminal.press("]", ".", until="head 1.1: attention")
+        terminal.press("m", until="head 1.1: mask")
+        terminal.press(TAB, DOWN, until="head 2.1: mask")
+        terminal.press(" ", until="a saved run has no model to run again")
+        terminal.press("?", until="switch the head off or on: the model runs again")
+        terminal.press("?", until="")
+        terminal.wait_gone("switch the head off or on")
+        terminal.press("q", until="")
+        assert terminal.ends() == 0
+
+
+def test_texts_stacks_and_the_run_before_are_a_key_away(run: Path) -> None:
+    with Terminal("explore", str(run)) as terminal:
+        terminal.wait("encoder head 0.0, text 1 of 2: attention")
+        terminal.wait("silenced 1 head: encoder 0.1")
+        terminal.press("t", until="text 2 of 2")
+        terminal.press("b", until=", before;")
+        terminal.press("s", until="decoder head 0.0")
+        terminal.press("s", until="cross head 0.0")
+        terminal.press("q", until="")
+        assert terminal.ends() == 0
+
+
+def test_a_head_that_is_switched_off_runs_the_model_again() -> None:
+    with Terminal("explore", "-m", "demo:gpt", "the cat sat in the house") as terminal:
+        terminal.wait("query 0 'the'")
+        plain = terminal.text
+        assert "silenced" not in plain
+        terminal.press(" ", until="silenced 1 head: 0.0")
+        terminal.wait("✂")
+        terminal.wait("KL divergence 0.")
+        terminal.press(".", " ", until="silenced 2 heads: 0.0, 0.1")
+        terminal.press("]", until="before ")
+        terminal.press("r", until="brightness: how sharply")
+        terminal.wait_gone("silenced")
+        terminal.press("q", until="")
+        assert terminal.ends() == 0
+
+
+# What a terminal with Sixel graphics answers: device attributes with 4 among them, and the size of a cell.
+SIXEL = {b"\x1b[c": b"\x1b[?62;4;22c", b"\x1b[16t": b"\x1b[6;20;10t"}
+
+
+def test_a_head_is_drawn_by_the_graphics_the_terminal_has(causal_run: Path) -> None:
+    with Terminal("explore", str(causal_run), answers=SIXEL) as terminal:
+        terminal.wait("query 0 'the'")
+        assert b"\x1bP" not in terminal.raw
+        terminal.press("g", until="")
+        terminal.wait_raw(b"\x1bP")
+        terminal.press("g", "m", until="head 0.0: mask")
+
+
+def test_a_terminal_without_graphics_gets_half_blocks(causal_run: Path) -> None:
+    with Terminal("explore", str(causal_run)) as terminal:
+        terminal.wait("query 0 'the'")
+        terminal.press("g", until="▀▀▀▀▀▀▀▀")
+        assert b"\x1bP" not in terminal.raw
+        terminal.press(ESCAPE, until="head 0.0: attention")
+
+
+@pytest.mark.parametrize("size", [(12, 40), (50, 200)], ids=["small", "large"])
+def test_any_size_of_terminal_will_do(causal_run: Path, size: tuple[int, int]) -> None:
+    with Terminal("explore", str(causal_run), size=size) as terminal:
+        terminal.wait("query 0 'the'")
+        terminal.press("q", until="")
+        assert terminal.ends() == 0
