@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Columns of a .txt file, as the command line writes it.
 _TEXT_WIDTH = 100
+_LEAST_DPI, _MOST_DPI = 30, 1200
 
 Numbers = int | str | Iterable[int] | None
 
@@ -158,8 +159,10 @@ class Trace(core.Trace):
         page, style, columns = self._page(picture), picture.get("style", Style.SCREEN), picture.get("columns")
         if style not in list(Style):
             raise UsageError(f"there is no style {style!r}", "it is screen or paper")
-        layout = layout_of(Style(style), columns)
-        return for_paper(page) if layout is not SCREEN else page, picture.get("dpi", 150), layout
+        dpi, layout = picture.get("dpi", 150), layout_of(Style(style), columns)
+        if not _LEAST_DPI <= dpi <= _MOST_DPI:
+            raise UsageError(f"a figure cannot have {dpi} dpi", f"give {_LEAST_DPI} to {_MOST_DPI}")
+        return for_paper(page) if layout is not SCREEN else page, dpi, layout
 
     def _page(self, picture: Picture) -> Page:
         return show_page(self, _choice(picture), what_if_of(self.saved()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
@@ -71,6 +72,8 @@ class Options(TypedDict, total=False):
     trust_remote_code: bool
 
 
+_ONE_AT_A_TIME = RLock()
+_SIDES = (None, "left", "right")
 _OF_NAMES = ("weights", "random_weights", "device", "dtype", "revision", "offline", "trust_remote_code")
 _OF_TEXTS = ("pair", "target", "ids", "target_ids", "padding_side", "max_length")
 
@@ -84,6 +87,8 @@ def trace(
 
     A model object is run where it is and as it is, adapters included, in evaluation mode and without gradients; its
     mode, attention implementation, hooks and the random generators are afterwards as they were, also when it raises.
+    While a model is listened to, functions of transformers and torch are replaced for the whole process: calls from
+    several threads wait for each other, and no other model should run meanwhile.
 
     Args:
         model: A hub id, folder, `config.json`, `.gguf` file or `demo:bert`; or a model of transformers, bare or inside
@@ -102,7 +107,7 @@ def trace(
     unknown = sorted(set(options) - set(Options.__annotations__))
     if unknown:
         raise TypeError(f"trace() got an unexpected keyword argument {unknown[0]!r}")
-    with volume_kept():
+    with _ONE_AT_A_TIME, volume_kept():
         return _traced(model, text, options)
 
 
@@ -121,14 +126,19 @@ def _traced(model: Any, text: Any, options: Options) -> Trace:
 
 
 def _request(text: str | Sequence[str] | None, options: Options) -> Request:
+    side, longest = options.get("padding_side"), options.get("max_length")
+    if side not in _SIDES:
+        raise UsageError(f"there is no padding side {side!r}", "it is left or right")
+    if longest is not None and longest < 1:
+        raise UsageError(f"no text can be cut to {longest} tokens", "give at least 1")
     request = Request(
         texts=_texts(text),
         pairs=_texts(options.get("pair")),
         ids=_ids(options.get("ids")),
         targets=_texts(options.get("target")),
         target_ids=_ids(options.get("target_ids")),
-        padding_side=options.get("padding_side"),
-        max_length=options.get("max_length"),
+        padding_side=side,
+        max_length=longest,
     )
     check(request)
     return request

@@ -132,15 +132,25 @@ def encoded_inputs(loaded: Loaded, inputs: Mapping[str, Any]) -> Encoded:
         raise UsageError(
             f"the inputs have no {main} [batch, token]", "give a tokenizer's output with return_tensors='pt'"
         )
+    _check_ids(loaded, ids)
     batch = _side(loaded, ids, tensors.get("attention_mask"))
     types, positions = (_rows(tensors.get(name), ids) for name in ("token_type_ids", "position_ids"))
     batch = replace(batch, token_types=types, position_ids=positions)
     decoder = tensors.get("decoder_input_ids")
     if isinstance(decoder, torch.Tensor):
+        _check_ids(loaded, decoder)
         batch = replace(batch, decoder=_side(loaded, decoder, tensors.get("decoder_attention_mask")))
     elif loaded.card.encoder_decoder:
         raise UsageError("the inputs have no decoder_input_ids", f"{loaded.card.architecture} needs them")
     return Encoded(batch, tensors)
+
+
+def _check_ids(loaded: Loaded, ids: torch.Tensor) -> None:
+    """Refuse ids the model has no embedding for: on a GPU they would end the process."""
+    vocabulary = loaded.card.vocabulary
+    for token in (int(ids.min()), int(ids.max())):
+        if token < 0 or (vocabulary is not None and token >= vocabulary):
+            raise UsageError(f"id {token} is not in the vocabulary", f"ids run from 0 to {(vocabulary or 1) - 1}")
 
 
 def _tensor(value: Any, loaded: Loaded) -> Any:

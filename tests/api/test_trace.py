@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,9 @@ def test_without_weights_there_are_masks_alone() -> None:
         (("demo:gpt", {"input_ids": [[3, 4]], "attention_mask": [[1]]}), {}, UsageError, "mask is 1 x 1"),
         (("demo:t5", {"input_ids": [[3, 4]]}), {}, UsageError, "no decoder_input_ids"),
         (("demo:gpt", {"input_ids": [[3]]}), {"padding_side": "left"}, UsageError, "padding_side= is for texts"),
+        (("demo:gpt", {"input_ids": [[3, 99999]]}), {}, UsageError, "id 99999 is not in the vocabulary"),
+        (("demo:gpt", "the cat"), {"padding_side": "up"}, UsageError, "no padding side 'up'"),
+        (("demo:gpt", "the cat"), {"max_length": 0}, UsageError, "cut to 0 tokens"),
         (("demo:gpt", "the cat"), {"head_mask": "9:0"}, UsageError, "layer 9 does not exist"),
         (("demo:gpt", "the cat"), {"head_mask": [["a"]]}, UsageError, "the head mask holds"),
     ],
@@ -215,6 +219,13 @@ def test_options_of_names_do_not_go_with_an_object() -> None:
 def test_a_text_without_a_tokenizer_is_refused() -> None:
     with pytest.raises(UsageError, match="no tokenizer for the text: the model does not say where it came from"):
         maskviz.trace(tiny("llama"), "the cat")
+
+
+def test_several_threads_wait_for_each_other() -> None:
+    with ThreadPoolExecutor(3) as pool:
+        traces = list(pool.map(lambda _: maskviz.trace("demo:gpt", "the cat sat"), range(3)))
+    for trace in traces[1:]:
+        np.testing.assert_array_equal(pattern(trace, 2), pattern(traces[0], 2))
 
 
 def test_a_saved_trace_is_read_back(tmp_path: Path) -> None:
