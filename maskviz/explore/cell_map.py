@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.events import Click
@@ -104,7 +105,7 @@ class CellMap(Widget, can_focus=True):
         """Columns of the labels."""
         if self._cells is None:
             return 0
-        return min(_LABEL, max((len(self._label(token)) for token in self._cells.queries), default=0)) + 1
+        return min(_LABEL, max((cell_len(self._label(token)) for token in self._cells.queries), default=0)) + 1
 
     def _width(self) -> int:
         """Columns of a cell: as many as there is room for."""

@@ -53,7 +53,7 @@ def cell_lines(
     row, head, query, key = cell
     queries, keys = axes_of(trace, call, row)
     tokens = (("query", queries[query]), ("key", keys[key]))
-    names = [f"{what} {token.place} {token.text.strip()!r}" for what, token in tokens]
+    names = [f"{what} {token.place} '{token.text.strip()}'" for what, token in tokens]
     visible = call.mask.visible[row, head if call.mask.visible.shape[1] > 1 else 0, query, key]
     lines = [f"{names[0]} → {names[1]}: {'visible' if visible else 'blocked'}"]
     if call.pattern is not None:
