@@ -100,6 +100,36 @@ class Statistic(StrEnum):
     INDUCTION = "induction"  # share on keys that follow an earlier token like the query's (Olsson 2022)
 
 
+class HeadStatistic(StrEnum):
+    """What is measured of a head; `analyse/head_statistics.py` has the formulas."""
+
+    ENTROPY = "entropy"  # nats
+    SPREAD = "spread"  # entropy / log(keys the query sees), in [0, 1]
+    SINK = "sink"  # share on the row's first real token
+    SPECIAL = "special"  # share on special tokens
+    PREVIOUS = "previous"
+    NEXT = "next"
+    ITSELF = "itself"
+    DISTANCE = "distance"  # mean of |query - key|, in tokens
+    POSITIONAL = "positional"  # share of queries whose largest weight lies at the head's usual offset
+    DUPLICATE = "duplicate"  # share on other tokens of the query's own id
+    INDUCTION = "induction"  # share on keys that follow an earlier token like the query's
+
+
+class HeadRole(StrEnum):
+    """What a head's attention looks like; `core/head_roles.py` has the thresholds."""
+
+    POSITIONAL = "positional"
+    PREVIOUS = "previous token"
+    NEXT = "next token"
+    ITSELF = "same token"
+    SINK = "sink"
+    SPECIAL = "special tokens"
+    INDUCTION = "induction"
+    DUPLICATE = "duplicate token"
+    BROAD = "broad"
+
+
 class Way(StrEnum):
     """How attention over a long text was computed without keeping it."""
 
