@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import maskviz
-from maskviz.cli import check, convert, diff, explain, explore, importance, info, mask, mlm, prune, show, view
+from maskviz.cli import check, convert, diff, explain, explore, heads, importance, info, mask, mlm, prune, show, view
 from maskviz.cli.env import Env, fall_silent
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
 from maskviz.core.printable import printable
@@ -59,6 +59,7 @@ app.command("convert")(convert.convert)
 app.command("explain")(explain.explain)
 app.command("diff")(diff.diff)
 app.command("explore")(explore.explore)
+app.command("heads")(heads.heads)
 app.command("importance")(importance.importance)
 app.command("prune")(prune.prune)
 app.command("mask")(mask.mask)

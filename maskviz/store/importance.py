@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-import maskviz
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.heads import HeadMask
 from maskviz.core.importance import Importance, Site
 from maskviz.core.pruning import Chosen, Pruning, PruningLine
 from maskviz.core.trace import ModelCard
 from maskviz.core.words import Measure
+from maskviz.store.preamble import preamble
 from maskviz.store.readable import readable_json
-
-VERSION = 1
 
 
 def importance_json(importance: Importance, card: ModelCard, texts: Sequence[str], command: str) -> bytes:
     """An importance: `changes` are [text][site] for each measure, `gradients` [text][site] or null."""
     gradients = importance.gradients
     return readable_json({
-        **_head("importance", card, texts, command),
+        **preamble("importance", card, texts, command),
         "tokens": list(importance.tokens),
         "method": importance.method.value,
         "measure": importance.measure.value,
@@ -39,7 +36,7 @@ def importance_json(importance: Importance, card: ModelCard, texts: Sequence[str
 def pruning_json(pruning: Pruning, card: ModelCard, texts: Sequence[str], command: str) -> bytes:
     """A pruning curve: `changes` of a line are [text][step] for each measure, its `masks` one for each step."""
     return readable_json({
-        **_head("pruning", card, texts, command),
+        **preamble("pruning", card, texts, command),
         "tokens": list(pruning.tokens),
         "by": pruning.by.value,
         "measure": pruning.measure.value,
@@ -62,17 +59,6 @@ def head_mask_json(mask: HeadMask) -> bytes:
     """
     gates = _gates(mask)
     return readable_json(next(iter(gates.values())) if len(gates) == 1 else gates)
-
-
-def _head(kind: str, card: ModelCard, texts: Sequence[str], command: str) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "version": VERSION,
-        "maskviz": maskviz.__version__,
-        "command": command,
-        "model": asdict(card),
-        "texts": list(texts),
-    }
 
 
 def _site(site: Site) -> dict[str, Any]:

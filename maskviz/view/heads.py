@@ -1,0 +1,278 @@
+"""The page of `maskviz heads`: a statistic of every head, the heads in order, what they look like, and their roles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskviz.core.errors import UsageError
+from maskviz.core.head_reading import HeadReading, LayerReading
+from maskviz.core.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, Criterion, RoleScore
+from maskviz.core.heads import Head, parse_selection
+from maskviz.core.panels import HeadGrid, HeadTile, Matrix, Note, Page, Panel, Table, Tone
+from maskviz.core.printable import plural, printable
+from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.words import HeadStatistic, Scale, Stack
+from maskviz.view.attention import blocked_cells, top_value
+from maskviz.view.card import card_line
+from maskviz.view.show import Choice, chosen_calls, chosen_text, evidence_line, page_facts
+from maskviz.view.tokens import text_line, token_strips
+
+# What each statistic is called, and its unit.
+WORDS = {
+    HeadStatistic.ENTROPY: ("entropy", "nats"),
+    HeadStatistic.SPREAD: ("entropy / log(visible keys)", "share"),
+    HeadStatistic.SINK: ("attention to the first token", "share"),
+    HeadStatistic.SPECIAL: ("attention to special tokens", "share"),
+    HeadStatistic.PREVIOUS: ("attention to the token before", "share"),
+    HeadStatistic.NEXT: ("attention to the token behind", "share"),
+    HeadStatistic.ITSELF: ("attention to the token itself", "share"),
+    HeadStatistic.DISTANCE: ("mean distance |query - key|", "tokens"),
+    HeadStatistic.POSITIONAL: ("queries whose largest weight lies at the head's usual offset", "share"),
+    HeadStatistic.DUPLICATE: ("attention to the same token elsewhere", "share"),
+    HeadStatistic.INDUCTION: ("attention to what followed the same token earlier", "share"),
+}
+
+_NOT_THE_OUTPUT = (
+    "A role is what attention looks like on these texts, not what the head does for the output: 'maskviz importance' "
+    f"silences heads and measures that. Roles need {LEAST_QUERIES} queries, and scores of {TIMES_CHANCE:g} times "
+    "chance (but for broad heads)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsAsked:
+    """What of a reading is drawn.
+
+    Attributes:
+        choice: Stack, layers, heads, and the text whose maps are drawn; None draws the longest text's.
+        by: The statistic of the map and of the order.
+        top: How many heads are listed.
+        done: What was done before it was read, sentences for the reader.
+    """
+
+    choice: Choice
+    by: HeadStatistic
+    top: int = 10
+    done: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One head of a stack, with its layer's reading and call."""
+
+    layer: LayerReading
+    call: AttentionCall
+    head: int
+
+    @property
+    def name(self) -> str:
+        return str(Head(self.layer.layer, self.head))
+
+    def value(self, statistic: HeadStatistic) -> tuple[float, float, int]:
+        """Mean, chance and queries; NaN and 0 where the layer has no such statistic."""
+        one = self.layer.measured.get(statistic)
+        if one is None:
+            return math.nan, math.nan, 0
+        return float(one.mean[self.head]), float(one.chance[self.head]), int(one.queries[self.head])
+
+
+def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked, command: str = "") -> Page:
+    """Build the page: for every stack a map of the statistic, the heads in order, their offsets, roles and small maps.
+
+    Args:
+        trace: The run.
+        reading: What `read_heads` says of it.
+        asked: What is drawn.
+        command: The command line, for the metadata of files.
+
+    Raises:
+        UsageError: there is no attention to read, or the choice names what is not there.
+    """
+    if not reading.layers:
+        raise UsageError(
+            "there is no attention to read heads of", "it takes weights, and layers with an attention matrix"
+        )
+    row = drawn_row(trace, asked.choice)
+    stacks = [heads for stack in reading.stacks if (heads := _of_stack(trace, reading, stack, asked.choice))]
+    if all(math.isnan(one.value(asked.by)[0]) for heads in stacks for one in heads):
+        raise UsageError(
+            f"no query has a number for --by {asked.by}", "there is no such key to look at; give another statistic"
+        )
+    panels: list[Panel] = [Note(_counted(reading))]
+    panels += [Note(sentence) for sentence in asked.done]
+    panels += [Note(printable(note), Tone.WARNING) for note in (*trace.notes, *_left_out(reading))]
+    panels += token_strips(trace, [row])
+    for heads in stacks:
+        panels += _panels_of(trace, heads, asked, row)
+    panels += [Note(_NOT_THE_OUTPUT, Tone.QUIET), Note(evidence_line(trace), Tone.QUIET)]
+    return Page(
+        title_of("heads", trace, asked.choice), card_line(trace.card), tuple(panels), page_facts(trace, command)
+    )
+
+
+def drawn_row(trace: Trace, choice: Choice) -> int:
+    """The row of the batch whose maps are drawn: the one asked for, else the longest.
+
+    Raises:
+        UsageError: there is no such text.
+    """
+    if choice.text is not None:
+        return chosen_text(trace.batch, choice.text)
+    return int(trace.batch.keep.sum(axis=1).argmax())
+
+
+def title_of(what: str, trace: Trace, choice: Choice) -> str:
+    """The title that was chosen, or what is shown and of which texts."""
+    if choice.title is not None:
+        return printable(choice.title)
+    return f"{what}: {text_line(trace.batch.texts) or printable(trace.card.name)}"
+
+
+def _of_stack(trace: Trace, reading: HeadReading, stack: Stack, choice: Choice) -> list[_Listed]:
+    """The chosen heads of a stack, in order."""
+    calls = [call for call in chosen_calls(trace, choice) if call.stack is stack and call.pattern is not None]
+    most = max((call.heads for call in calls), default=0)
+    chosen = parse_selection(choice.heads or "*", most, "head") if calls else ()
+    layers = {(one.stack, one.layer): one for one in reading.layers}
+    return [_Listed(layers[stack, call.layer], call, head) for call in calls for head in chosen if head < call.heads]
+
+
+def _counted(reading: HeadReading) -> str:
+    texts = f"{plural(len(reading.tokens), 'text')}, {plural(sum(reading.tokens), 'token')}"
+    return (
+        f"Means over the queries of {texts}: each real query counts once, one that sees a single key not at all. "
+        "Chance is what uniform attention over the keys a query sees would give."
+    )
+
+
+def _left_out(reading: HeadReading) -> list[str]:
+    undefined = sum(int(layer.undefined.sum()) for layer in reading.layers)
+    return [f"{plural(undefined, 'row')} of attention that are not numbers (NaN) are left out"] if undefined else []
+
+
+def _panels_of(trace: Trace, heads: Sequence[_Listed], asked: HeadsAsked, row: int) -> list[Panel]:
+    """The panels of one stack."""
+    stack = f"{heads[0].layer.stack}: " if len(trace.stacks) > 1 else ""
+    ranked = sorted((one for one in heads if one.value(asked.by)[2]), key=lambda one: -one.value(asked.by)[0])
+    panels: list[Panel] = []
+    if ranked:
+        panels += [_matrix(heads, asked.by, stack), _ranking(ranked[: asked.top], asked.by, stack)]
+    typical = _typical(heads)
+    panels.append(_role_table(heads, stack))
+    if typical:
+        panels.append(_grid(trace, typical, row, stack))
+    return panels
+
+
+def _matrix(heads: Sequence[_Listed], by: HeadStatistic, stack: str) -> Matrix:
+    layers = sorted({one.layer.layer for one in heads})
+    columns = sorted({one.head for one in heads})
+    values = np.full((len(layers), len(columns)), np.nan, dtype=np.float32)
+    for one in heads:
+        values[layers.index(one.layer.layer), columns.index(one.head)] = one.value(by)[0]
+    title, unit = WORDS[by]
+    top = float(np.nanmax(values))
+    return Matrix(
+        title=f"{stack}{title}",
+        caption=_resting_on(heads, by),
+        values=values,
+        row_names=tuple(f"layer {layer}" for layer in layers),
+        column_names=tuple(f"head {head}" for head in columns),
+        top=top if top > 0 else 1.0,
+        unit=unit,
+    )
+
+
+def _resting_on(heads: Sequence[_Listed], by: HeadStatistic) -> str:
+    """On how many queries means rest, and their chance level."""
+    known = [(chance, queries) for _, chance, queries in (one.value(by) for one in heads) if queries]
+    queries, chances = {queries for _, queries in known}, [chance for chance, _ in known]
+    low, high = min(queries), max(queries)
+    count = plural(high, "query").replace("querys", "queries") if low == high else f"{low:,} to {high:,} queries"
+    first, last = worth(min(chances)), worth(max(chances))
+    return f"mean over {count}; chance {first if first == last else f'{first} to {last}'}"
+
+
+def _ranking(heads: Sequence[_Listed], by: HeadStatistic, stack: str) -> Table:
+    rows = []
+    for one in heads:
+        mean, chance, queries = one.value(by)
+        rows.append((one.name, worth(mean), worth(chance), f"{queries:,}", _offsets(one), _roles(one)))
+    columns = ("head", f"{by}>", "chance>", "queries>", "most at key - query", "roles, score")
+    return Table(f"{stack}highest {by}", columns, tuple(rows))
+
+
+def _offsets(one: _Listed) -> str:
+    if not one.layer.offsets:
+        return "-"
+    return ", ".join(f"{place.offset:+d} {worth(place.share)}" for place in one.layer.offsets[one.head]) or "-"
+
+
+def _roles(one: _Listed) -> str:
+    return ", ".join(f"{role.role} {worth(role.score)}" for role in one.layer.roles[one.head]) or "-"
+
+
+def worth(value: float) -> str:
+    """A statistic as tables show it; "-" where there is none."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _having(heads: Sequence[_Listed], criterion: Criterion) -> list[tuple[_Listed, RoleScore]]:
+    """The heads of a role, the most typical first: the highest score, then the lowest chance."""
+    found = [(one, role) for one in heads for role in one.layer.roles[one.head] if role.role is criterion.role]
+    return sorted(found, key=lambda pair: -pair[1].score)
+
+
+_MOST_NAMED = 6
+
+
+def _role_table(heads: Sequence[_Listed], stack: str) -> Table:
+    """Every role with its heads, its threshold and its source."""
+    rows = []
+    for criterion in CRITERIA:
+        having = _having(heads, criterion)
+        named = [f"{one.name} {worth(role.score)} ({worth(role.chance)})" for one, role in having[:_MOST_NAMED]]
+        more = [f"{len(having) - _MOST_NAMED} more"] if len(having) > _MOST_NAMED else []
+        needs = f"{criterion.statistic} ≥ {criterion.threshold:g}"
+        rows.append((criterion.role.value, ", ".join([*named, *more]) or "-", needs, criterion.source))
+    return Table(f"{stack}roles", ("role", "heads: score (chance)", "needs", "source"), tuple(rows))
+
+
+def _typical(heads: Sequence[_Listed]) -> dict[_Listed, list[str]]:
+    """The most typical head of each role that some head has, with its roles."""
+    found: dict[_Listed, list[str]] = {}
+    for criterion in CRITERIA:
+        for one, role in _having(heads, criterion)[:1]:
+            found.setdefault(one, []).append(role.role.value)
+    return found
+
+
+def _grid(trace: Trace, typical: dict[_Listed, list[str]], row: int, stack: str) -> HeadGrid:
+    """Small maps of the most typical heads on one text."""
+    tiles = tuple(
+        HeadTile(
+            0,
+            column,
+            one.call.pattern[row, one.head],
+            blocked_cells(one.call, row, one.head),
+            ~trace.real_queries(one.call)[row],
+        )
+        for column, one in enumerate(typical)
+        if one.call.pattern is not None
+    )
+    text = f", text {row + 1} of {trace.batch.rows}" if trace.batch.rows > 1 else ""
+    return HeadGrid(
+        title=f"{stack}the most typical head of each role{text}",
+        caption="; ".join(f"{one.name} {' and '.join(roles)}" for one, roles in typical.items()),
+        row_names=("heads",),
+        column_names=tuple(one.name for one in typical),
+        tiles=tiles,
+        scale=Scale.LINEAR,
+        top=top_value(tile.values[~tile.meaningless] for tile in tiles),
+    )
