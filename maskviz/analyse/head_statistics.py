@@ -10,7 +10,7 @@ Shares are of all attention. Entropy, -sum p log p in nats, its share of log(key
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -26,34 +26,42 @@ from maskviz.core.words import HeadStatistic, Role, Stack
 _PerQuery = tuple[DoubleArray, DoubleArray]
 
 
-def read_heads(trace: Trace, counted: BoolArray | None = None) -> HeadReading:
+def read_heads(
+    trace: Trace, counted: BoolArray | None = None, kinds: Collection[HeadStatistic] = tuple(HeadStatistic)
+) -> HeadReading:
     """Read every head of a run; attention without a pattern is left out.
 
     Args:
         trace: The run.
         counted: bool [batch, token], the only tokens that count as queries; None for all real ones.
+        kinds: The statistics that are wanted, of those that make sense.
     """
-    layers = tuple(read_layer(trace, call, counted) for call in trace.calls if call.pattern is not None)
+    layers = tuple(read_layer(trace, call, counted, kinds) for call in trace.calls if call.pattern is not None)
     return HeadReading(layers, tuple(trace.batch.keep.sum(axis=1).tolist()))
 
 
-def read_layer(trace: Trace, call: AttentionCall, counted: BoolArray | None = None) -> LayerReading:
-    """Read the heads of one attention over all texts, with `counted` as in `read_heads`."""
+def read_layer(
+    trace: Trace,
+    call: AttentionCall,
+    counted: BoolArray | None = None,
+    kinds: Collection[HeadStatistic] = tuple(HeadStatistic),
+) -> LayerReading:
+    """Read the heads of one attention over all texts, with `counted` and `kinds` as in `read_heads`."""
     rows = range(call.mask.visible.shape[0])
     texts = [text_attention(trace, call, row, counted) for row in rows]
     each = [_measured(text, targets_of(trace, call, row, text.places)) for row, text in zip(rows, texts, strict=True)]
-    kinds = dict.fromkeys(kind for one in each for kind in one)
-    measured = {kind: _mean_of([one[kind] for one in each if kind in one]) for kind in kinds}
+    measured = {kind: _mean_of([one[kind] for one in each]) for kind in each[0]}
     usual, offsets = None, None
     if _own_tokens(trace, call):
         offsets = offsets_of(texts)
         measured[HeadStatistic.POSITIONAL], usual = positional(offsets)
         measured[HeadStatistic.DISTANCE] = _mean_of([_distance(text) for text in texts])
+    measured = {kind: measured[kind] for kind in HeadStatistic if kind in measured and kind in kinds}
     return LayerReading(
         stack=call.stack,
         layer=call.layer,
         heads=call.heads,
-        measured={kind: measured[kind] for kind in HeadStatistic if kind in measured},
+        measured=measured,
         offsets=() if offsets is None else top_offsets(offsets),
         usual=usual,
         undefined=np.sum([(~text.defined).sum(-1) for text in texts], axis=0),

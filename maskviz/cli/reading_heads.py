@@ -19,7 +19,7 @@ from maskviz.core.grouping import Grouping
 from maskviz.core.panels import Page
 from maskviz.core.trace import Trace
 from maskviz.core.words import HeadStatistic
-from maskviz.load.probe import probe_of
+from maskviz.load.probe import PROBED, probe_of
 from maskviz.load.word_groups import words_of
 from maskviz.store.head_reading import heads_json
 from maskviz.view.head_maps import maps_page
@@ -38,12 +38,14 @@ class Prepared:
     Attributes:
         trace: The run, without its sinks where that is asked for.
         counted: bool [batch, token], the queries of a probe that count; None for all.
+        kinds: The statistics that are read.
         words: The words its tokens are merged into, or None.
         done: What was done, sentences for the reader.
     """
 
     trace: Trace
     counted: BoolArray | None
+    kinds: tuple[HeadStatistic, ...]
     words: Grouping | None
     done: tuple[str, ...]
 
@@ -78,19 +80,21 @@ def prepared(env: Env, options: Mapping[str, Any], texts: tuple[str, ...]) -> Pr
         done.append(said)
     if words is not None:
         done.append(_WORDS)
-    return Prepared(trace, counted, words, tuple(done))
+    return Prepared(trace, counted, PROBED if options["probe"] else tuple(HeadStatistic), words, tuple(done))
 
 
 def read_page(ready: Prepared, choice: Choice, ranking: tuple[HeadStatistic, int], command: str) -> Page:
     """The page of statistics, ranked by one of them down to a number of heads."""
     trace = ready.merged
-    return heads_page(trace, read_heads(trace, ready.counted), HeadsAsked(choice, *ranking, ready.done), command)
+    return heads_page(
+        trace, read_heads(trace, ready.counted, ready.kinds), HeadsAsked(choice, *ranking, ready.done), command
+    )
 
 
 def reading_json(ready: Prepared, command: str) -> bytes:
     """The statistics as JSON."""
     trace = ready.merged
-    return heads_json(read_heads(trace, ready.counted), trace.card, trace.batch.texts, command, ready.done)
+    return heads_json(read_heads(trace, ready.counted, ready.kinds), trace.card, trace.batch.texts, command, ready.done)
 
 
 def maps_page_of(ready: Prepared, choice: Choice, command: str, *, rolled: bool) -> Page:

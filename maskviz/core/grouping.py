@@ -14,8 +14,8 @@ class Grouping:
     """The words of a batch.
 
     Attributes:
-        groups: int64 [batch, token], the number of each token's word within its row, in the order they begin; tokens of
-            padding are words of their own, behind all others.
+        groups: int64 [batch, token], the number of each token's word within its row, in the order they begin; all
+            padding of a row is one word, behind all others.
         names: Printable names of the words, [batch][word].
         decoder: The words of the decoder's side, or None.
     """

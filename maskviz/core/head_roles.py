@@ -54,7 +54,7 @@ CRITERIA = (
         HeadRole.ITSELF,
         HeadStatistic.ITSELF,
         0.5,
-        "as previous and next token; ours",
+        "number: ours",
         "over half of the attention on the token itself",
     ),
     Criterion(

@@ -10,8 +10,18 @@ import numpy as np
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.printable import plural
+from maskviz.core.words import HeadStatistic
 from maskviz.load.model import Loaded
 from maskviz.load.request import Request
+
+# What a probe tells. Its repeats all lie at one distance, so that no offset or distance says anything of a head.
+PROBED = (
+    HeadStatistic.ENTROPY,
+    HeadStatistic.SINK,
+    HeadStatistic.PREVIOUS,
+    HeadStatistic.DUPLICATE,
+    HeadStatistic.INDUCTION,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

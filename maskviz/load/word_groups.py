@@ -18,6 +18,7 @@ from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.grouping import Grouping
 from maskviz.core.printable import printable
 from maskviz.core.trace import Batch
+from maskviz.core.words import Role
 from maskviz.load.model import Loaded
 from maskviz.load.request import Request
 
@@ -84,24 +85,28 @@ def _grouping(batch: Batch, rows: Sequence[Sequence[tuple[int, _Place]]], texts:
         if batch.ids[row, kept].tolist() != [token for token, _ in places]:
             raise CannotTraceError("the tokens are not those the text has on its own", "leave out --words")
         labels = [batch.tokens[row][place] for place in kept]
-        numbers, words = grouped([place for _, place in places], texts[row], labels)
+        special = [None if batch.roles[row][place] is Role.TEXT else batch.tokens[row][place] for place in kept]
+        numbers, words = grouped([place for _, place in places], texts[row], labels, special)
         padding = np.flatnonzero(~batch.keep[row])
         groups[row, kept] = numbers
-        groups[row, padding] = len(words) + np.arange(len(padding))
-        names.append((*words, *(batch.tokens[row][place] for place in padding)))
+        groups[row, padding] = len(words)
+        names.append((*words, *(batch.tokens[row][place] for place in padding[:1])))
     return Grouping(groups, tuple(names))
 
 
-def grouped(places: Sequence[_Place], texts: tuple[str, str], labels: Sequence[str]) -> tuple[list[int], list[str]]:
+def grouped(
+    places: Sequence[_Place], texts: tuple[str, str], labels: Sequence[str], special: Sequence[str | None]
+) -> tuple[list[int], list[str]]:
     """The number of each token's word, and the names of the words.
 
     Args:
         places: Where the tokens lie.
         texts: The text, and the second of a pair or "".
         labels: Printable tokens, the names of tokens that lie in no text.
+        special: The same for special and mask tokens, None for others: written out in a text they are no words.
     """
     starts = [word_starts(text) for text in texts]
-    words = [_word_of(place, texts, starts) for place in places]
+    words = [_word_of(place, texts, starts, name) for place, name in zip(places, special, strict=True)]
     for index in range(len(words) - 2, -1, -1):  # a token that is a space alone belongs to the word behind it
         if words[index] == _SPACE and isinstance(words[index + 1], tuple) and words[index + 1] != _SPACE:
             words[index] = words[index + 1]
@@ -119,11 +124,15 @@ def grouped(places: Sequence[_Place], texts: tuple[str, str], labels: Sequence[s
 _SPACE = (-1, -1)
 
 
-def _word_of(place: _Place, texts: tuple[str, str], starts: Sequence[Sequence[int]]) -> tuple[int, int] | None:
+def _word_of(
+    place: _Place, texts: tuple[str, str], starts: Sequence[Sequence[int]], special: str | None
+) -> tuple[int, int] | None:
     """The text a token is of and where its word begins there; `_SPACE` for spaces, None for a special token."""
     if place is None:
         return None
     part, first, last = place
+    if texts[part][first:last].strip() == special:
+        return None
     inside = next((at for at in range(first, last) if not texts[part][at].isspace()), None)
     return _SPACE if inside is None else (part, starts[part][inside])
 
@@ -163,7 +172,7 @@ def _joins(text: str, at: int, character: str) -> bool:
 
 def _wordlike(character: str) -> bool:
     """Whether a character is part of a run: letters, marks and digits, but no Chinese characters."""
-    return unicodedata.category(character)[0] in "LMN" and not _ideograph(character)
+    return (character == "_" or unicodedata.category(character)[0] in "LMN") and not _ideograph(character)
 
 
 def _ideograph(character: str) -> bool:

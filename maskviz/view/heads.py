@@ -43,6 +43,10 @@ _NOT_THE_OUTPUT = (
 )
 
 
+# Offsets that are listed of a head, and the least share of one.
+_OFFSETS, _LEAST_SHARE = 2, 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class HeadsAsked:
     """What of a reading is drawn.
@@ -162,7 +166,7 @@ def _panels_of(trace: Trace, heads: Sequence[_Listed], asked: HeadsAsked, row: i
     if ranked:
         panels += [_matrix(heads, asked.by, stack), _ranking(ranked[: asked.top], asked.by, stack)]
     typical = _typical(heads)
-    panels.append(_role_table(heads, stack))
+    panels.append(_role_panel(heads, stack))
     if typical:
         panels.append(_grid(trace, typical, row, stack))
     return panels
@@ -202,18 +206,24 @@ def _ranking(heads: Sequence[_Listed], by: HeadStatistic, stack: str) -> Table:
     for one in heads:
         mean, chance, queries = one.value(by)
         rows.append((one.name, worth(mean), worth(chance), f"{queries:,}", _offsets(one), _roles(one)))
-    columns = ("head", f"{by}>", "chance>", "queries>", "most at key - query", "roles, score")
+    columns = ("head", f"{by}>", "chance>", "queries>", "key - query", "roles: score (chance)")
     return Table(f"{stack}highest {by}", columns, tuple(rows))
 
 
 def _offsets(one: _Listed) -> str:
     if not one.layer.offsets:
         return "-"
-    return ", ".join(f"{place.offset:+d} {worth(place.share)}" for place in one.layer.offsets[one.head]) or "-"
+    places = [place for place in one.layer.offsets[one.head] if place.share >= _LEAST_SHARE][:_OFFSETS]
+    return ", ".join(f"{place.offset:+d} {worth(place.share)}".replace("+0 ", "0 ") for place in places) or "-"
 
 
 def _roles(one: _Listed) -> str:
-    return ", ".join(f"{role.role} {worth(role.score)}" for role in one.layer.roles[one.head]) or "-"
+    return ", ".join(_scored(role.role.value, role) for role in one.layer.roles[one.head]) or "-"
+
+
+def _scored(name: str, role: RoleScore) -> str:
+    """A name with a role's score, and its chance level in brackets."""
+    return f"{name} {worth(role.score)} ({worth(role.chance)})"
 
 
 def worth(value: float) -> str:
@@ -232,16 +242,24 @@ def _having(heads: Sequence[_Listed], criterion: Criterion) -> list[tuple[_Liste
 _MOST_NAMED = 6
 
 
-def _role_table(heads: Sequence[_Listed], stack: str) -> Table:
-    """Every role with its heads, its threshold and its source."""
-    rows = []
+def _role_panel(heads: Sequence[_Listed], stack: str) -> Table | Note:
+    """Every role with its heads, its threshold and its source; those nobody has in a sentence."""
+    rows, without = [], []
     for criterion in CRITERIA:
-        having = _having(heads, criterion)
-        named = [f"{one.name} {worth(role.score)} ({worth(role.chance)})" for one, role in having[:_MOST_NAMED]]
-        more = [f"{len(having) - _MOST_NAMED} more"] if len(having) > _MOST_NAMED else []
+        if not any(one.value(criterion.statistic)[2] for one in heads):
+            continue
         needs = f"{criterion.statistic} ≥ {criterion.threshold:g}"
-        rows.append((criterion.role.value, ", ".join([*named, *more]) or "-", needs, criterion.source))
-    return Table(f"{stack}roles", ("role", "heads: score (chance)", "needs", "source"), tuple(rows))
+        having = _having(heads, criterion)
+        if not having:
+            without.append(f"{criterion.role} ({needs}; {criterion.source})")
+            continue
+        named = [_scored(one.name, role) for one, role in having[:_MOST_NAMED]]
+        more = [f"{len(having) - _MOST_NAMED} more"] if len(having) > _MOST_NAMED else []
+        rows.append((criterion.role.value, ", ".join([*named, *more]), needs, criterion.source))
+    nobody = f"No head: {', '.join(without)}." if without else ""
+    if not rows:
+        return Note(f"{stack}no head has a role. {nobody}")
+    return Table(f"{stack}roles", ("role", "heads: score (chance)", "needs", "source"), tuple(rows), nobody)
 
 
 def _typical(heads: Sequence[_Listed]) -> dict[_Listed, list[str]]:
