@@ -155,7 +155,8 @@ def _counted(reading: HeadReading) -> str:
 
 def _left_out(reading: HeadReading) -> list[str]:
     undefined = sum(int(layer.undefined.sum()) for layer in reading.layers)
-    return [f"{plural(undefined, 'row')} of attention that are not numbers (NaN) are left out"] if undefined else []
+    rest = "that is not numbers (NaN) is left out" if undefined == 1 else "that are not numbers (NaN) are left out"
+    return [f"{plural(undefined, 'row')} of attention {rest}"] if undefined else []
 
 
 def _panels_of(trace: Trace, heads: Sequence[_Listed], asked: HeadsAsked, row: int) -> list[Panel]:
@@ -251,15 +252,16 @@ def _role_panel(heads: Sequence[_Listed], stack: str) -> Table | Note:
         needs = f"{criterion.statistic} ≥ {criterion.threshold:g}"
         having = _having(heads, criterion)
         if not having:
-            without.append(f"{criterion.role} ({needs}; {criterion.source})")
+            without.append(f"{criterion.role} ({needs})")
             continue
         named = [_scored(one.name, role) for one, role in having[:_MOST_NAMED]]
         more = [f"{len(having) - _MOST_NAMED} more"] if len(having) > _MOST_NAMED else []
         rows.append((criterion.role.value, ", ".join([*named, *more]), needs, criterion.source))
-    nobody = f"No head: {', '.join(without)}." if without else ""
+    nobody = ", ".join(without)
     if not rows:
-        return Note(f"{stack}no head has a role. {nobody}")
-    return Table(f"{stack}roles", ("role", "heads: score (chance)", "needs", "source"), tuple(rows), nobody)
+        return Note(f"{stack}no head has a role, of {nobody or 'those there are'}.")
+    caption = f"no head: {nobody}" if nobody else ""
+    return Table(f"{stack}roles", ("role", "heads: score (chance)", "needs", "source"), tuple(rows), caption)
 
 
 def _typical(heads: Sequence[_Listed]) -> dict[_Listed, list[str]]:

@@ -31,7 +31,15 @@ def run_without(blocked: tuple[str, ...], *arguments: str) -> subprocess.Complet
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("--version",), ("show", "--help"), ("view", "--help"), ("mask", "--help"), ("convert", "--help")],
+    [
+        ("--help",),
+        ("--version",),
+        ("show", "--help"),
+        ("view", "--help"),
+        ("mask", "--help"),
+        ("convert", "--help"),
+        ("heads", "--help"),
+    ],
 )
 def test_help_needs_no_heavy_library(arguments: tuple[str, ...]) -> None:
     done = run_without(HEAVY, *arguments)
