@@ -75,7 +75,7 @@ CRITERIA = (
         HeadRole.SPECIAL,
         HeadStatistic.SPECIAL,
         0.5,
-        "Clark et al. 2019",
+        "Clark et al. 2019, of layers",
         "over half of the attention on special tokens",
     ),
     Criterion(
