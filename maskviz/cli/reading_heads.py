@@ -50,6 +50,11 @@ class Prepared:
     done: tuple[str, ...]
 
     @property
+    def units(self) -> tuple[str, str]:
+        """What a row and a place of it are called."""
+        return "text" if self.counted is None else "row", "token" if self.words is None else "word"
+
+    @property
     def merged(self) -> Trace:
         """The run, its words merged where that is asked for."""
         return self.trace if self.words is None else merged_words(self.trace, self.words)
@@ -87,7 +92,10 @@ def read_page(ready: Prepared, choice: Choice, ranking: tuple[HeadStatistic, int
     """The page of statistics, ranked by one of them down to a number of heads."""
     trace = ready.merged
     return heads_page(
-        trace, read_heads(trace, ready.counted, ready.kinds), HeadsAsked(choice, *ranking, ready.done), command
+        trace,
+        read_heads(trace, ready.counted, ready.kinds),
+        HeadsAsked(choice, *ranking, ready.done, ready.units),
+        command,
     )
 
 

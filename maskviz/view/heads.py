@@ -56,12 +56,14 @@ class HeadsAsked:
         by: The statistic of the map and of the order.
         top: How many heads are listed.
         done: What was done before it was read, sentences for the reader.
+        units: What a row and a place of it are called.
     """
 
     choice: Choice
     by: HeadStatistic
     top: int = 10
     done: tuple[str, ...] = ()
+    units: tuple[str, str] = ("text", "token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,8 @@ def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked, command: s
     row = drawn_row(trace, asked.choice)
     stacks = [heads for stack in reading.stacks if (heads := _of_stack(trace, reading, stack, asked.choice))]
     if all(math.isnan(one.value(asked.by)[0]) for heads in stacks for one in heads):
-        raise UsageError(
-            f"no query has a number for --by {asked.by}", "there is no such key to look at; give another statistic"
-        )
-    panels: list[Panel] = [Note(_counted(reading))]
+        raise UsageError(f"no query has a number for --by {asked.by}", _no_number(reading))
+    panels: list[Panel] = [Note(_counted(reading, asked.units))]
     panels += [Note(sentence) for sentence in asked.done]
     panels += [Note(printable(note), Tone.WARNING) for note in (*trace.notes, *_left_out(reading))]
     panels += token_strips(trace, [row])
@@ -145,8 +145,15 @@ def _of_stack(trace: Trace, reading: HeadReading, stack: Stack, choice: Choice) 
     return [_Listed(layers[stack, call.layer], call, head) for call in calls for head in chosen if head < call.heads]
 
 
-def _counted(reading: HeadReading) -> str:
-    texts = f"{plural(len(reading.tokens), 'text')}, {plural(sum(reading.tokens), 'token')}"
+def _no_number(reading: HeadReading) -> str:
+    """What to do where a statistic has no number."""
+    if any(layer.undefined.any() for layer in reading.layers):
+        return "attention is not a number (NaN) here; 'maskviz show' draws where"
+    return "it needs queries that see such a key and another; give a longer text, or another statistic"
+
+
+def _counted(reading: HeadReading, units: tuple[str, str]) -> str:
+    texts = f"{plural(len(reading.tokens), units[0])}, {plural(sum(reading.tokens), units[1])}"
     return (
         f"Means over the queries of {texts}: each real query counts once, one that sees a single key not at all. "
         "Chance is what uniform attention over the keys a query sees would give."
@@ -169,7 +176,7 @@ def _panels_of(trace: Trace, heads: Sequence[_Listed], asked: HeadsAsked, row: i
     typical = _typical(heads)
     panels.append(_role_panel(heads, stack))
     if typical:
-        panels.append(_grid(trace, typical, row, stack))
+        panels.append(_grid(trace, typical, row, stack, asked.choice.scale or Scale.LINEAR))
     return panels
 
 
@@ -273,7 +280,7 @@ def _typical(heads: Sequence[_Listed]) -> dict[_Listed, list[str]]:
     return found
 
 
-def _grid(trace: Trace, typical: dict[_Listed, list[str]], row: int, stack: str) -> HeadGrid:
+def _grid(trace: Trace, typical: dict[_Listed, list[str]], row: int, stack: str, scale: Scale) -> HeadGrid:
     """Small maps of the most typical heads on one text."""
     tiles = tuple(
         HeadTile(
@@ -293,6 +300,6 @@ def _grid(trace: Trace, typical: dict[_Listed, list[str]], row: int, stack: str)
         row_names=("heads",),
         column_names=tuple(one.name for one in typical),
         tiles=tiles,
-        scale=Scale.LINEAR,
+        scale=scale,
         top=top_value(tile.values[~tile.meaningless] for tile in tiles),
     )
