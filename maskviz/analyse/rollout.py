@@ -71,9 +71,9 @@ def _rolled(calls: list[AttentionCall], trace: Trace) -> Iterator[AttentionCall]
     for call in calls:
         assert call.pattern is not None
         queries, keys = call.pattern.shape[2:]
-        if queries != keys:
+        if queries != keys or (weights is not None and len(weights[0]) != queries):
             raise UsageError(
-                f"layer {call.layer} has {queries} queries and {keys} keys: a rollout needs the same tokens on both",
+                f"layer {call.layer} has {queries} queries and {keys} keys: a rollout needs one length all along",
                 "run the text at once, or draw --mean",
             )
         mean = call.pattern.mean(axis=1, dtype=np.float64)

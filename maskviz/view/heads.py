@@ -141,15 +141,23 @@ def _of_stack(trace: Trace, reading: HeadReading, stack: Stack, choice: Choice) 
     calls = [call for call in chosen_calls(trace, choice) if call.stack is stack and call.pattern is not None]
     most = max((call.heads for call in calls), default=0)
     chosen = parse_selection(choice.heads or "*", most, "head") if calls else ()
-    layers = {(one.stack, one.layer): one for one in reading.layers}
-    return [_Listed(layers[stack, call.layer], call, head) for call in calls for head in chosen if head < call.heads]
+    read = [call for call in trace.calls if call.pattern is not None]
+    return [
+        _Listed(layer, call, head)
+        for call, layer in zip(read, reading.layers, strict=True)
+        if call in calls
+        for head in chosen
+        if head < call.heads
+    ]
 
 
 def _no_number(reading: HeadReading) -> str:
     """What to do where a statistic has no number."""
     if any(layer.undefined.any() for layer in reading.layers):
         return "attention is not a number (NaN) here; 'maskviz show' draws where"
-    return "it needs queries that see such a key and another; give a longer text, or another statistic"
+    return (
+        "it needs queries that see such a key and another: a longer text, a probe within the window, another statistic"
+    )
 
 
 def _counted(reading: HeadReading, units: tuple[str, str]) -> str:
@@ -181,18 +189,18 @@ def _panels_of(trace: Trace, heads: Sequence[_Listed], asked: HeadsAsked, row: i
 
 
 def _matrix(heads: Sequence[_Listed], by: HeadStatistic, stack: str) -> Matrix:
-    layers = sorted({one.layer.layer for one in heads})
+    calls = list(dict.fromkeys(one.call for one in heads))
     columns = sorted({one.head for one in heads})
-    values = np.full((len(layers), len(columns)), np.nan, dtype=np.float32)
+    values = np.full((len(calls), len(columns)), np.nan, dtype=np.float32)
     for one in heads:
-        values[layers.index(one.layer.layer), columns.index(one.head)] = one.value(by)[0]
+        values[calls.index(one.call), columns.index(one.head)] = one.value(by)[0]
     title, unit = WORDS[by]
     top = float(np.nanmax(values))
     return Matrix(
         title=f"{stack}{title}",
         caption=_resting_on(heads, by),
         values=values,
-        row_names=tuple(f"layer {layer}" for layer in layers),
+        row_names=tuple(f"layer {call.layer}" for call in calls),
         column_names=tuple(f"head {head}" for head in columns),
         top=top if top > 0 else 1.0,
         unit=unit,

@@ -73,6 +73,12 @@ def test_behind_a_cache_there_is_no_rollout() -> None:
         rolled_out(trace_of(0, lengths=(5,), offset=2))
 
 
+def test_layers_of_different_lengths_have_no_rollout() -> None:
+    long, short = trace_of(0, lengths=(6,)), trace_of(0, lengths=(4,))
+    with pytest.raises(UsageError, match="layer 1 has 4 queries and 4 keys"):
+        rolled_out(replace(long, calls=(long.calls[0], short.calls[1])))
+
+
 def test_cross_attention_has_no_rollout() -> None:
     with pytest.raises(UsageError, match="cross attention"):
         rolled_out(trace_of(0), "cross")
