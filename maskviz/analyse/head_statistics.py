@@ -5,7 +5,8 @@ mean over the queries it says something of: those that see a previous token, tho
 on. Relative positions count tokens, the first query standing at the mask's `query_offset`.
 
 Shares are of all attention. Entropy, -sum p log p in nats, its share of log(keys a query sees), and the mean distance
-|query - key| are of the attention within the text, which is set to sum to 1 where a sink outside takes the rest.
+|query - key| are of the attention within the text, which is set to sum to 1 where a sink outside takes the rest; reach
+is each query's distance over that of uniform attention.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def read_layer(
     if _own_tokens(trace, call):
         offsets = offsets_of(texts)
         measured[HeadStatistic.POSITIONAL], usual = positional(offsets)
-        measured[HeadStatistic.DISTANCE] = _mean_of([_distance(text) for text in texts])
+        distances = [_distances(text) for text in texts]
+        measured |= {kind: _mean_of([one[kind] for one in distances]) for kind in distances[0]}
     measured = {kind: measured[kind] for kind in HeadStatistic if kind in measured and kind in kinds}
     return LayerReading(
         stack=call.stack,
@@ -99,10 +101,10 @@ def _own_tokens(trace: Trace, call: AttentionCall) -> bool:
 def targets_of(trace: Trace, call: AttentionCall, row: int, places: IntArray) -> dict[HeadStatistic, BoolArray]:
     """The keys each statistic asks the share of, bool [query, key], for queries at these places of one text.
 
-    Sink: the first real token (Xiao et al. 2023). Special tokens: what the tokenizer calls so (Clark et al. 2019).
-    Previous, next, itself: the key one before, one behind, at the query's place. Duplicate: text tokens of the query's
-    id, elsewhere in the text, later ones too where they are visible (Wang et al. 2022). Induction: keys behind an
-    earlier text token of the query's id, "prefix matching" (Olsson et al. 2022). The last two are of text tokens alone.
+    Sink: the first real token (Xiao et al. 2023). Special tokens: what the tokenizer calls so, but for the mask token
+    (Clark et al. 2019). Previous, next, itself: the key one before, one behind, at the query's place. Duplicate: text
+    tokens of the query's id elsewhere, later ones too where they are visible (Wang et al. 2022). Induction: keys behind
+    an earlier text token of the query's id, "prefix matching" (Olsson et al. 2022), of text tokens alone.
     """
     side = trace.sides(call)[1]
     keys = call.mask.visible.shape[3]
@@ -161,11 +163,18 @@ def _measured(text: TextAttention, targets: Mapping[HeadStatistic, BoolArray]) -
     return found
 
 
-def _distance(text: TextAttention) -> _PerQuery:
-    """Mean of |query - key| per query, in tokens."""
+def _distances(text: TextAttention) -> dict[HeadStatistic, _PerQuery]:
+    """Mean of |query - key| per query, in tokens, and over that of uniform attention."""
     reach = np.abs(np.arange(text.weights.shape[2]) - text.places[:, None]).astype(np.float64)
     mean, chance = (np.einsum("hqk,qk->hq", one, reach) for one in (_within(text.weights), text.uniform))
-    return _without(mean, ~text.counts), _without(np.broadcast_to(chance, mean.shape), ~text.counts)
+    chance = np.broadcast_to(chance, mean.shape)
+    nothing = ~text.counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        reach = mean / chance
+    return {
+        HeadStatistic.DISTANCE: (_without(mean, nothing), _without(chance, nothing)),
+        HeadStatistic.REACH: (_without(reach, nothing), _without(np.ones_like(mean), nothing)),
+    }
 
 
 def _within(weights: DoubleArray) -> DoubleArray:

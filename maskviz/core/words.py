@@ -111,6 +111,7 @@ class HeadStatistic(StrEnum):
     NEXT = "next"
     ITSELF = "itself"
     DISTANCE = "distance"  # mean of |query - key|, in tokens
+    REACH = "reach"  # distance / what uniform attention over the same keys would give
     POSITIONAL = "positional"  # share of queries whose largest weight lies at the head's usual offset
     DUPLICATE = "duplicate"  # share on other tokens of the query's own id
     INDUCTION = "induction"  # share on keys that follow an earlier token like the query's

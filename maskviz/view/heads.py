@@ -31,6 +31,7 @@ WORDS = {
     HeadStatistic.NEXT: ("attention to the token behind", "share"),
     HeadStatistic.ITSELF: ("attention to the token itself", "share"),
     HeadStatistic.DISTANCE: ("mean distance |query - key|", "tokens"),
+    HeadStatistic.REACH: ("mean distance / that of uniform attention", "ratio"),
     HeadStatistic.POSITIONAL: ("queries whose largest weight lies at the head's usual offset", "share"),
     HeadStatistic.DUPLICATE: ("attention to the same token elsewhere", "share"),
     HeadStatistic.INDUCTION: ("attention to what followed the same token earlier", "share"),

@@ -77,6 +77,11 @@ def expected_value(trace: Trace, call: AttentionCall, head: int, kind: HeadStati
         own, chance = {
             _H.ENTROPY: (entropy, math.log(len(keys))),
             _H.SPREAD: (entropy / math.log(len(keys)), 1.0),
+            _H.REACH: (
+                sum(weights[key] * abs(query - key) for key in keys)
+                / sum(abs(query - key) / len(keys) for key in keys),
+                1.0,
+            ),
             _H.DISTANCE: (
                 sum(weights[key] * abs(query - key) for key in keys),
                 sum(abs(query - key) for key in keys) / len(keys),
@@ -199,7 +204,7 @@ def test_a_sink_outside_the_text_takes_from_shares_and_not_from_distance_or_entr
     assert whole.pattern is not None
     half = replace(trace, calls=(replace(whole, pattern=(whole.pattern / 2).astype(np.float32)),))
     first, second = (read_heads(one).layers[0].measured for one in (trace, half))
-    for kind in (_H.ENTROPY, _H.DISTANCE, _H.SPREAD):
+    for kind in (_H.ENTROPY, _H.DISTANCE, _H.REACH, _H.SPREAD):
         np.testing.assert_allclose(second[kind].mean, first[kind].mean, atol=1e-6)
     np.testing.assert_allclose(second[_H.PREVIOUS].mean, first[_H.PREVIOUS].mean / 2, atol=1e-6)
 
