@@ -9,9 +9,9 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import UsageError
-from maskviz.core.words import CacheKind, HeadStatistic
+from maskviz.core.words import CacheKind, HeadStatistic, Style
 
 By = Annotated[HeadStatistic | None, typer.Option("--by", help="Statistic of the map and of the order.")]
 Top = Annotated[int, typer.Option("--top", min=1, help="Heads in the ranked table.")]
@@ -68,6 +68,8 @@ def heads(
     title: o.Title = None,
     output: o.DataOutput = None,
     dpi: o.Dpi = 150,
+    style: o.StyleName = Style.SCREEN,
+    columns: o.Columns = None,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
     parallel: o.ParallelName = None,
@@ -79,6 +81,7 @@ def heads(
     options = locals()
     env: Env = ctx.obj
     maps = mean or rollout
+    drawing = Drawing(dpi, style, columns)
     check_together(options)
     paths = checked(output, () if maps else (".json",), file)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
@@ -92,11 +95,11 @@ def heads(
         ready = prepared(env, options, found)
     choice = choice_of(options)
     if maps:
-        deliver(env, maps_page_of(ready, choice, env.command, rolled=rollout), paths, dpi)
+        deliver(env, maps_page_of(ready, choice, env.command, rolled=rollout), paths, drawing)
         return
     statistic = by or (HeadStatistic.INDUCTION if probe else HeadStatistic.ENTROPY)
     page = read_page(ready, choice, (statistic, top), env.command)
-    deliver(env, page, paths, dpi, {".json": lambda: reading_json(ready, env.command)})
+    deliver(env, page, paths, drawing, {".json": lambda: reading_json(ready, env.command)})
 
 
 def check_together(options: dict[str, object]) -> None:
