@@ -1,0 +1,344 @@
+// What is chosen, the controls that choose it, and the keys.
+
+const byId = (id) => document.getElementById(id);
+const state = {...report.opens, when: "after", show: "attention", mark: null, pinned: false, lit: false};
+const stackNames = [...new Set(report.calls.map((call) => call.stack))];
+let shown = null;
+let turn = 0;
+
+const callsOfStack = () => report.calls.filter((call) => call.stack === report.calls[state.call].stack);
+const callShown = () => report.calls[state.call];
+const hasBefore = () => report.calls.some((call) => call.before);
+
+/** What can be chosen: a name, its values as [value, words], and what choosing does. */
+function choices() {
+  const calls = callsOfStack();
+  const masked = report.masks[callShown().mask].heads > 1;
+  return [
+    {name: "text", key: "t", values: report.texts.map((text, number) => [number, textName(text, number)]), now: state.text, choose: (text) => show({text, mark: null})},
+    {name: "stack", key: "s", values: stackNames.map((name) => [name, name]), now: callShown().stack, choose: chooseStack, few: true},
+    {name: "layer", key: "[ ]", values: calls.map((call) => [report.calls.indexOf(call), String(call.layer)]), now: state.call, choose: (call) => show({call: Number(call)})},
+    {name: "head", key: ", .", values: callShown().pattern || masked ? Array.from({length: callShown().heads}, (_, head) => [head, headName(head)]) : [], now: state.head, choose: (head) => show({head})},
+    {name: "show", key: "m", values: callShown().pattern ? [["attention", "attention"], ["mask", "mask"]] : [], now: state.show, choose: (what) => show({show: what}), few: true},
+    {name: "head mask", key: "b", values: hasBefore() ? [["before", "before"], ["after", "after"]] : [], now: state.when, choose: (when) => show({when}), few: true},
+    {name: "scale", key: "l", values: callShown().pattern ? [["linear", "linear"], ["log", "log"]] : [], now: state.scale, choose: (scale) => show({scale}), few: true},
+  ].filter((choice) => choice.values.length > 1);
+}
+
+function textName(text, number) {
+  return text ? `${number + 1}: ${text.length > 60 ? `${text.slice(0, 59)}…` : text}` : `text ${number + 1}`;
+}
+
+function headName(head) {
+  const call = callShown();
+  const gate = call.gates.length ? call.gates[head] : 1;
+  const gated = gate === 1 ? "" : gate === 0 ? " (silenced)" : ` (× ${gate})`;
+  return `${head}${gated}`;
+}
+
+function chooseStack(name) {
+  const calls = report.calls.filter((call) => call.stack === name);
+  const same = calls.find((call) => call.layer === callShown().layer) || calls[0];
+  show({call: report.calls.indexOf(same), mark: null});
+}
+
+/** Build the controls: lists for many values, buttons side by side for few. */
+function buildControls() {
+  const place = byId("controls");
+  const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
+  place.replaceChildren(...choices().map((choice) => (choice.few ? buttonsOf(choice) : listOf(choice))));
+  if (focused && byId(focused)) {
+    byId(focused).focus();
+  }
+}
+
+const idOf = (...parts) => parts.join("-").replace(/\W+/g, "-");
+
+function listOf(choice) {
+  const id = idOf("choose", choice.name);
+  const list = element("select", {id, title: `keys: ${choice.key}`},
+    ...choice.values.map(([value, words]) => element("option", {value, selected: value === choice.now}, words)));
+  list.addEventListener("change", () => choice.choose(typeof choice.now === "number" ? Number(list.value) : list.value));
+  return element("div", {className: "control"}, element("label", {for: id}, choice.name), list);
+}
+
+function buttonsOf(choice) {
+  const label = idOf("label", choice.name);
+  const buttons = choice.values.map(([value, words]) => {
+    const button = element("button", {type: "button", id: idOf("choose", choice.name, value), "aria-pressed": String(value === choice.now)}, words);
+    button.addEventListener("click", () => choice.choose(value));
+    return button;
+  });
+  return element("div", {className: "control", role: "group", "aria-labelledby": label, title: `key: ${choice.key}`},
+    element("span", {id: label, className: "name"}, choice.name), element("div", {className: "segments"}, ...buttons));
+}
+
+/** Change what is chosen, and draw what that changes. */
+async function show(changes) {
+  const before = {...state};
+  Object.assign(state, changes);
+  state.head = Math.min(state.head, callShown().heads - 1);
+  turn += 1;
+  const mine = turn;
+  buildControls();
+  const next = await headOf(callShown(), state.head, state.text, state.when);
+  if (mine !== turn) {
+    return;
+  }
+  shown = next;
+  const moved = state.text !== before.text || before.call === undefined || callShown().stack !== report.calls[before.call].stack;
+  drawLarge(moved || changes.first);
+  markTile(state);
+  const stackMoved = moved || changes.first;
+  if (stackMoved) {
+    buildGrid(callsOfStack(), state, (call, head) => show({call: report.calls.indexOf(call), head, show: "attention"}));
+    buildMasks(callsOfStack(), state, (call) => show({call: report.calls.indexOf(call), show: "mask"}));
+  }
+  if (stackMoved || state.when !== before.when || state.scale !== before.scale || changes.theme) {
+    drawTiles(callsOfStack(), state);
+  }
+  if (changes.theme) {
+    buildMasks(callsOfStack(), state, (call) => show({call: report.calls.indexOf(call), show: "mask"}));
+  }
+}
+
+function optionsNow() {
+  return {show: shown.codes ? state.show : "mask", top: topOf(shown), scale: state.scale, lit: state.lit};
+}
+
+/** The largest weight of the real queries of this head, the end of its scale. */
+function topOf(head) {
+  let most = 0;
+  for (let at = 0; head.codes && at < head.codes.length; at += 1) {
+    const code = head.codes[at];
+    if (code > most && code !== NOT_A_NUMBER && head.real[Math.floor(at / head.keys)] === "1") {
+      most = code;
+    }
+  }
+  return weightOf[most] || 1;
+}
+
+function drawLarge() {
+  const options = optionsNow();
+  const {call} = shown;
+  const stack = stackNames.length > 1 ? `${call.stack} ` : "";
+  const several = report.texts.length > 1 ? `, text ${state.text + 1} of ${report.texts.length}` : "";
+  const what = options.show === "mask" ? `${stack}mask of layer ${call.layer}` : `${stack}head ${call.layer}.${state.head}`;
+  byId("map-title").textContent = `${what[0].toUpperCase()}${what.slice(1)}${several}`;
+  byId("map-caption").textContent = captionOf(options);
+  mapCanvas.setAttribute("aria-label", `${what}${several}: ${shown.queries} queries down, ${shown.keys} keys across`);
+  state.mark = state.mark && state.mark.query < shown.queries && state.mark.key < shown.keys ? state.mark : firstMark();
+  drawMap(shown, options, state.mark);
+  byId("legend").replaceChildren(legendElement(shown, options));
+  buildStrips(shown, onToken);
+  markCell(state.mark);
+}
+
+function captionOf(options) {
+  const rule = `mask: ${shown.mask.rule}${shown.mask.agrees === false ? ", which does not explain every cell" : ""}`;
+  const {call} = shown;
+  const shared = options.show === "attention" && call.keyHeads < call.heads
+    ? `, key head ${Math.floor(state.head / (call.heads / call.keyHeads))} of ${call.keyHeads}` : "";
+  const gated = call.gates.length && call.gates[state.head] < 1
+    ? `; ${call.gates[state.head] === 0 ? "silenced" : `scaled to ${call.gates[state.head]}`} by the head mask, drawn before its gate` : "";
+  const fold = large.layout && large.layout.fold > 1 ? `; ${large.layout.fold} × ${large.layout.fold} cells share a place` : "";
+  return `Queries down, keys across${shared} · ${rule}${gated}${fold}`;
+}
+
+/** The last real query, at the key it gives most. */
+function firstMark() {
+  const query = Math.max(0, shown.real.lastIndexOf("1"));
+  let key = Math.min(shown.keys - 1, query + shown.offset);
+  for (let one = 0; shown.codes && one < shown.keys; one += 1) {
+    const [code, best] = [one, key].map((place) => shown.codes[query * shown.keys + place]);
+    key = code !== NOT_A_NUMBER && code > best ? one : key;
+  }
+  return {query, key};
+}
+
+function markCell(mark) {
+  state.mark = mark;
+  drawMark(mark, state.lit);
+  readCell(shown, mark);
+  markStrips(shown, mark);
+  fillRow(shown, mark);
+}
+
+/** Mark a cell that somebody points at: its row and column are lit. */
+function light(mark) {
+  state.lit = true;
+  markCell(mark);
+}
+
+function dim() {
+  if (shown && state.lit && !state.pinned) {
+    state.lit = false;
+    drawMark(state.mark, false);
+  }
+}
+
+/** A token of a strip is pointed at or chosen: its row, its column, or both are lit. */
+function onToken(side, number, chosen) {
+  if (state.pinned && !chosen) {
+    return;
+  }
+  state.pinned = chosen;
+  const query = side === "key" ? state.mark.query : Math.min(number, shown.queries - 1);
+  const key = side === "query" ? state.mark.key : number;
+  light({query, key});
+}
+
+function listenToMap() {
+  let waiting = false;
+  mapCanvas.addEventListener("pointermove", (event) => {
+    const mark = state.pinned || waiting ? null : cellAt(event, state.mark);
+    if (mark && (mark.query !== state.mark.query || mark.key !== state.mark.key)) {
+      waiting = true;
+      requestAnimationFrame(() => { waiting = false; light(mark); });
+    }
+  });
+  mapCanvas.addEventListener("click", (event) => {
+    const mark = cellAt(event, state.mark);
+    if (mark) {
+      state.pinned = event.pointerType !== "touch" && !(state.pinned && mark.query === state.mark.query && mark.key === state.mark.key);
+      mapCanvas.classList.toggle("pinned", state.pinned);
+      light(mark);
+    }
+  });
+  mapCanvas.addEventListener("pointerleave", () => dim());
+  byId("strips").addEventListener("pointerleave", () => dim());
+  mapCanvas.addEventListener("keydown", onMapKey);
+  byId("row").addEventListener("toggle", () => fillRow(shown, state.mark));
+}
+
+const STEPS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
+
+function onMapKey(event) {
+  const {query, key} = state.mark;
+  const step = STEPS[event.key];
+  const size = event.shiftKey ? 10 : 1;
+  let next = step && [query + step[0] * size, key + step[1] * size];
+  if (event.key === "Home") { next = [query, 0]; }
+  if (event.key === "End") { next = [query, shown.keys - 1]; }
+  if (event.key === "Escape") { state.pinned = false; mapCanvas.classList.remove("pinned"); dim(); }
+  if (next && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    event.preventDefault();
+    const within = (place, count) => Math.min(count - 1, Math.max(0, place));
+    state.pinned = true;
+    light({query: within(next[0], shown.queries), key: within(next[1], shown.keys)});
+  }
+}
+
+const KEYS = [
+  ["← ↑ → ↓", "move the mark on the map (with Shift by ten; Home, End)"],
+  ["[ ]  PageUp PageDown", "previous and next layer"],
+  [", .", "previous and next head"],
+  ["t  T", "next and previous text"],
+  ["s", "next stack: encoder, decoder, cross"],
+  ["m", "attention or mask"],
+  ["b", "before or after the head mask"],
+  ["l", "linear or logarithmic scale"],
+  ["click, Esc", "keep the mark where it is; let it follow the pointer again"],
+  ["?", "this list"],
+];
+const MOVES = {
+  "[": ["layer", -1], PageUp: ["layer", -1], "]": ["layer", 1], PageDown: ["layer", 1], ",": ["head", -1], ".": ["head", 1],
+  t: ["text", 1], T: ["text", -1], s: ["stack", 1], m: ["show", 1], b: ["head mask", 1], l: ["scale", 1],
+};
+
+function onKey(event) {
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+  if (event.ctrlKey || event.metaKey || event.altKey || typing) {
+    return;
+  }
+  const paging = event.key.startsWith("Page");
+  if (event.key === "?") {
+    byId("keys").open = true;
+    byId("keys").scrollIntoView();
+  }
+  const move = MOVES[event.key];
+  const choice = move && report.calls.length && (!paging || event.target === mapCanvas) && choices().find((one) => one.name === move[0]);
+  if (choice) {
+    event.preventDefault();
+    const at = choice.values.findIndex(([value]) => value === choice.now);
+    const next = move[0] === "layer" || move[0] === "head"
+      ? Math.min(choice.values.length - 1, Math.max(0, at + move[1]))
+      : (at + move[1] + choice.values.length) % choice.values.length;
+    choice.choose(choice.values[next][0]);
+  }
+}
+
+/** Light or dark: as the system has it, until the button is pressed; on paper always light. */
+function setTheme(theme, redraw) {
+  document.documentElement.dataset.theme = theme;
+  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
+  byId("theme").setAttribute("aria-label", `Switch to ${theme === "dark" ? "light" : "dark"} colours`);
+  if (redraw && shown) {
+    drawLarge();
+    show({theme: true});
+  }
+}
+
+function listenToTheme() {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  let kept = dark.matches ? "dark" : "light";
+  setTheme(kept, false);
+  byId("theme").addEventListener("click", () => {
+    kept = kept === "dark" ? "light" : "dark";
+    setTheme(kept, true);
+  });
+  dark.addEventListener("change", () => { kept = dark.matches ? "dark" : "light"; setTheme(kept, true); });
+  window.addEventListener("beforeprint", () => setTheme("light", kept === "dark"));
+  window.addEventListener("afterprint", () => setTheme(kept, kept === "dark"));
+}
+
+function fillAbout() {
+  byId("title").replaceChildren(element("bdi", {}, report.title));
+  byId("subtitle").textContent = report.subtitle;
+  byId("evidence").textContent = report.evidence;
+  if (report.calls.some((call) => call.pattern)) {
+    byId("precision").textContent = `Weights are stored in ${report.levels.length} levels, closer to each other near zero: `
+      + `each is at most ${+report.largestError.toPrecision(2)} from what the model computed, and shown with how far it may be off.`;
+  }
+  const terms = (pairs) => pairs.flatMap(([name, words]) => [element("dt", {}, name), element("dd", {}, element("bdi", {}, words))]);
+  byId("facts").append(...terms(report.facts));
+  byId("keys").querySelector("dl").append(...terms(KEYS));
+}
+
+function start() {
+  listenToTheme();
+  fillAbout();
+  fillSection("notes", report.notes);
+  fillSection("findings", report.findings);
+  fillSection("changes", report.changes);
+  if (!report.calls.length) {
+    byId("notes").hidden = false;
+    byId("notes").append(element("p", {className: "note plain"}, "This run has no attention to show."));
+    return;
+  }
+  if (!canUnpack()) {
+    byId("notes").hidden = false;
+    byId("notes").append(element("p", {className: "note warning"},
+      "This browser cannot unpack the pictures (it has no DecompressionStream): open the report in a newer one."));
+    return;
+  }
+  byId("controls").hidden = false;
+  byId("body").hidden = false;
+  listenToMap();
+  document.addEventListener("keydown", onKey);
+  new ResizeObserver(debounced(() => { if (shown) { drawLarge(); } })).observe(byId("map-frame"));
+  show({first: true}).then(() => { document.documentElement.dataset.ready = "true"; });
+}
+
+/** A function that runs once when its calls have stopped, and not for the first: nothing has changed by then. */
+function debounced(act) {
+  let timer = 0;
+  let calls = 0;
+  return () => {
+    calls += 1;
+    clearTimeout(timer);
+    timer = calls > 1 ? setTimeout(act, 120) : 0;
+  };
+}
+
+start();

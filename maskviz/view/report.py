@@ -1,0 +1,114 @@
+"""A run as a report: the masks, the attention and the sentences `show` says of it."""
+
+from __future__ import annotations
+
+from maskviz.core.findings import Checked
+from maskviz.core.heads import parse_selection
+from maskviz.core.panels import Note, Page, Tone
+from maskviz.core.printable import printable
+from maskviz.core.report import Opening, Report, ReportCall, ReportMask
+from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.words import Scale
+from maskviz.view.card import card_line
+from maskviz.view.changes import change_panels
+from maskviz.view.findings import findings_page
+from maskviz.view.packing import packing_notes
+from maskviz.view.report_rules import clause_of
+from maskviz.view.show import Choice, WhatIf, chosen_calls, chosen_text, evidence_line, page_facts, page_title
+from maskviz.view.tokens import axes_of
+
+
+def report_of(
+    trace: Trace,
+    choice: Choice,
+    what_if: WhatIf | None = None,
+    command: str = "",
+    checked: Checked | None = None,
+) -> Report:
+    """Build the report of a run.
+
+    Args:
+        trace: The run; of a what-if, the gated one.
+        choice: The stack and the layers that are in it, and the text and the head it opens with; all heads are in it.
+        what_if: What changed, or None.
+        command: The command line, for the facts.
+        checked: What `check` found, or None.
+
+    Raises:
+        UsageError: the choice names a layer, head, stack or text that is not there.
+    """
+    calls = chosen_calls(trace, choice) if trace.calls else ()
+    masks = [(mask, sharing) for mask, sharing in trace.distinct_masks() if set(sharing) & set(calls)]
+    number_of = {id(call): number for number, (_, sharing) in enumerate(masks) for call in sharing}
+    return Report(
+        title=page_title(trace, choice),
+        subtitle=card_line(trace.card),
+        texts=_names(trace),
+        masks=tuple(
+            ReportMask(
+                printable(str(mask.rule)),
+                tuple(clause_of(mask.rule, row) for row in range(trace.batch.rows)),
+                mask.reasons,
+                mask.query_offset,
+                mask.agrees,
+            )
+            for mask, _ in masks
+        ),
+        calls=tuple(_call(trace, call, number_of[id(call)], what_if) for call in calls),
+        notes=(*packing_notes(trace), *(Note(printable(note), Tone.WARNING) for note in trace.notes), *_silent(trace)),
+        evidence=evidence_line(what_if.before if what_if else trace),
+        findings=() if checked is None else _notes(findings_page(checked, {})),
+        changes=() if what_if is None else tuple(change_panels(trace, what_if.change, what_if.names)),
+        facts=page_facts(trace, command),
+        opens=_opening(trace, choice, calls),
+    )
+
+
+def _call(trace: Trace, call: AttentionCall, mask: int, what_if: WhatIf | None) -> ReportCall:
+    axes = [axes_of(trace, call, row) for row in range(trace.batch.rows)]
+    gates = trace.head_mask.of(call.stack.value, call.layer) if trace.head_mask else None
+    return ReportCall(
+        stack=call.stack.value,
+        layer=call.layer,
+        module=printable(call.module),
+        heads=call.heads,
+        key_heads=call.key_heads,
+        mask=mask,
+        queries=tuple(queries for queries, _ in axes),
+        keys=tuple(keys for _, keys in axes),
+        real=trace.real_queries(call),
+        pattern=call.pattern,
+        before=None if what_if is None else what_if.before.calls[trace.calls.index(call)].pattern,
+        gates=() if gates is None else tuple(float(gate) for gate in gates),
+    )
+
+
+def _names(trace: Trace) -> tuple[str, ...]:
+    texts = trace.batch.texts
+    if trace.batch.documents is not None or len(texts) != trace.batch.rows:
+        texts = ("",) * trace.batch.rows
+    return tuple(printable(" ".join(text.split())) for text in texts)
+
+
+def _silent(trace: Trace) -> tuple[Note, ...]:
+    """A sentence on the layers that have no mask to show."""
+    if not trace.silent:
+        return ()
+    kinds = dict.fromkeys(layer.kind or "unknown" for layer in trace.silent)
+    layers = ", ".join(str(layer.layer) for layer in trace.silent[:24])
+    more = f" and {len(trace.silent) - 24} more" if len(trace.silent) > 24 else ""
+    return (Note(f"No mask to show in layers {layers}{more}: {', '.join(map(printable, kinds))}.", Tone.QUIET),)
+
+
+def _notes(page: Page) -> tuple[Note, ...]:
+    return tuple(panel for panel in page.panels if isinstance(panel, Note))
+
+
+def _opening(trace: Trace, choice: Choice, calls: tuple[AttentionCall, ...]) -> Opening:
+    """The first chosen head of the first layer, and the longest text unless one is chosen."""
+    keep = trace.batch.keep.sum(axis=1)
+    text = int(keep.argmax()) if choice.text is None else chosen_text(trace.batch, choice.text)
+    head = 0
+    if choice.heads is not None and calls:
+        head = parse_selection(choice.heads, max(call.heads for call in calls), "head")[0]
+    return Opening(head=head, text=text, scale=choice.scale or Scale.LINEAR)
