@@ -131,6 +131,23 @@ def examined(env: Env, subject: Subject) -> Examined:
     return Examined(case, about, tuple(experiment.asked), notes)
 
 
+def examined_run(subject: Subject, loaded: Loaded, encoded: Encoded, trace: Trace) -> Examined:
+    """The case of a run that has been made, with the runs beside it that show what things do.
+
+    Args:
+        subject: The model; what was encoded is in `encoded`.
+        loaded: The same, loaded.
+        encoded: The batch that was run, without a mask of the user's own.
+        trace: The plain run.
+    """
+    facts = facts_of(loaded, read_config(subject.loading.source)[1])
+    case = Case(model=facts, batch=given_of(loaded, encoded))
+    experiment = _Experiment(loaded, encoded, facts, subject, trace)
+    case = replace(case, run=experiment.behaviour())
+    about = f"{loaded.card.name} · {loaded.card.architecture} · {facts.implementation}"
+    return Examined(case, about, tuple(experiment.asked), experiment.notes_of(case))
+
+
 def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encoded:
     if rows is not None:
         side = subject.request.padding_side or getattr(loaded.tokenizer, "padding_side", None) or "right"
@@ -166,8 +183,11 @@ class _Experiment:
         asked: What was looked at and run, a phrase each.
     """
 
-    def __init__(self, loaded: Loaded, encoded: Encoded, facts: ModelFacts, subject: Subject) -> None:
+    def __init__(
+        self, loaded: Loaded, encoded: Encoded, facts: ModelFacts, subject: Subject, ran: Trace | None = None
+    ) -> None:
         self._loaded, self._encoded, self._facts, self._subject = loaded, encoded, facts, subject
+        self._ran = ran
         self.asked = ["the batch", "the config"]
         self._notes: list[str] = []
 
@@ -241,6 +261,8 @@ class _Experiment:
     def _traced(self) -> tuple[Trace | None, Trace]:
         """The run without the user's own mask, where there is one, and the run as it is."""
         loaded, encoded = self._loaded, self._encoded
+        if self._ran is not None:
+            return None, self._ran
         if self._subject.mask is None:
             return None, run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
         given = given_mask(loaded, encoded.batch, read_mask(self._subject.mask))

@@ -60,6 +60,7 @@ def long_options_of(options: Mapping[str, Any]) -> LongOptions:
         UsageError: a size that is none, or a long run asked for beside what needs whole maps.
     """
     given = tuple(f"--{name.replace('_', '-')}" for name in _WHOLE if options[name] not in (None, False, []))
+    given += tuple(f"-o {path}" for path in options["output"] or () if path.suffix.lower() == ".html")
     most = None if options["max_memory"] is None else parse_bytes(options["max_memory"])
     long = LongOptions(options["pool"], options["rows"], options["region"], options["layer"], most, given)
     if long.asked and given:

@@ -48,6 +48,10 @@ Past = Annotated[
 Step = Annotated[
     int | None, typer.Option("--step", min=1, help="Generate this many tokens greedily; show their rows too.")
 ]
+Check = Annotated[
+    bool,
+    typer.Option("--check", help="Ask the run for every trap 'maskviz check' knows; exit code 5 where one is found."),
+]
 Prove = Annotated[
     bool, typer.Option("--prove", help="Check the masks against the model's behaviour; exit code 5 where they differ.")
 ]
@@ -141,7 +145,7 @@ Columns = Annotated[
 ]
 Output = Annotated[
     list[Path] | None,
-    typer.Option("--output", "-o", help="File to write, by suffix .png .svg .pdf .txt .json .npz; repeatable."),
+    typer.Option("--output", "-o", help="File to write, by suffix .html .png .svg .pdf .txt .json .npz; repeatable."),
 ]
 OutputPage = Annotated[
     list[Path] | None,

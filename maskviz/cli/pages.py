@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from maskviz.analyse.long import read_long
 from maskviz.cli.outputs import DataWriter
 from maskviz.core.errors import UsageError
+from maskviz.core.findings import Checked
 from maskviz.core.long import LongTrace
 from maskviz.core.panels import Page, Panel
 from maskviz.core.regions import parse_region
@@ -23,10 +24,7 @@ def page_of(saved: Run, choice: Choice, command: str, more: Sequence[Panel] = ()
     """The page of a run, with what changed where it is a what-if, and `more` that was asked of it."""
     if isinstance(saved, LongTrace):
         return long_page(saved, read_long(saved, drawn_row(saved, choice)), choice, command)
-    what_if = None
-    if saved.before is not None and saved.change is not None:
-        what_if = WhatIf(saved.before, saved.change, lambda index: saved.names.get(index, str(index)))
-    return show_page(saved.trace, choice, what_if, command, more)
+    return show_page(saved.trace, choice, what_if_of(saved), command, more)
 
 
 def sizes_of(saved: Run) -> tuple[int, int]:
@@ -51,6 +49,49 @@ def chosen_part(choice: Choice, saved: Run, region: str | None) -> Choice:
     return choice if region is None else replace(choice, region=parse_region(region, *sizes_of(saved)))
 
 
-def data_writers(saved: Run) -> dict[str, DataWriter]:
-    """What writes the data files of a run."""
-    return {".npz": lambda: npz_bytes(saved), ".json": lambda: json_bytes(saved)}
+def what_if_of(saved: Saved) -> WhatIf | None:
+    """What a head mask changed, or None."""
+    if saved.before is None or saved.change is None:
+        return None
+    return WhatIf(saved.before, saved.change, lambda index: saved.names.get(index, str(index)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What is in a report beside the run.
+
+    Attributes:
+        choice: What it opens with.
+        command: The command line.
+        checked: What `check` found in the run, or None.
+        more: Panels on what else was asked of the run.
+    """
+
+    choice: Choice
+    command: str = ""
+    checked: Checked | None = None
+    more: Sequence[Panel] = ()
+
+
+def data_writers(saved: Run, asked: Asked) -> dict[str, DataWriter]:
+    """What writes the files of a run that are not drawn from its page: data, and the report."""
+    return {
+        ".npz": lambda: npz_bytes(saved),
+        ".json": lambda: json_bytes(saved),
+        ".html": lambda: report_bytes(saved, asked),
+    }
+
+
+def report_bytes(saved: Run, asked: Asked) -> bytes:
+    """The HTML report of a run.
+
+    Raises:
+        UsageError: the run kept no whole maps.
+    """
+    if isinstance(saved, LongTrace):
+        raise UsageError("a report shows every cell, and a long run keeps none", "draw it with -o run.png")
+    from maskviz.render.html import html_bytes
+    from maskviz.view.report import report_of
+
+    what_if = what_if_of(saved)
+    return html_bytes(report_of(saved.trace, asked.choice, what_if, asked.command, asked.checked, asked.more))

@@ -37,6 +37,7 @@ def show(
     no_cache: o.NoCache = False,
     mask: o.MaskFile = None,
     prove: o.Prove = False,
+    check: o.Check = False,
     head_mask: o.HeadMaskText = None,
     attn: o.BackendName = None,
     layer: o.Layers = None,
@@ -63,23 +64,27 @@ def show(
     """Show which tokens each token may attend to, why not the others, and where every head looks."""
     options = locals()
     env: Env = ctx.obj
-    paths = checked(output, (".json", ".npz"), file)
+    paths = checked(output, (".html", ".json", ".npz"), file)
     drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     found = read_texts(env, texts, file, ids)
 
     from maskviz.cli.asking import choice_of, feeding_of, loading_of, request_of  # torch and transformers start here
-    from maskviz.cli.handover import Asked, hand_over_of
+    from maskviz.cli.checked_run import checked_run, has_errors, uncheckable
+    from maskviz.cli.handover import Asked as Handed
+    from maskviz.cli.handover import hand_over_of
     from maskviz.cli.long import long_options_of, long_traced
-    from maskviz.cli.pages import Run, chosen_part, data_writers, page_of
+    from maskviz.cli.pages import Asked, Run, chosen_part, data_writers, page_of
     from maskviz.cli.processes import working_together
     from maskviz.cli.tracing import encoded_for, loaded_by, proven, traced
     from maskviz.core.panels import Panel
+    from maskviz.view.findings import findings_page
     from maskviz.view.proof import proof_panels
 
     choice, long = choice_of(options), long_options_of(options)
     more: list[Panel] = []
-    proof = None
+    proof = found_traps = None
+    uncheckable(options)
     with working_together(parallel):
         request, loading = request_of(options, found), loading_of(options)
         feeding = feeding_of(options, request)
@@ -89,10 +94,12 @@ def show(
         if saved is None:
             saved = whole = traced(env, loaded, encoded, head_mask, calling, long.most)
             if attn is not None:
-                more += hand_over_of(env, Asked(attn, loaded, encoded, calling, whole.trace), choice)
+                more += hand_over_of(env, Handed(attn, loaded, encoded, calling, whole.trace), choice)
             proof = proven(env, loaded, encoded, whole) if prove else None
             more += [] if proof is None else proof_panels(proof, whole.trace)
-    page = page_of(saved, chosen_part(choice, saved, region), env.command, more)
-    deliver(env, page, paths, drawing, data_writers(saved))
-    if proof is not None and not proof.proven:
+            found_traps = checked_run(env, loading, (loaded, encoded), whole) if check else None
+    findings = [] if found_traps is None else findings_page(found_traps, {}).panels
+    page = page_of(saved, chosen_part(choice, saved, region), env.command, [*findings, *more])
+    deliver(env, page, paths, drawing, data_writers(saved, Asked(choice, env.command, found_traps, more)))
+    if (proof is not None and not proof.proven) or (found_traps is not None and has_errors(found_traps)):
         raise typer.Exit(ExitCode.FINDING)

@@ -32,14 +32,14 @@ def view(
 ) -> None:
     """Draw a saved run again; needs neither the model nor torch."""
     env: Env = ctx.obj
-    paths = checked(output, (".json", ".npz"))
+    paths = checked(output, (".html", ".json", ".npz"))
     drawing = Drawing(dpi, style, columns)
 
-    from maskviz.cli.pages import chosen_part, data_writers, page_of
+    from maskviz.cli.pages import Asked, chosen_part, data_writers, page_of
     from maskviz.store.archive import read_run
     from maskviz.view.show import Choice
 
     saved = read_run(run)
     choice = chosen_part(Choice(layer, head, stack, text, scale, title), saved, region)
     page = page_of(saved, choice, env.command)
-    deliver(env, page, paths, drawing, data_writers(saved))
+    deliver(env, page, paths, drawing, data_writers(saved, Asked(choice, env.command)))

@@ -111,6 +111,7 @@ class Report:
         evidence: How far the run is to be believed.
         findings: What `check` says, its verdict first; empty where it was not asked.
         changes: What a head mask changed.
+        asked: Notes and tables on what else was asked of the run.
         facts: Model, text, command.
         opens: What is shown first.
     """
@@ -124,5 +125,6 @@ class Report:
     evidence: str = ""
     findings: tuple[Note, ...] = ()
     changes: tuple[Panel, ...] = ()
+    asked: tuple[Panel, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
     opens: Opening = Opening()

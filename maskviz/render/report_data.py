@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,8 @@ def report_data(report: Report) -> tuple[dict[str, Any], list[str]]:
         "evidence": report.evidence,
         "findings": [_panel(one) for one in report.findings],
         "changes": [_panel(one) for one in report.changes],
-        "opens": {
-            "call": report.opens.call,
-            "head": report.opens.head,
-            "text": report.opens.text,
-            "scale": report.opens.scale.value,
-        },
+        "asked": [_panel(one) for one in report.asked],
+        "opens": asdict(report.opens),
         "masks": [_mask(mask, arrays) for mask in report.masks],
         "calls": [_call(call, axes, views) for call in report.calls],
         "look": _look(),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from maskviz.core.findings import Checked
 from maskviz.core.heads import parse_selection
-from maskviz.core.panels import Note, Page, Tone
+from maskviz.core.panels import Note, Page, Panel, Table, Tone
 from maskviz.core.printable import printable
 from maskviz.core.report import Opening, Report, ReportCall, ReportMask
 from maskviz.core.trace import AttentionCall, Trace
@@ -24,6 +26,7 @@ def report_of(
     what_if: WhatIf | None = None,
     command: str = "",
     checked: Checked | None = None,
+    more: Sequence[Panel] = (),
 ) -> Report:
     """Build the report of a run.
 
@@ -33,6 +36,7 @@ def report_of(
         what_if: What changed, or None.
         command: The command line, for the facts.
         checked: What `check` found, or None.
+        more: Panels on what else was asked of the run; its notes and tables are in the report.
 
     Raises:
         UsageError: the choice names a layer, head, stack or text that is not there.
@@ -59,6 +63,7 @@ def report_of(
         evidence=evidence_line(what_if.before if what_if else trace),
         findings=() if checked is None else _notes(findings_page(checked, {})),
         changes=() if what_if is None else tuple(change_panels(trace, what_if.change, what_if.names)),
+        asked=tuple(panel for panel in more if isinstance(panel, Note | Table)),
         facts=page_facts(trace, command),
         opens=_opening(trace, choice, calls),
     )

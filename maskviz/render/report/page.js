@@ -311,6 +311,7 @@ function start() {
   fillSection("notes", report.notes);
   fillSection("findings", report.findings);
   fillSection("changes", report.changes);
+  fillSection("asked", report.asked);
   if (!report.calls.length) {
     byId("notes").hidden = false;
     byId("notes").append(element("p", {className: "note plain"}, "This run has no attention to show."));
