@@ -1,6 +1,7 @@
 // The small pictures: all heads of a stack, and the different masks.
 
-const TILE = 46;
+// Sides of a small map in CSS pixels: up to so many heads, this large.
+const TILES = [[4, 96], [8, 72], [Infinity, 46]];
 const MASK_TILE = 132;
 let drawn = 0;
 
@@ -13,7 +14,7 @@ function buildGrid(calls, state, choose) {
   const numbers = Array.from({length: heads}, (_, head) => element("th", {scope: "col"}, String(head)));
   const rows = withWeights.map((call) => element("tr", {},
     element("th", {scope: "row"}, `layer ${call.layer}`),
-    ...Array.from({length: call.heads}, (_, head) => element("td", {}, headButton(call, head, choose)))));
+    ...Array.from({length: call.heads}, (_, head) => element("td", {}, headButton(call, head, tileSide(withWeights), choose)))));
   const table = element("table", {className: "heads"},
     element("thead", {}, element("tr", {}, element("th", {scope: "col"}, "head"), ...numbers)),
     element("tbody", {}, ...rows));
@@ -21,16 +22,21 @@ function buildGrid(calls, state, choose) {
   markTile(state);
 }
 
-function headButton(call, head, choose) {
+function headButton(call, head, side, choose) {
   const gate = call.gates.length ? call.gates[head] : 1;
   const gated = gate === 1 ? "" : gate === 0 ? ", silenced" : `, scaled to ${gate}`;
   const name = `layer ${call.layer}, head ${head}${gated}`;
   const button = element("button", {
     type: "button", className: `tile${gate === 1 ? "" : " gated"}`, title: name, "aria-label": name,
     "data-call": report.calls.indexOf(call), "data-head": head,
-  }, element("canvas", {"aria-hidden": "true", width: TILE, height: TILE}));
+  }, element("canvas", {"aria-hidden": "true", width: side, height: side}));
   button.addEventListener("click", () => choose(call, head));
   return button;
+}
+
+function tileSide(calls) {
+  const heads = Math.max(...calls.map((call) => call.heads));
+  return TILES.find(([most]) => heads <= most)[1];
 }
 
 /** Mark the button of the head that is shown large. */
@@ -56,7 +62,7 @@ async function drawTiles(calls, state) {
     if (turn !== drawn) {
       return;
     }
-    drawRow(call, shown, codes, {show: "attention", top, scale: state.scale});
+    drawRow(call, shown, codes, {show: "attention", top, scale: state.scale, side: tileSide(withWeights)});
     await new Promise((resolve) => { setTimeout(resolve, 0); });
   }
 }
@@ -67,7 +73,7 @@ function drawRow(call, first, codes, options) {
   for (const button of document.querySelectorAll(`button.tile[data-call="${number}"]`)) {
     const head = Number(button.dataset.head);
     const one = {...first, codes: codes.subarray(head * cells, (head + 1) * cells)};
-    drawSmall(button.firstChild, one, TILE, options);
+    drawSmall(button.firstChild, one, options.side, options);
   }
 }
 

@@ -1,8 +1,8 @@
 // The large map: one head or its mask, with tokens along both sides and a mark on one cell.
 
 const LABEL_STEP = 13;
-const LARGEST_CELL = 30;
-const TALLEST = 820;
+const LARGEST_CELL = 42;
+const TALLEST = 760;
 
 const mapCanvas = document.getElementById("map");
 const large = {shown: null, options: null, bitmap: null, layout: null};

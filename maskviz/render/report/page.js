@@ -305,18 +305,24 @@ function fillAbout() {
   byId("keys").querySelector("dl").append(...terms(KEYS));
 }
 
-function start() {
+/** Fill the page; its root says `data-ready` when all that is seen first is there. */
+async function start() {
   listenToTheme();
   fillAbout();
   fillSection("notes", report.notes);
   fillSection("findings", report.findings);
   fillSection("changes", report.changes);
   fillSection("asked", report.asked);
-  if (!report.calls.length) {
+  if (report.calls.length) {
+    await startPictures();
+  } else {
     byId("notes").hidden = false;
     byId("notes").append(element("p", {className: "note plain"}, "This run has no attention to show."));
-    return;
   }
+  document.documentElement.dataset.ready = "true";
+}
+
+async function startPictures() {
   if (!canUnpack()) {
     byId("notes").hidden = false;
     byId("notes").append(element("p", {className: "note warning"},
@@ -328,7 +334,7 @@ function start() {
   listenToMap();
   document.addEventListener("keydown", onKey);
   new ResizeObserver(debounced(() => { if (shown) { drawLarge(); } })).observe(byId("map-frame"));
-  show({first: true}).then(() => { document.documentElement.dataset.ready = "true"; });
+  await show({first: true});
 }
 
 /** A function that runs once when its calls have stopped, and not for the first: nothing has changed by then. */

@@ -61,12 +61,15 @@ function matrixCell(value, top) {
   const made = element("td", {className: "number"}, value.toFixed(2));
   const colour = scaleColours[Math.round(255 * Math.min(1, Math.max(0, value / (top || 1))))];
   made.style.backgroundColor = `rgb(${colour.join(" ")})`;
-  made.style.color = isLight(colour) ? "#111" : "#fff";
+  made.style.color = isLight(colour) ? "#000" : "#fff";
   return made;
 }
 
+/** Whether black is read better on a colour than white: by its relative luminance, WCAG 2.2. */
 function isLight(colour) {
-  return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 120;
+  const [red, green, blue] = colour.map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179;
 }
 
 const PANELS = {note: noteElement, table: tableElement, matrix: matrixElement};
