@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from maskviz.analyse.why import stretches_of
 from maskviz.core.algebra import AnyOf, Combination, Rule
@@ -125,7 +125,7 @@ def test_hovering_the_map_and_a_token_marks_the_cell_below(report: Opened) -> No
     assert box is not None
     before = report.text("#cell")
     report.page.mouse.move(box["x"] + box["width"] - 30, box["y"] + box["height"] * 0.4)
-    report.page.wait_for_function("before => document.getElementById('cell').textContent !== before", arg=before)
+    expect(report.page.locator("#cell")).not_to_have_text(before)
     report.page.hover("ol.strip li:nth-child(3)")
     assert "Query 2" in report.text("#cell")
     assert report.page.locator("ol.strip li:nth-child(3)").get_attribute("class") == "token text is-query is-key"
@@ -146,7 +146,7 @@ def test_keys_switch_text_layer_head_and_what_is_shown(report: Opened) -> None:
         (",", "Head 0.0, text 1 of 2"),
     ):
         page.keyboard.press(key)
-        page.wait_for_function("title => document.getElementById('map-title').textContent === title", arg=title)
+        expect(page.locator("#map-title")).to_have_text(title)
     assert page.get_by_role("button", name="after").get_attribute("aria-pressed") == "true"
     page.keyboard.press("b")
     page.wait_for_selector("#choose-head-mask-before[aria-pressed=true]")
@@ -154,7 +154,7 @@ def test_keys_switch_text_layer_head_and_what_is_shown(report: Opened) -> None:
 
 def test_the_batch_switches_and_padding_is_said_to_be_why(report: Opened) -> None:
     report.page.select_option("#choose-text", "0")
-    report.page.wait_for_function("document.getElementById('map-title').textContent.includes('text 1 of 2')")
+    expect(report.page.locator("#map-title")).to_contain_text("text 1 of 2")
     report.page.focus("#map")
     for key in ("Home", "End"):
         report.page.keyboard.press(key)
@@ -175,7 +175,7 @@ def test_the_row_of_a_query_is_a_table_with_every_key(report: Opened, saved_run:
 
 def test_choosing_a_small_map_shows_it_large_and_silenced_heads_are_marked(report: Opened) -> None:
     report.page.click('button.tile[data-call="2"][data-head="3"]')
-    report.page.wait_for_function("document.getElementById('map-title').textContent.startsWith('Head 2.3')")
+    expect(report.page.locator("#map-title")).to_contain_text("Head 2.3")
     pressed = report.page.locator('button.tile[aria-pressed="true"]')
     assert pressed.get_attribute("aria-label") == "layer 2, head 3"
     assert report.page.locator("button.tile.gated").get_attribute("aria-label") == "layer 0, head 1, silenced"
@@ -301,8 +301,8 @@ def test_a_query_behind_a_cache_keeps_its_number(browser: Browser, tmp_path: Pat
 
 
 def known(rule: Rule) -> bool:
-    """Whether there is at most one mask of a user's own, and that not among alternatives, as in every run: then a cell's
-    reasons tell what it does."""
+    """Whether there is at most one mask of a user's own, not among alternatives, as in every run: its reason tells what
+    it does to a cell."""
     users = [leaf for leaf in rule.leaves() if isinstance(leaf, UserMask)]
     return len(users) < 2 and (not users or not _has_alternatives(rule))
 
