@@ -26,6 +26,7 @@ from maskviz.explore.head_map import HeadMap
 from maskviz.explore.help import HelpScreen
 from maskviz.explore.picture import PictureScreen
 from maskviz.explore.position import Position, calls_of_stack
+from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import level
 from maskviz.render.screen import Screen
 from maskviz.store.saved import Saved
@@ -126,13 +127,12 @@ class Explorer(App[None]):
         self.query_one(CellMap).focus()
         self._refresh()
 
-    def on_cell_map_walked(self, message: CellMap.Walked) -> None:
-        """Go to another cell."""
-        self._go(self._position.moved(self.trace, query=message.query, key=message.key))
-
-    def on_head_map_walked(self, message: HeadMap.Walked) -> None:
-        """Go to another head."""
-        self.action_head(message.layer, message.head)
+    def on_walkable_walked(self, message: Walkable.Walked) -> None:
+        """Go to another cell, or to another head."""
+        if isinstance(message.walkable, HeadMap):
+            self.action_head(message.down, message.across)
+        else:
+            self._go(self._position.moved(self.trace, query=message.down, key=message.across))
 
     def action_head(self, layer: int, head: int) -> None:
         """Go so many layers and heads further."""
