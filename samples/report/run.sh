@@ -1,5 +1,8 @@
-# A report to hand on: one page that needs neither a network nor maskviz, with what check says of the run.
+# A report to hand on: one page that needs neither a network nor maskviz, with what check found in the run it shows.
 set -eu
-maskviz show "The animal didn't cross the street because it was too tired." "The cat sat." --check -o report.html -o report.npz
-maskviz view report.npz -o again.html
+text="stone river lamp apple dog green seven stone river lamp apple dog green"
+maskviz show -m demo:gpt "$text" "river lamp river" --padding-side left --check -o report.html -o run.npz || echo "exit $?"
+# What the page says of a cell is what explain says.
+maskviz explain run.npz --text 2 --layer 0 --at 12,4
+maskviz view run.npz -o again.html
 python pictures.py report.html
