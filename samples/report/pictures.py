@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+SIZES = {"desktop": (1280, 1000), "phone": (390, 844)}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -21,7 +21,7 @@ def main(path: Path) -> None:
             page.wait_for_selector("html[data-ready]", state="attached")
             page.press("body", "]")
             page.hover("ol.strip li:nth-child(8)")
-            page.evaluate("scrollTo(0, 0)")
+            page.evaluate("document.querySelector(innerWidth < 500 ? '#controls' : 'body').scrollIntoView()")
             page.wait_for_timeout(300)
             page.screenshot(path=path.with_name(f"{name}.png"))
         browser.close()

@@ -5,11 +5,7 @@ const rgbOf = (colour) => [1, 3, 5].map((place) => parseInt(colour.slice(place, 
 const scaleColours = report.look.scale.map(rgbOf);
 const reasonColours = new Map(report.look.reasons.map((one) => [one.bit, rgbOf(one.fill)]));
 
-/** A colour the style names, as [red, green, blue]. */
-function styleColour(name) {
-  return rgbOf(styleText(name));
-}
-
+/** What the style names, such as a colour. */
 function styleText(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
@@ -17,7 +13,7 @@ function styleText(name) {
 /** The colours of both themes that cells need. */
 function cellColours() {
   return {
-    blocked: styleColour("--blocked"),
+    blocked: [0, 0, 0, 0], // what lies behind shows, in the colour of blocked cells of the theme
     visible: rgbOf(report.look.visible),
     some: rgbOf(report.look.some),
     meaningless: rgbOf(report.look.meaningless),
@@ -76,7 +72,7 @@ function imageOf(shown, options) {
       image.data[at] = colour[0];
       image.data[at + 1] = colour[1];
       image.data[at + 2] = colour[2];
-      image.data[at + 3] = 255;
+      image.data[at + 3] = colour[3] ?? 255;
     }
   }
   return image;
@@ -86,7 +82,6 @@ function imageOf(shown, options) {
 function weightPainter(shown, options, colours) {
   const plain = colourTable(options.top, options.scale, colours, false);
   const greyed = colourTable(options.top, options.scale, colours, true);
-  const greyedBlocked = paled(colours.blocked, colours.dark);
   return (top, bottom, left, right) => {
     let most = -1;
     let meaningless = true;
@@ -99,7 +94,7 @@ function weightPainter(shown, options, colours) {
       }
     }
     if (most < 0) {
-      return meaningless ? greyedBlocked : colours.blocked;
+      return colours.blocked;
     }
     return (meaningless ? greyed : plain)[most];
   };

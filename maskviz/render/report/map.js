@@ -55,6 +55,8 @@ function drawMark(mark, lit) {
   mapCanvas.style.height = `${height}px`;
   const context = mapCanvas.getContext("2d");
   context.imageSmoothingEnabled = false;
+  context.fillStyle = styleText("--blocked");
+  context.fillRect(left * ratio, above * ratio, layout.wide, layout.high);
   context.drawImage(bitmap, left * ratio, above * ratio, layout.wide, layout.high);
   context.scale(ratio, ratio);
   drawFrame(context);

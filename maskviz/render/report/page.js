@@ -288,7 +288,10 @@ function listenToTheme() {
     setTheme(kept, true);
   });
   dark.addEventListener("change", () => { kept = dark.matches ? "dark" : "light"; setTheme(kept, true); });
-  window.addEventListener("beforeprint", () => setTheme("light", kept === "dark"));
+  window.addEventListener("beforeprint", () => {
+    document.querySelectorAll("details.note").forEach((note) => { note.open = true; });
+    setTheme("light", kept === "dark");
+  });
   window.addEventListener("afterprint", () => setTheme(kept, kept === "dark"));
 }
 

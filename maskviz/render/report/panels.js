@@ -13,11 +13,12 @@ function element(name, attributes = {}, ...children) {
 }
 
 function noteElement(note) {
-  const made = element("div", {className: `note ${note.tone}`}, element("p", {}, note.text));
-  if (note.details.length) {
-    made.append(element("ul", {}, ...note.details.map((detail) => element("li", {}, detail))));
+  const className = `note ${note.tone}`;
+  if (!note.details.length) {
+    return element("div", {className}, element("p", {}, note.text));
   }
-  return made;
+  return element("details", {className}, element("summary", {}, note.text),
+    element("ul", {}, ...note.details.map((detail) => element("li", {}, detail))));
 }
 
 function tableElement(panel) {
