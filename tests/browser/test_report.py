@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from maskviz.analyse.why import stretches_of
 from maskviz.core.algebra import AnyOf, Combination, Rule
 from maskviz.core.masks import Mask
-from maskviz.core.panels import Note
+from maskviz.core.panels import Note, Tone
 from maskviz.core.reasons import Reason
 from maskviz.core.rules import Causal, Repositioned, UserMask, Window
 from maskviz.core.trace import Trace
@@ -201,6 +201,40 @@ def test_no_width_scrolls_sideways_and_the_theme_is_the_systems(
     one.page.click("#theme")
     assert one.page.evaluate(CONTRAST) >= 4.5
     assert one.wrong == []
+    one.page.close()
+
+
+def test_on_paper_it_is_light_and_nothing_is_folded_away(browser: Browser, tmp_path: Path) -> None:
+    found = (Note("P1 error", Tone.WARNING, ("what goes wrong", "a fix")),)
+    one = opened(browser, write(tmp_path / "dark.html", trace_of(), findings=found).as_uri(), DESKTOP, "dark")
+    assert not one.page.get_by_text("a fix").is_visible()
+    one.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    one.page.emulate_media(media="print")
+    assert one.page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert one.page.get_by_text("a fix").is_visible()
+    assert not one.page.locator("#controls").is_visible()
+    one.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert one.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert one.wrong == []
+    one.page.close()
+
+
+def test_a_blocked_cell_and_a_zero_look_different(browser: Browser, tmp_path: Path) -> None:
+    pattern = np.zeros((1, 3, 8, 8), np.float32)
+    pattern[..., 0] = 1.0
+    trace = trace_of()
+    one = opened(
+        browser,
+        write(
+            tmp_path / "zeros.html", replace(trace, calls=tuple(replace(call, pattern=pattern) for call in trace.calls))
+        ).as_uri(),
+    )
+    colours = one.page.evaluate(
+        """() => { const map = document.getElementById("map"), context = map.getContext("2d");
+          const at = (right, up) => [...context.getImageData(map.width - right, map.height - up, 1, 1).data].join();
+          return [at(60, 60), at(60, map.height - 120)]; }"""
+    )
+    assert colours[0] != colours[1], "key 6 of query 6 is a zero, key 6 of query 0 is blocked"
     one.page.close()
 
 

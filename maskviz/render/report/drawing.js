@@ -132,6 +132,9 @@ function bitmapOf(image) {
   return canvas;
 }
 
+// How each small picture is painted again in the colours of the theme, at once: paper does not wait.
+const repaints = new WeakMap();
+
 /** Draw a head small, `side` CSS pixels along its longer side at most. */
 function drawSmall(canvas, shown, side, options) {
   const ratio = Math.max(1, Math.min(3, window.devicePixelRatio || 1));
@@ -143,9 +146,15 @@ function drawSmall(canvas, shown, side, options) {
   canvas.height = image.height * zoom;
   canvas.style.width = `${canvas.width / ratio}px`;
   canvas.style.height = `${canvas.height / ratio}px`;
-  const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(bitmapOf(image), 0, 0, canvas.width, canvas.height);
+  const bitmap = bitmapOf(image);
+  repaints.set(canvas, () => {
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.fillStyle = styleText("--blocked");
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  });
+  repaints.get(canvas)();
 }
 
 /** A token as a label: blanks are seen. */

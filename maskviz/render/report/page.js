@@ -274,6 +274,7 @@ function setTheme(theme, redraw) {
   byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
   byId("theme").setAttribute("aria-label", `Switch to ${theme === "dark" ? "light" : "dark"} colours`);
   if (redraw && shown) {
+    document.querySelectorAll(".tile canvas").forEach((canvas) => repaints.get(canvas)?.());
     drawLarge();
     show({theme: true});
   }
