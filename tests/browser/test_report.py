@@ -152,6 +152,28 @@ def test_keys_switch_text_layer_head_and_what_is_shown(report: Opened) -> None:
     page.wait_for_selector("#choose-head-mask-before[aria-pressed=true]")
 
 
+def test_before_the_head_mask_the_page_shows_the_plain_run(report: Opened, saved_run: Path) -> None:
+    saved = read_npz(saved_run)
+    assert saved.before is not None
+    row = int(saved.trace.batch.keep.sum(axis=1).argmax())
+    after, before = (run.calls[1].pattern for run in (saved.trace, saved.before))
+    assert after is not None
+    assert before is not None
+    report.page.keyboard.press("]")
+    expect(report.page.locator("#map-title")).to_contain_text("Head 1.0")
+    report.page.keyboard.press("b")
+    report.page.wait_for_selector("#choose-head-mask-before[aria-pressed=true]")
+    report.page.click("#row summary")
+    rows = report.page.locator("#row tbody tr")
+    expect(rows).to_have_count(before.shape[3])
+    cells = [text.split(" ± ") for text in rows.locator("td:nth-child(3)").all_text_contents()]
+    query = int(report.text("#cell").split()[1])
+    off = [abs(float(weight) - before[row, 0, query, key]) - float(error) for key, (weight, error) in enumerate(cells)]
+    assert max(off) <= 1e-6
+    moved = np.abs(before[row, 0, query] - after[row, 0, query])
+    assert moved.max() > 0.01, "else this shows nothing"
+
+
 def test_the_batch_switches_and_padding_is_said_to_be_why(report: Opened) -> None:
     report.page.select_option("#choose-text", "0")
     expect(report.page.locator("#map-title")).to_contain_text("text 1 of 2")

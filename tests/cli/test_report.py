@@ -62,6 +62,14 @@ def test_check_finds_in_the_run_that_is_shown_what_check_finds(maskviz: Run, tmp
     assert f"{ids[0]} error" in maskviz("show", *batch, "--check", expect=5).stdout
 
 
+def test_a_long_run_has_no_report(maskviz: Run, tmp_path: Path) -> None:
+    saved = tmp_path / "long.npz"
+    maskviz("show", "The cat sat on the mat.", "--pool", "8", "-o", str(saved))
+    said = maskviz("view", str(saved), "-o", str(tmp_path / "a.html"), expect=2).stderr
+    assert "a report shows every cell" in said
+    assert not (tmp_path / "a.html").exists()
+
+
 def test_check_without_an_error_ends_well(maskviz: Run) -> None:
     assert "no findings" in maskviz("show", "The cat sat.", "--check").stdout
 

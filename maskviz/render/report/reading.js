@@ -86,6 +86,15 @@ function markStrips(shown, mark) {
       chip.classList.toggle("is-query", side !== "key" && number === mark.query);
       chip.classList.toggle("is-key", side !== "query" && number === mark.key);
     });
+    reveal(list, list.children[side === "query" ? mark.query : mark.key]);
+  }
+}
+
+/** Scroll a strip, and nothing around it, to a token; not below somebody's pointer. */
+function reveal(list, chip) {
+  const [top, bottom] = [chip.offsetTop, chip.offsetTop + chip.offsetHeight];
+  if (!list.matches(":hover") && (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight)) {
+    list.scrollTop = top - list.clientHeight / 2;
   }
 }
 
