@@ -27,7 +27,7 @@ class Ladder:
     """The levels weights are rounded to.
 
     Attributes:
-        levels: float64 [level], ascending from 0; at most 254.
+        levels: float64 [level], ascending from 0; at most 255.
         errors: float64 [level], how far a weight may be from the level it was rounded to.
     """
 

@@ -18,7 +18,7 @@ function drawMap(shown, options, mark) {
 
 function layoutOf(shown) {
   const ratio = Math.max(1, window.devicePixelRatio || 1);
-  const room = document.getElementById("map-frame").clientWidth;
+  const room = mapCanvas.parentElement.clientWidth - 6;
   const context = mapCanvas.getContext("2d");
   context.font = labelFont(false);
   const widest = (tokens) => Math.max(...tokens.slice(0, 600).map((token) => context.measureText(labelOf(token)).width));

@@ -97,7 +97,7 @@ function legendElement(shown, options) {
         made.append(swatch(reason.fill, `${reason.word} ${share(shown.reasons, reason.bit)}`));
       }
     }
-    if (shown.real.includes("0")) {
+    if (shown.reasons.some((bits, at) => bits === 0 && shown.real[Math.floor(at / shown.keys)] === "0")) {
       made.append(swatch(report.look.meaningless, "visible to padding, without meaning"));
     }
     return made;
