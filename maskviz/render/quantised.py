@@ -45,6 +45,7 @@ class Ladder:
         if levels[-1] < top:
             return None
         exact = np.array(levels)
+        exact[-1] = top  # what is largest is often a whole, and said exactly
         gaps = np.diff(exact, prepend=0.0, append=exact[-1])
         half = np.maximum(gaps[:-1], gaps[1:]) / 2
         return cls(exact, half + exact * 2.0**-11)  # weights are looked up as float16
