@@ -226,6 +226,16 @@ def test_no_width_scrolls_sideways_and_the_theme_is_the_systems(
     one.page.close()
 
 
+def test_no_number_is_broken_into_lines_on_a_phone(browser: Browser, what_if: Path) -> None:
+    one = opened(browser, what_if.as_uri(), PHONE)
+    lines = one.page.eval_on_selector_all(
+        "#changes td.number bdi", "all => all.map((one) => [one.textContent, one.getClientRects().length])"
+    )
+    assert len(lines) >= 3
+    assert [text for text, count in lines if count != 1] == []
+    one.page.close()
+
+
 def test_on_paper_it_is_light_and_nothing_is_folded_away(browser: Browser, tmp_path: Path) -> None:
     found = (Note("P1 error", Tone.WARNING, ("what goes wrong", "a fix")),)
     one = opened(browser, write(tmp_path / "dark.html", trace_of(), findings=found).as_uri(), DESKTOP, "dark")
