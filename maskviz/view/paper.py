@@ -15,7 +15,7 @@ def for_paper(page: Page) -> Page:
     panels: list[Panel] = [panel for panel in page.panels if not isinstance(panel, Note | TokenStrip)]
     notes = [panel for panel in page.panels if isinstance(panel, Note)]
     panels += [note for note in notes if note.tone is Tone.WARNING]
-    said = [note.text for note in notes if note.tone is not Tone.WARNING]
+    said = [line for note in notes if note.tone is not Tone.WARNING for line in (note.text, *note.details)]
     facts = [f"{name.capitalize()}: {page.facts[name]}" for name in ("head mask", "command") if name in page.facts]
     caption = " ".join(map(_sentence, filter(None, (page.title, page.subtitle, *said, *facts))))
     return replace(page, panels=(*panels, Note(caption, Tone.QUIET)))
