@@ -39,6 +39,7 @@ def run_without(blocked: tuple[str, ...], *arguments: str) -> subprocess.Complet
         ("mask", "--help"),
         ("convert", "--help"),
         ("heads", "--help"),
+        ("explore", "--help"),
     ],
 )
 def test_help_needs_no_heavy_library(arguments: tuple[str, ...]) -> None:
