@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from maskviz.analyse.why import stretches_of
+from maskviz.api.trace import load_trace
 from maskviz.core.algebra import AnyOf, Combination, Rule
 from maskviz.core.masks import Mask
 from maskviz.core.panels import Note, Tone
@@ -290,7 +291,7 @@ CONTRAST = """() => {
 }"""
 
 
-def test_it_works_from_localhost_and_inside_a_sandboxed_frame(browser: Browser, what_if: Path) -> None:
+def test_it_works_from_localhost(browser: Browser, what_if: Path) -> None:
     handler = functools.partial(Quiet, directory=str(what_if.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -299,13 +300,21 @@ def test_it_works_from_localhost_and_inside_a_sandboxed_frame(browser: Browser, 
         assert one.wrong == []
         one.page.close()
         server.shutdown()
+
+
+def test_it_works_in_the_frame_a_notebook_shows(browser: Browser, saved_run: Path) -> None:
+    """What Jupyter puts into its page, in a page of its own; keys reach the frame when it is clicked."""
     page = browser.new_page()
     wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_content('<iframe sandbox="allow-scripts"></iframe>')
-    page.eval_on_selector("iframe", "(frame, text) => { frame.srcdoc = text; }", what_if.read_text("utf-8"))
+    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    page.on("console", lambda message: wrong.append(f"console: {message.text}"))
+    page.on("request", lambda request: wrong.append(f"request: {request.url}"))
+    page.set_content(load_trace(saved_run)._repr_html_())
     frame = page.frame_locator("iframe")
     frame.locator("html[data-ready]").wait_for(state="attached")
+    frame.locator("#map-title").click()
+    page.keyboard.press("]")
+    frame.locator("#map-title", has_text="Head 1.0").wait_for()
     assert wrong == []
     page.close()
 
