@@ -39,6 +39,8 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...], read: Path
     paths = paths or []
     known = (*DRAWN, *data_suffixes)
     for path in paths:
+        if path.suffix.lower() == ".html" and ".html" not in known:
+            raise UsageError(f"{str(path)!r}: only show and view write a report", f"end it in one of {' '.join(known)}")
         if path.suffix.lower() not in known:
             raise UsageError(f"cannot tell the format of {str(path)!r}", f"end it in one of {' '.join(known)}")
         if read is not None and path.resolve() == read.resolve():

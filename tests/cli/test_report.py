@@ -87,3 +87,12 @@ def test_what_a_report_or_a_check_cannot_have_is_said_before_a_model_is_loaded(
     maskviz: Run, arguments: list[str], said: str
 ) -> None:
     assert said in maskviz("show", "x", "-m", "./nowhere", *arguments, expect=2).stderr
+
+
+@pytest.mark.parametrize("command", [("heads", "x"), ("mask", "causal", "--length", "9"), ("mlm", "x")])
+def test_commands_without_a_report_say_who_writes_one(
+    maskviz: Callable[..., Response], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    response = maskviz(*command, "-o", str(tmp_path / "x.html"), expect=2)
+    assert "only show and view write a report" in response.stderr
+    assert list(tmp_path.iterdir()) == []
