@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from maskviz.analyse.head_statistics import read_heads as read_heads
     from maskviz.api.trace import Trace as Trace
     from maskviz.api.trace import load_trace as load_trace
     from maskviz.api.tracing import trace as trace
@@ -32,9 +33,10 @@ _HOMES = {
     "MaskvizError": "maskviz.core.errors",
     "Trace": "maskviz.api.trace",
     "load_trace": "maskviz.api.trace",
+    "read_heads": "maskviz.analyse.head_statistics",
     "trace": "maskviz.api.tracing",
 }
-__all__ = ["AttentionCall", "Batch", "HeadMask", "Mask", "MaskvizError", "Trace", "load_trace", "trace"]
+__all__ = ["AttentionCall", "Batch", "HeadMask", "Mask", "MaskvizError", "Trace", "load_trace", "read_heads", "trace"]
 
 
 def __getattr__(name: str) -> object:

@@ -40,6 +40,10 @@ _PEAKS = "brightness: how sharply a head looks (mean over queries of its largest
 _MOVES = "brightness: how far a head's attention moved (total variation distance)"
 
 
+# The gates below 1, by stack, layer and head.
+Gates = dict[tuple[str, int, int], float]
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What the view asks the world outside.
@@ -98,7 +102,7 @@ class Explorer(App[None]):
         self._masks = saved.trace.calls[0].pattern is None
         self._logarithmic = False
         self._before = False
-        self._off = _silenced(saved.trace.head_mask)
+        self._gates = _gates_of(saved.trace.head_mask)
         self._asked = 0
 
     @property
@@ -179,11 +183,12 @@ class Explorer(App[None]):
         """Switch the head under the cursor off or on."""
         call = self._position.of(self.trace)
         place = (call.stack.value, call.layer, self._position.head)
-        self._switched(self._off ^ {place})
+        others = {one: gate for one, gate in self._gates.items() if one != place}
+        self._switched(others if self._gates.get(place) == 0 else {**others, place: 0.0})
 
     def action_reset(self) -> None:
         """Switch all heads on."""
-        self._switched(frozenset())
+        self._switched({})
 
     @property
     def _scale(self) -> Scale:
@@ -193,15 +198,15 @@ class Explorer(App[None]):
         self._position = position
         self._refresh()
 
-    def _switched(self, off: frozenset[tuple[str, int, int]]) -> None:
-        """Run the model again with other heads off; the latest question is the one that counts."""
+    def _switched(self, gates: Gates) -> None:
+        """Run the model again with other gates; the latest question is the one that counts."""
         if self._answers.rerun is None:
             self.notify(self._answers.no_rerun, severity="warning", markup=False)
             return
-        self._off = off
+        self._gates = gates
         self._asked += 1
         self._refresh()
-        if not off:
+        if not gates:
             self._show_saved(Saved(self._plain), self._asked)
             return
         number, mask, rerun = self._asked, self._head_mask(), self._answers.rerun
@@ -225,7 +230,7 @@ class Explorer(App[None]):
 
     def _failed(self, error: MaskvizError, number: int) -> None:
         if number == self._asked:
-            self._off = _silenced(self._saved.trace.head_mask)
+            self._gates = _gates_of(self._saved.trace.head_mask)
             said = f"{error.message} ({error.hint})" if error.hint else error.message
             self.notify(said, severity="error", markup=False)
             self._refresh()
@@ -236,8 +241,8 @@ class Explorer(App[None]):
             calls = self._plain.of_stack(stack)
             shape = max(call.layer for call in calls) + 1, max(call.heads for call in calls)
             gates[stack.value] = np.ones(shape, dtype=np.float32)
-        for stack_name, layer, head in self._off:
-            gates[stack_name][layer, head] = 0
+        for (stack_name, layer, head), gate in self._gates.items():
+            gates[stack_name][layer, head] = gate
         return HeadMask(gates)
 
     def _refresh(self) -> None:
@@ -291,8 +296,8 @@ class Explorer(App[None]):
         off = frozenset(
             (line, head)
             for line, call in enumerate(calls)
-            for stack, layer, head in self._off
-            if (stack, layer) == (call.stack.value, call.layer)
+            for (stack, layer, head), gate in self._gates.items()
+            if gate == 0 and (stack, layer) == (call.stack.value, call.layer)
         )
         self.query_one("#legend", Static).update(_PEAKS if change is None or self._before else _MOVES)
         names = tuple(f"L{call.layer}" for call in calls)
@@ -303,7 +308,7 @@ class Explorer(App[None]):
         return replace(screen, shaded=True) if self.no_color else screen
 
 
-def _silenced(mask: HeadMask | None) -> frozenset[tuple[str, int, int]]:
-    """(stack, layer, head) of the heads a mask silences."""
+def _gates_of(mask: HeadMask | None) -> Gates:
+    """The gates below 1 of a head mask."""
     changed = () if mask is None else mask.changed()
-    return frozenset((stack, head.layer, head.head) for stack, head, gate in changed if gate == 0)
+    return {(stack, head.layer, head.head): gate for stack, head, gate in changed}

@@ -55,14 +55,13 @@ def test_texts_stacks_and_the_run_before_are_a_key_away(run: Path) -> None:
 
 
 def test_a_head_that_is_switched_off_runs_the_model_again() -> None:
-    with Terminal("explore", "-m", "demo:gpt", "the cat sat in the house") as terminal:
-        terminal.wait("query 0 'the'")
-        plain = terminal.text
-        assert "silenced" not in plain
-        terminal.press(" ", until="silenced 1 head: 0.0")
+    with Terminal("explore", "-m", "demo:gpt", "the cat sat in the house", "--head-mask", "2:3=0.5") as terminal:
+        terminal.wait("What if: scaled 2.3 to 0.5")
+        assert "silenced" not in terminal.text
+        terminal.press(" ", until="silenced 1 head: 0.0; scaled 2.3 to 0.5")
         terminal.wait("✂")
         terminal.wait("KL divergence 0.")
-        terminal.press(".", " ", until="silenced 2 heads: 0.0, 0.1")
+        terminal.press(".", " ", until="silenced 2 heads: 0.0, 0.1; scaled 2.3 to 0.5")
         terminal.press("]", until="before ")
         terminal.press("r", until="brightness: how sharply")
         terminal.wait_gone("silenced")
