@@ -132,7 +132,7 @@ class Trace(core.Trace):
             case ".json":
                 return json_bytes(self.saved())
             case ".html":
-                return self._report()
+                return self._report(picture)
             case ".txt":
                 from maskviz.render.terminal import plain_text
 
@@ -167,12 +167,15 @@ class Trace(core.Trace):
     def _page(self, picture: Picture) -> Page:
         return show_page(self, _choice(picture), what_if_of(self.saved()))
 
-    def _report(self) -> bytes:
-        raise NotImplementedError
+    def _report(self, picture: Picture) -> bytes:
+        from maskviz.render.html import html_bytes
+        from maskviz.view.report import report_of
+
+        return html_bytes(report_of(self, _choice(picture), what_if_of(self.saved())))
 
     def _repr_html_(self) -> str:
         """The report in a frame of its own: nothing of it reaches the notebook's page, and it reaches no network."""
-        page = html.escape(self._report().decode(), quote=True)
+        page = html.escape(self._report({}).decode(), quote=True)
         style = "width:100%;height:640px;border:0"
         return f'<iframe sandbox="allow-scripts" title="maskviz report" style="{style}" srcdoc="{page}"></iframe>'
 

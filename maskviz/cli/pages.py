@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from maskviz.analyse.long import read_long
+from maskviz.api.trace import what_if_of
 from maskviz.cli.outputs import DataWriter
 from maskviz.core.errors import UsageError
 from maskviz.core.findings import Checked
@@ -15,7 +16,7 @@ from maskviz.core.regions import parse_region
 from maskviz.store.archive import json_bytes, npz_bytes
 from maskviz.store.saved import Saved
 from maskviz.view.long import drawn_row, long_page
-from maskviz.view.show import Choice, WhatIf, show_page
+from maskviz.view.show import Choice, show_page
 
 Run = Saved | LongTrace
 
@@ -47,13 +48,6 @@ def chosen_part(choice: Choice, saved: Run, region: str | None) -> Choice:
         UsageError: the run has no such region.
     """
     return choice if region is None else replace(choice, region=parse_region(region, *sizes_of(saved)))
-
-
-def what_if_of(saved: Saved) -> WhatIf | None:
-    """What a head mask changed, or None."""
-    if saved.before is None or saved.change is None:
-        return None
-    return WhatIf(saved.before, saved.change, lambda index: saved.names.get(index, str(index)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

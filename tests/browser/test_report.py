@@ -30,7 +30,7 @@ from maskviz.store.archive import read_npz
 from maskviz.view.report import report_of
 from maskviz.view.report_rules import clause_of
 from maskviz.view.show import Choice, WhatIf
-from maskviz.view.why import _lines
+from maskviz.view.why import stretch_lines
 from tests.analyse.test_why import any_rules
 from tests.reports import batch_of, mask_of, trace_of
 
@@ -412,7 +412,7 @@ def test_the_page_says_why_in_the_words_of_explain(asked: Page, rule: Rule, offs
         for key in range(9):
             (stretch,) = stretches_of(mask, np.array([query]), np.array([key]), 0)
             cells.append([query + offset, key, int(mask.reasons[0, 0, query, key])])
-            expected.append([list(line[1:]) for line in _lines(stretch, "")])
+            expected.append([list(line[1:]) for line in stretch_lines(stretch, "")])
     said = asked.evaluate(
         """([clause, cells]) => cells.map(([query, key, bits]) =>
           window.explained(clause, query, key, bits).map((line) => [line.what, line.because, line.change]))""",
