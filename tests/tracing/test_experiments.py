@@ -12,6 +12,7 @@ import torch
 from maskviz.core.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded
+from maskviz.tracing.dialect import uses_interface
 from maskviz.tracing.experiments import broken_padding, drifts_by_rounding, output_size, padded_texts, returns_weights
 from maskviz.tracing.prove import moved_by_last_token
 from maskviz.tracing.run import run
@@ -120,6 +121,8 @@ def test_without_ids_nothing_is_asked() -> None:
 @torch.no_grad()
 def test_16_bits_round_and_32_do_not() -> None:
     loaded = loaded_tiny("t5")
+    if not uses_interface(loaded.model):
+        pytest.skip("this release of transformers writes T5's attention by hand: there is one implementation to run")
     encoded = encode(loaded, Request(ids=random_rows((5, 9)), target_ids=random_rows((4, 6), seed=1)))
     model = deepcopy(loaded.model).bfloat16()
     trace = run(model, encoded.inputs, encoded.batch, loaded.card)
