@@ -22,6 +22,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--overwrite", action="store_true", help="renew the golden files")
 
 
+# Tests that take minutes begin first, so that no worker is left alone with one at the end.
+_LONG = ("test_readmes_commands_print_what_it_shows", "test_a_sample_prints_and_draws_what_it_says")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.name.startswith(_LONG))
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare text with tests/golden/NAME.txt, a file a person can read; --overwrite renews it."""
