@@ -31,7 +31,8 @@ from maskviz.tracing.calling import Inputs
 from maskviz.tracing.doubts import largest_difference
 from maskviz.tracing.outputs import main_output
 from maskviz.tracing.run import run_gated
-from maskviz.tracing.taps import running
+from maskviz.tracing.seam.auto_classes import auto_classes_of
+from maskviz.tracing.seam.implementation import running
 
 MODELLING_FILE = "modeling_pruned"
 # Largest share of the outputs' own size that leaving heads out may move them by: sums are added in another order.
@@ -182,13 +183,7 @@ def _write_code(model: PreTrainedModel, layout: Layout, kept: Sequence[Kept], fo
 
 def _auto_classes(model: PreTrainedModel) -> list[str]:
     """The auto classes that load the model's class, `AutoModel` where none does."""
-    found = []
-    for name in sorted(dir(transformers)):
-        mapping = getattr(getattr(transformers, name), "_model_mapping", None) if name.startswith("AutoModel") else None
-        known = None if mapping is None else mapping.get(type(model.config), None)
-        if type(model) in (known if isinstance(known, tuple) else (known,)):
-            found.append(name)
-    return found or ["AutoModel"]
+    return auto_classes_of(type(model), model.config) or ["AutoModel"]
 
 
 def _read_back(loaded: Loaded, folder: Path, *, trust: bool) -> Loaded:

@@ -23,7 +23,7 @@ from maskviz.tracing.outputs import joined_output
 from maskviz.tracing.places import gates_of
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.run import gated_output
-from maskviz.tracing.taps import evaluating
+from maskviz.tracing.seam.implementation import evaluating
 
 
 def held_against(

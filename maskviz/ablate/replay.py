@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
+
+from maskviz.tracing.seam.torch_names import TreeSpec, tree_flatten, tree_leaves, tree_unflatten, writes_so_far
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,7 @@ class _Stored:
     """
 
     leaves: tuple[Any, ...]
-    structure: pytree.TreeSpec
+    structure: TreeSpec
     turns: Counter[tuple[str, str]]
 
 
@@ -118,16 +119,16 @@ class Replay:
         finally:
             self._inside = False
         if self._storing:
-            leaves, structure = pytree.tree_flatten(returned)
+            leaves, structure = tree_flatten(returned)
             copies = tuple(self._copy(leaf) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves)
             self._stored.append(_Stored(copies, structure, Counter(self._turns)))
         elif self._comparing:
-            self._shapes.append(tuple(_shape(leaf) for leaf in pytree.tree_leaves(returned)))
+            self._shapes.append(tuple(_shape(leaf) for leaf in tree_leaves(returned)))
         return returned
 
     def _copy(self, tensor: torch.Tensor) -> torch.Tensor:
         """A copy, since code after a layer may write into what it returned; one for what layers pass on unchanged."""
-        key = (id(tensor), tensor._version)
+        key = (id(tensor), writes_so_far(tensor))
         if key not in self._copies:  # the tensor is kept beside its copy, so that its id stays its own
             self._copies[key] = (tensor, tensor.detach().clone())
         return self._copies[key][1]
@@ -138,7 +139,7 @@ class Replay:
             leaf if axis is None else torch.cat([leaf] * self._rows, dim=axis) if self._rows > 1 else leaf.clone()
             for leaf, axis in zip(stored.leaves, self._axes[index], strict=True)
         ]
-        return pytree.tree_unflatten(leaves, stored.structure)
+        return tree_unflatten(leaves, stored.structure)
 
 
 def _listed(model: torch.nn.Module) -> list[torch.nn.Module]:

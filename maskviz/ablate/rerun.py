@@ -16,12 +16,12 @@ from maskviz.ablate.tap import Edit, HeadTap, tapped, unchanged
 from maskviz.core.words import Ablation
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.handwritten import module_path_hooks
-from maskviz.tracing.onednn import multiplied_by_onednn
 from maskviz.tracing.places import Place
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.recorder import Expected, Recorder
-from maskviz.tracing.taps import evaluating, running
+from maskviz.tracing.seam.implementation import evaluating, running
+from maskviz.tracing.seam.onednn import multiplied_by_onednn
 
 # Gates [row, head] of each place that has any below 1, of the heads that run in this process.
 Gates = Mapping[Place, torch.Tensor]

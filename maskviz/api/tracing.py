@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from threading import RLock
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
@@ -24,6 +23,7 @@ from maskviz.load.request import Request, check
 from maskviz.load.source import resolve
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.run import head_groups, head_shapes
+from maskviz.tracing.seam.replacing import alone
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,6 @@ class Options(TypedDict, total=False):
     trust_remote_code: bool
 
 
-_ONE_AT_A_TIME = RLock()
 _SIDES = (None, "left", "right")
 _OF_NAMES = ("weights", "random_weights", "device", "dtype", "revision", "offline", "trust_remote_code")
 _OF_TEXTS = ("pair", "target", "ids", "target_ids", "padding_side", "max_length")
@@ -87,8 +86,7 @@ def trace(
 
     A model object is run where it is and as it is, adapters included, in evaluation mode and without gradients; its
     mode, attention implementation, hooks and the random generators are afterwards as they were, also when it raises.
-    While a model is listened to, functions of transformers and torch are replaced for the whole process: calls from
-    several threads wait for each other, and no other model should run meanwhile.
+    Calls from several threads wait for each other; other models may run in other threads meanwhile, and are not heard.
 
     Args:
         model: A hub id, folder, `config.json`, `.gguf` file or `demo:bert`; or a model of transformers, bare or inside
@@ -107,7 +105,7 @@ def trace(
     unknown = sorted(set(options) - set(Options.__annotations__))
     if unknown:
         raise TypeError(f"trace() got an unexpected keyword argument {unknown[0]!r}")
-    with _ONE_AT_A_TIME, volume_kept():
+    with alone(), volume_kept():
         return _traced(model, text, options)
 
 

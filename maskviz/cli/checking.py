@@ -42,6 +42,7 @@ from maskviz.tracing.doors import to_array
 from maskviz.tracing.experiments import broken_padding, drifts_by_rounding, output_size, padded_texts, returns_weights
 from maskviz.tracing.prove import moved_by_last_token
 from maskviz.tracing.run import head_groups, head_shapes, run
+from maskviz.tracing.seam.implementation import implementation_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +170,7 @@ def _array(subject: Subject, path: Path, loaded: Loaded, encoded: Encoded) -> Gi
     dialect = subject.dialect
     if dialect is None:
         tensor = read_mask(path)
-        eager = (getattr(loaded.model.config, "_attn_implementation", None) or "eager") == "eager"
+        eager = implementation_of(loaded.model.config) == "eager"
         of_tokens = tensor.ndim == 2 and tensor.shape == (batch.rows, batch.length)
         additive = tensor.is_floating_point() or eager
         dialect = Dialect.HF_2D if of_tokens else Dialect.HF_4D if additive else Dialect.SDPA

@@ -13,6 +13,7 @@ from maskviz.core.behaviour import ModelFacts
 from maskviz.load.card import text_part
 from maskviz.load.model import Loaded
 from maskviz.load.windows import claimed_windows
+from maskviz.tracing.seam.implementation import implementation_of
 
 # Classes that predict the next token, by the ends of their names.
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -26,7 +27,7 @@ def facts_of(loaded: Loaded, raw: Mapping[str, Any]) -> ModelFacts:
         raw: The dictionary in its config file: what the config's class makes of it is not what its author wrote.
     """
     config = loaded.model.config
-    name = str(getattr(config, "_attn_implementation", None) or "eager")
+    name = implementation_of(config)
     own = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else raw
     kinds = own.get("layer_types") if isinstance(own, Mapping) else None
     used = own.get("use_sliding_window") if isinstance(own, Mapping) else None

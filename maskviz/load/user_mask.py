@@ -13,6 +13,7 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.trace import Batch
 from maskviz.load.model import Loaded
+from maskviz.tracing.seam.implementation import implementation_of
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -108,7 +109,7 @@ def _check_values(tensor: torch.Tensor) -> None:
 
 def _check_type(loaded: Loaded, tensor: torch.Tensor) -> None:
     """Eager attention adds whatever it is given; the others raise on what is neither bool nor a float they know."""
-    own = getattr(loaded.model.config, "_attn_implementation", None) or "eager"
+    own = implementation_of(loaded.model.config)
     if own != "eager" and tensor.dtype not in (torch.bool, torch.float32, loaded.model.dtype):
         raise UsageError(
             f"the mask is {_named(tensor)}, which {own} attention in {_named(loaded.model)} does not take",

@@ -8,14 +8,13 @@ one made of its mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, masking_utils
-from transformers.integrations import flex_attention
+from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.handover import HandedCall, HandOver
@@ -23,21 +22,29 @@ from maskviz.core.masks import Delivery
 from maskviz.core.trace import AttentionCall, Trace
 from maskviz.core.words import Backend, Stack
 from maskviz.tracing.calling import Calling, Inputs, called
-from maskviz.tracing.dialect import for_hand_written, names_seen_by, uses_interface
+from maskviz.tracing.dialect import for_hand_written
 from maskviz.tracing.handwritten import module_path_hooks
 from maskviz.tracing.hearing import hearing_of
-from maskviz.tracing.interface import EAGER, nothing
+from maskviz.tracing.interface import nothing
 from maskviz.tracing.kernel_cells import added_cells
-from maskviz.tracing.kernels import Handed, Offered, handed, replaced
+from maskviz.tracing.kernels import Handed, Offered, handed
 from maskviz.tracing.naming import towers_of
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.recorder import Captured, Expected, Recorder
+from maskviz.tracing.seam.eager import (
+    EAGER,
+    attention_replaced,
+    eager_attention_replaced,
+    names_seen_by,
+    uses_interface,
+)
+from maskviz.tracing.seam.flex import block_masks_not_compiled
+from maskviz.tracing.seam.implementation import evaluating, flash_instead, refusal_of, running
 from maskviz.tracing.shadow import Shadow, is_weightless
 from maskviz.tracing.shards import shards_of
-from maskviz.tracing.taps import evaluating, listening, running
+from maskviz.tracing.taps import listening
 
-_REGISTRY = "ALL_ATTENTION_FUNCTIONS"
 # Part of the text and path of the module; a module that attends more than once in a part has its turns in order.
 _Place = tuple[int, str]
 
@@ -70,42 +77,14 @@ def hand_over(
     return HandOver(backend, _matched(trace, heard, stand_in, calling), notes=_notes(model, backend))
 
 
-# For each backend the flag of a model's class, and the check that raises where it is not set.
-_SUPPORT = {
-    Backend.SDPA: ("_supports_sdpa", "_sdpa_can_dispatch"),
-    Backend.FLEX: ("_supports_flex_attn", "_flex_attn_can_dispatch"),
-    Backend.FLASH: ("_supports_flash_attn", "_flash_attn_can_dispatch"),
-}
-
-
-def refusal_of(model: PreTrainedModel, backend: Backend) -> str:
-    """What transformers says where a model's class does not support a backend; "" where it does.
-
-    Whether the backend's package and device are on this machine is not asked.
-    """
-    if backend is Backend.EAGER:
-        return ""
-    flag, check = _SUPPORT[backend]
-    if getattr(model, flag, False):
-        return ""
-    version = (2,) if backend is Backend.FLASH else ()
-    if not hasattr(model, check):  # releases that know flash attention 2 by a check of its own
-        check, version = "_flash_attn_2_can_dispatch", ()
-    try:
-        getattr(model, check)(*version)
-    except (ValueError, ImportError, AttributeError) as error:
-        return str(error).partition(" Please")[0].rstrip(".")
-    return f"{type(model).__name__} does not support {backend}"
-
-
 _BY_HAND = "nothing: attention written by hand, which is not on transformers' attention interface"
 
 
 def _notes(model: PreTrainedModel, backend: Backend) -> tuple[str, ...]:
-    compatible = getattr(model, "_compatible_flash_implementations", None)
-    if backend is not Backend.FLASH or not compatible or backend in compatible:
+    instead = flash_instead(model)
+    if backend is not Backend.FLASH or not instead:
         return ()
-    return (f"{type(model).__name__} names {compatible[0]} as its flash attention: transformers runs it instead",)
+    return (f"{type(model).__name__} names {instead} as its flash attention: transformers runs it instead",)
 
 
 def _own_modules(model: PreTrainedModel) -> list[torch.nn.Module]:
@@ -177,9 +156,9 @@ class _StandIn:
             *positional: Any,
             **arguments: Any,
         ) -> Any:
-            if self.recorder.away or self.recorder.paused:
+            path = paths.get(id(module))
+            if path is None or self.recorder.away or self.recorder.paused:
                 return forward(module, query, key, value, attention_mask, *positional, **arguments)
-            path = paths.get(id(module), type(module).__name__)
             offered = Offered(module, query, key, value, attention_mask, arguments)
             with self.recorder.looking_away():
                 self._keep(handed(self.backend, forward, offered), offered, path)
@@ -221,44 +200,19 @@ def _run(model: PreTrainedModel, inputs: Inputs, trace: Trace, calling: Calling,
         block.enter_context(evaluating(model))
         block.enter_context(running(model, stand_in.backend.value, experts=recorder.weightless, besides=towers))
         block.enter_context(_standing_in(model, stand_in))
-        block.enter_context(_block_masks_not_compiled())
+        block.enter_context(block_masks_not_compiled())
         block.enter_context(module_path_hooks(model, recorder))
         if recorder.weightless:
             block.enter_context(Shadow())
         called(model, inputs, calling)
 
 
-@contextmanager
-def _standing_in(model: PreTrainedModel, stand_in: _StandIn) -> Iterator[None]:
-    """Put a stand-in where the files of a model's modules look for the backend's attention function."""
+def _standing_in(model: PreTrainedModel, stand_in: _StandIn) -> AbstractContextManager[None]:
+    """A block with a stand-in where the files of a model's modules look for the backend's attention function."""
     paths = {id(module): path for path, module in model.named_modules()}
-    files = {id(names): names for names in map(names_seen_by, model.modules()) if _REGISTRY in names}
-    with ExitStack() as block:
-        if stand_in.backend is Backend.EAGER:
-            for names in files.values():
-                if EAGER in names:
-                    block.enter_context(replaced(names, {EAGER: stand_in.instead_of(names[EAGER], paths)}))
-        else:
-            name = stand_in.backend.value
-            for registry in {id(names[_REGISTRY]): names[_REGISTRY] for names in files.values()}.values():
-                attention = stand_in.instead_of(registry[name], paths)
-                block.enter_context(replaced(registry._local_mapping, {name: attention}))
-        yield
-
-
-@contextmanager
-def _block_masks_not_compiled() -> Iterator[None]:
-    """Make flex_attention's masks without a compiler, which takes seconds for each and is not everywhere."""
-    name = "create_block_mask"
-    with ExitStack() as block:
-        for names in (vars(masking_utils), vars(flex_attention)):
-            if name in names:
-                block.enter_context(replaced(names, {name: _not_compiled(names[name])}))
-        yield
-
-
-def _not_compiled(create: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *positional, **arguments: create(*positional, **{**arguments, "_compile": False})
+    if stand_in.backend is Backend.EAGER:
+        return eager_attention_replaced(model, lambda original: stand_in.instead_of(original, paths))
+    return attention_replaced(model, stand_in.backend.value, lambda original: stand_in.instead_of(original, paths))
 
 
 def _matched(

@@ -67,13 +67,13 @@ class _Watch:
         return made
 
     def _entering(self, module: torch.nn.Module, positional: tuple[Any, ...], arguments: dict[str, Any]) -> None:
-        if not self._recorder.paused:
+        if not self._recorder.deaf:
             self._run = Run(module, module, self._projection, positional, arguments, RandomState())
             self._gate = self._recorder.gate(self._path)
             self._recorder.odd.clear()
 
     def _leaving(self, *_: Any) -> None:
-        if self._recorder.paused or self._run is None:
+        if self._recorder.deaf or self._run is None:
             return
         if self._recorder.odd and not self._recorder.heard_from(self._path):
             odd = list(self._recorder.odd)
@@ -85,17 +85,17 @@ class _Watch:
             self._keep()
 
     def _entering_around(self, module: torch.nn.Module, positional: tuple[Any, ...], arguments: dict[str, Any]) -> None:
-        if not self._recorder.paused:
+        if not self._recorder.deaf:
             self._run_around = Run(self._module, module, self._around, positional, arguments, RandomState())
 
     def _leaving_around(self, *_: Any) -> None:
-        if not self._recorder.paused:
+        if not self._recorder.deaf:
             self._keep()
             self._run_around = None
 
     def _projecting(self, _: torch.nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Gate the joined heads on their way into the projection, where no softmax of theirs was gated."""
-        if self._recorder.paused or self._gate is None or self._recorder.heard_from(self._path):
+        if self._recorder.deaf or self._gate is None or self._recorder.heard_from(self._path):
             return None
         return (gated(given[0], self._gate), *given[1:])
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from maskviz.core.extents import Extents
-from maskviz.tracing.onednn import product
+from maskviz.tracing.seam.onednn import product
 from maskviz.tracing.tally import Place, Tally, blocks_of
 
 # Scores of a block: small enough to stay in a processor's cache, large enough for its matrix products.

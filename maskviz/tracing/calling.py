@@ -9,11 +9,12 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedModel, StaticCache
+from transformers import Cache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.words import CacheKind
+from maskviz.tracing.seam.caches import cache_argument, cache_returned, copied, static_cache
 
 Inputs = Mapping[str, Any]
 
@@ -53,14 +54,14 @@ def called(model: PreTrainedModel, inputs: Inputs, calling: Calling) -> tuple[An
     Raises:
         CannotTraceError: parts are asked for, and the model keeps no key-value cache.
     """
-    # Copies: XGLM's code in transformers 5.0 adds to the position ids it is given.
-    inputs = {name: one.clone() if isinstance(one, torch.Tensor) else one for name, one in inputs.items()}
+    # Copies: a model writes into a cache, and XGLM's code in transformers 5.0 into the position ids it is given.
+    inputs = {name: copied(one) for name, one in inputs.items()}
     if not calling.parts:
         return (model(**inputs),)
     returned: list[Any] = []
     state: dict[str, Any] = {"use_cache": True}
     if calling.cache is CacheKind.STATIC:
-        state["past_key_values"] = _static_cache(model, calling)
+        state[cache_argument(model)] = _static_cache(model, calling)
     counted = "cache_position" in inspect.signature(model.forward).parameters
     for end, length in zip(calling.ends, calling.parts, strict=True):
         if counted:  # older releases would count a static cache's keys, and take those that are zero for none
@@ -87,12 +88,12 @@ def _part(inputs: Inputs, start: int, end: int) -> dict[str, Any]:
 
 def _carried(model: PreTrainedModel, output: Any) -> dict[str, Any]:
     """What one part leaves to the next."""
-    cache = getattr(output, "past_key_values", None)
+    cache = cache_returned(output)
     if cache is None:
         raise CannotTraceError(
             f"{type(model).__name__} returns no key-value cache", "without one there are no decode steps to show"
         )
-    carried: dict[str, Any] = {"past_key_values": cache}
+    carried: dict[str, Any] = {cache_argument(model): cache}
     hidden = getattr(output, "encoder_last_hidden_state", None)
     if hidden is not None:
         carried["encoder_outputs"] = BaseModelOutput(last_hidden_state=hidden)
@@ -101,8 +102,7 @@ def _carried(model: PreTrainedModel, output: Any) -> dict[str, Any]:
 
 def _static_cache(model: PreTrainedModel, calling: Calling) -> Cache:
     try:
-        cache = StaticCache(config=model.config.get_text_config(decoder=True), max_cache_len=calling.ends[-1])
-        return EncoderDecoderCache(cache, DynamicCache()) if model.config.is_encoder_decoder else cache
+        return static_cache(model, calling.ends[-1])
     except Exception as error:  # whatever the library says about the config
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise CannotTraceError(

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
+
+from maskviz.tracing.seam.torch_names import COPY, tree_map, writes
 
 _aten = torch.ops.aten
 # Operations whose result holds the number they were given, wherever it lands.
 _KEEPING = {
     _aten.clone.default,
-    _aten._to_copy.default,
+    COPY,
     _aten.mean.dim,
     _aten.repeat.default,
     _aten.cat.default,
@@ -44,7 +45,7 @@ def run(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any], t
     constant = [tensor for tensor in tensors if is_constant(tensor)]
     if not constant:
         return function(*positional, **arguments)
-    if function._schema.is_mutable:
+    if writes(function):
         return _written(function, positional, arguments)
     if len(constant) == sum(tensor.ndim > 0 and tensor.numel() > 0 for tensor in tensors):
         if torch.Tag.pointwise in function.tags:

@@ -7,12 +7,14 @@ difference when it is listened to; one that runs eager must keep what it does, a
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
+
+from maskviz.tracing.seam.eager import uses_interface
+from maskviz.tracing.seam.implementation import configs_of, implementation_of
 
 
 def added(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -25,7 +27,7 @@ def for_hand_written(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Mappi
     mask = inputs.get("attention_mask")
     if not isinstance(mask, torch.Tensor) or mask.dtype is not torch.bool or mask.ndim != 4:
         return inputs
-    if model.config._attn_implementation != "sdpa" or any(map(uses_interface, model.modules())):
+    if implementation_of(model.config) != "sdpa" or any(map(uses_interface, model.modules())):
         return inputs
     return {**inputs, "attention_mask": added(mask, model.dtype)}
 
@@ -34,12 +36,7 @@ class Dialect:
     """How the modules of a model read a mask; made before our own attention is put in place."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        configs = [getattr(module, "config", None) for module in model.modules()]
-        self._eager = {
-            id(config)
-            for config in configs
-            if isinstance(config, PreTrainedConfig) and config._attn_implementation in (None, "eager")
-        }
+        self._eager = {id(config) for config in configs_of(model) if implementation_of(config) == "eager"}
         # Beside each tensor made from a mask the mask itself, so that its id stays its own.
         self._made: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -90,14 +87,3 @@ class Dialect:
 
     def _runs_eager(self, module: torch.nn.Module) -> bool:
         return id(getattr(module, "config", None)) in self._eager
-
-
-def uses_interface(module: torch.nn.Module) -> bool:
-    """Whether the file a module's forward is written in calls transformers' attention interface."""
-    return "ALL_ATTENTION_FUNCTIONS" in names_seen_by(module)
-
-
-def names_seen_by(module: torch.nn.Module) -> dict[str, Any]:
-    """The globals of a module's forward: of the file it is written in, also where a subclass inherits it."""
-    names: dict[str, Any] = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
-    return names

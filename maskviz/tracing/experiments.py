@@ -20,7 +20,7 @@ from maskviz.tracing.outputs import joined_output
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.run import run
-from maskviz.tracing.taps import evaluating
+from maskviz.tracing.seam.implementation import evaluating
 
 # Share of the outputs' size below which two runs of other shapes may round differently.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, FloatArray
@@ -17,6 +16,7 @@ from maskviz.core.masks import Delivery
 from maskviz.tracing.attend import attend_heads
 from maskviz.tracing.doors import to_floats, visible_cells
 from maskviz.tracing.recorder import Captured, Recorder, broadcast_cells
+from maskviz.tracing.seam.torch_names import tree_map
 from maskviz.tracing.shadow import real
 
 SOFTMAX = {torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax}
@@ -121,10 +121,11 @@ def module_path_hooks(model: PreTrainedModel, recorder: Recorder) -> Iterator[No
     handles = []
 
     def entering(path: str) -> Callable[..., None]:
-        return lambda *_: recorder.enter(path)
+        return lambda *_: recorder.enter(path) if recorder.here else None
 
     def leaving(*_: Any) -> None:
-        recorder.module_paths.pop()
+        if recorder.here:
+            recorder.module_paths.pop()
 
     try:
         for path, module in model.named_modules():

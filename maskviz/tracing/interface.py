@@ -16,12 +16,10 @@ import torch
 
 from maskviz.core.arrays import FloatArray
 from maskviz.core.masks import Delivery
-from maskviz.tracing.dialect import Dialect, names_seen_by
+from maskviz.tracing.dialect import Dialect
 from maskviz.tracing.doors import to_floats
 from maskviz.tracing.recorder import Captured, Recorder
-
-# What every file calls the eager attention of its own.
-EAGER = "eager_attention_forward"
+from maskviz.tracing.seam.eager import eager_attention_replaced
 
 
 @contextmanager
@@ -38,27 +36,6 @@ def eager_attention_heard(model: torch.nn.Module, recorder: Recorder, dialect: D
         yield
 
 
-@contextmanager
-def eager_attention_replaced(
-    model: torch.nn.Module, listener: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> Iterator[None]:
-    """Put a listener in the place of the eager attention of every file the model's modules are written in.
-
-    Args:
-        model: The model.
-        listener: From the original to what is called instead.
-    """
-    files = {id(names): names for module in model.modules() if EAGER in (names := names_seen_by(module))}
-    originals = [(names, names[EAGER]) for names in files.values()]
-    try:
-        for names, original in originals:
-            names[EAGER] = listener(original)
-        yield
-    finally:
-        for names, original in originals:
-            names[EAGER] = original
-
-
 def _listener(
     original: Callable[..., Any], recorder: Recorder, paths: dict[int, str], dialect: Dialect
 ) -> Callable[..., Any]:
@@ -71,13 +48,18 @@ def _listener(
         *positional: Any,
         **arguments: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        path = paths.get(id(module))
+        if path is None:  # a module of another model
+            foreign: tuple[torch.Tensor, torch.Tensor] = original(
+                module, query, key, value, attention_mask, *positional, **arguments
+            )
+            return foreign
         handed = dialect.additive(module, attention_mask, query.dtype)
         if recorder.paused or recorder.away:  # one file's eager attention calls another's; no tokens are read here
             plain: tuple[torch.Tensor, torch.Tensor] = original(
                 module, query, key, value, handed, *positional, **arguments
             )
             return dialect.emptied(module, attention_mask, *plain)
-        path = paths.get(id(module), type(module).__name__)
         gate = recorder.gate(path)
         with recorder.looking_away():
             if recorder.weightless:

@@ -7,17 +7,13 @@ replaced by one that computes nothing, so that neither a GPU nor the kernel's pa
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
-from transformers import modeling_flash_attention_utils as flash
-from transformers.integrations import flex_attention as flex
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.words import Backend
@@ -31,10 +27,10 @@ from maskviz.tracing.kernel_cells import (
     flash_cells,
     scaled_dot_product_cells,
 )
+from maskviz.tracing.seam.flash import SIGNATURE, flash_kernel_replaced
+from maskviz.tracing.seam.flex import flex_kernel_replaced
 
 Arguments = dict[str, Any]
-_MISSING = object()
-_BY_NAME = inspect.Parameter.KEYWORD_ONLY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,21 +73,6 @@ class Handed:
 
     words: str
     visible: BoolArray | None
-
-
-@contextmanager
-def replaced(names: Arguments, new: Mapping[str, Any]) -> Iterator[None]:
-    """Put other values into a mapping of names while the block runs."""
-    before = {name: names.get(name, _MISSING) for name in new}
-    try:
-        names.update(new)
-        yield
-    finally:
-        for name, value in before.items():
-            if value is _MISSING:
-                names.pop(name, None)
-            else:
-                names[name] = value
 
 
 def handed(backend: Backend, forward: Callable[..., Any], offered: Offered) -> Handed:
@@ -167,20 +148,13 @@ def _sdpa(forward: Callable[..., Any], offered: Offered) -> Handed:
     return Handed(words + _dropped(offered), cells)
 
 
-# What flash_attn 2's flash_attn_varlen_func takes besides its tokens: transformers leaves out what it does not.
-_FLASH_ARGUMENTS = (
-    *("cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q", "max_seqlen_k", "dropout_p", "softmax_scale", "causal"),
-    *("window_size", "softcap", "alibi_slopes", "deterministic", "return_attn_probs", "block_table"),
-)
-
-
 class _FlashKernel:
     """Stands for the functions of flash_attn, and keeps what it is called with.
 
     It is called with numbered queries and keys in place of the real ones, and so knows which it was given.
     """
 
-    __signature__ = inspect.Signature([inspect.Parameter(name, _BY_NAME) for name in _FLASH_ARGUMENTS])
+    __signature__ = SIGNATURE
 
     def __init__(self) -> None:
         self.sequences: list[Sequence] = []
@@ -201,19 +175,12 @@ class _FlashKernel:
         """Whether it was given the lengths of texts that follow each other, and not rows of a batch."""
         return "cu_seqlens_q" in self.got
 
-    def imported(self, *_: Any, **__: Any) -> tuple[Any, Any]:
-        """What `lazy_import_flash_attention` returns: with or, in older releases, without a paged kernel."""
-        process = flash._lazy_define_process_function(self)
-        if hasattr(flash, "_process_with_kvcache_kwargs_fn"):
-            return (self, self, None, flash._pad_input, flash._unpad_input), (process, dict)
-        return (self, self, flash._pad_input, flash._unpad_input), process
-
 
 def _flash(forward: Callable[..., Any], offered: Offered) -> Handed:
     batch, queries, keys = offered.shape
     query, key = _numbered(batch, queries), _numbered(batch, keys)
     kernel = _FlashKernel()
-    with replaced(vars(flash), {"lazy_import_flash_attention": kernel.imported}):
+    with flash_kernel_replaced(kernel):
         forward(offered.module, query, key, key, offered.mask, **offered.more)
     causal, (left, right) = bool(kernel.got["causal"]), kernel.got.get("window_size", (-1, -1))
     cells = flash_cells(kernel.sequences, causal, (int(left), int(right)), offered.shape)
@@ -254,9 +221,7 @@ def _flex(forward: Callable[..., Any], offered: Offered) -> Handed:
 
     # On a CPU transformers refuses sinks: they are asked about as on a GPU, where they are applied afterwards.
     more = {name: value for name, value in offered.more.items() if name != "s_aux"}
-    name = "compile_friendly_flex_attention"
-    of_file = getattr(forward, "__globals__", {})
-    with replaced(vars(flex), {name: kernel}), replaced(of_file, {name: kernel} if name in of_file else {}):
+    with flex_kernel_replaced(forward, kernel):
         forward(offered.module, offered.query, offered.key, offered.value, offered.mask, **more)
     block_mask = got.get("block_mask")
     added = offered.mask if isinstance(offered.mask, torch.Tensor) else None

@@ -16,7 +16,7 @@ from maskviz.tracing.doubts import largest_difference
 from maskviz.tracing.outputs import joined_output
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
-from maskviz.tracing.taps import evaluating, running
+from maskviz.tracing.seam.implementation import evaluating, running
 
 
 def plain_output(

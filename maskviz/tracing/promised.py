@@ -6,21 +6,20 @@ shape that takes no memory and is not a number anywhere: a model that calculates
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from maskviz.core.algebra import Everything, Rule
 from maskviz.core.extents import Extents, Lengths, extents_of
-from maskviz.tracing.taps import mask_offsets, rule_heard
+from maskviz.tracing.seam.masks import for_rows, lengths_of, mask_functions_replaced, offsets_of, without_skips
+from maskviz.tracing.taps import rule_heard
 
 # The name under which a model that runs eager attention asks for its masks.
 _EAGER = "eager"
-_SKIPS = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,27 +71,18 @@ class RewrittenMaskError(RuntimeError):
     """A model did not just hand a stand-in on."""
 
 
-@contextmanager
-def masks_promised(masks: Masks, *, whole: bool) -> Iterator[None]:
-    """Know the masks transformers builds while the block runs; with `whole`, let them be built."""
-    before = dict(ALL_MASK_ATTENTION_FUNCTIONS._local_mapping)
-    try:
-        ALL_MASK_ATTENTION_FUNCTIONS[_EAGER] = _promising(masks, ALL_MASK_ATTENTION_FUNCTIONS[_EAGER], whole)
-        yield
-    finally:
-        ALL_MASK_ATTENTION_FUNCTIONS._local_mapping.clear()
-        ALL_MASK_ATTENTION_FUNCTIONS._local_mapping.update(before)
+def masks_promised(model: torch.nn.Module, masks: Masks, *, whole: bool) -> AbstractContextManager[None]:
+    """A block in which the masks transformers builds for a model are known; with `whole`, they are built."""
+    return mask_functions_replaced(model, (_EAGER,), lambda build: _promising(masks, build, whole))
 
 
 def _promising(masks: Masks, build: Callable[..., Any], whole: bool) -> Callable[..., Any]:
     def mask(**arguments: Any) -> Any:
-        arguments = {**arguments, **_SKIPS}
-        # Releases of transformers before 5.3 pass the positions of the queries instead of their number.
-        positions = arguments.get("cache_position")
-        queries = int(arguments["q_length"]) if positions is None else len(positions)
-        first_query, first_key = mask_offsets(arguments)
+        arguments = without_skips(arguments)
+        queries, keys = lengths_of(arguments)
+        first_query, first_key = offsets_of(arguments)
         rule = rule_heard(arguments)
-        size = Lengths(queries, int(arguments["kv_length"]), first_query)
+        size = Lengths(queries, keys, first_query)
         extents = extents_of(rule, size) if rule.readable and not first_key else None
         if whole:
             tensor = build(**arguments)
@@ -100,10 +90,7 @@ def _promising(masks: Masks, build: Callable[..., Any], whole: bool) -> Callable
             return tensor
 
         def rows(start: int, stop: int) -> torch.Tensor:
-            some = {"q_length": stop - start, "q_offset": first_query + start}
-            if positions is not None:
-                some = {"cache_position": positions[start:stop]}
-            built: torch.Tensor = build(**{**arguments, **some})
+            built: torch.Tensor = build(**for_rows(arguments, start, stop))
             return built
 
         one = rows(0, 1)

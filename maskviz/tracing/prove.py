@@ -28,9 +28,9 @@ from maskviz.tracing.outputs import joined_output
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.recorder import Expected, Recorder
+from maskviz.tracing.seam.implementation import evaluating
 from maskviz.tracing.shadow import is_weightless
 from maskviz.tracing.shards import shards_of
-from maskviz.tracing.taps import evaluating
 
 # One backward pass for each query of each call: beyond this it takes minutes.
 MOST_TOKENS = 512

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ class Recorder:
         paused: Whether the taps look away, inside code they called themselves.
         towers: Paths of the parts that read images or sound and no tokens; their attention is not recorded.
         shards: Modules that run some of their heads in this process; their calls are kept with all heads.
+        thread: The thread that is listened to; the same model may run in others meanwhile.
     """
 
     expected: Expected
@@ -120,12 +122,22 @@ class Recorder:
     odd: list[tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=list)
     weightless: bool = False
     paused: bool = False
-
     towers: tuple[str, ...] = ()
     shards: Shards = field(default_factory=Shards)
+    thread: int = field(default_factory=get_ident)
     _turns: dict[str, int] = field(default_factory=dict)
     _cells: dict[tuple[Any, ...], tuple[torch.Tensor, BoolArray]] = field(default_factory=dict)
     _biases: dict[int, tuple[torch.Tensor, FloatArray]] = field(default_factory=dict)
+
+    @property
+    def here(self) -> bool:
+        """Whether the thread that is listened to runs now."""
+        return get_ident() == self.thread
+
+    @property
+    def deaf(self) -> bool:
+        """Whether what runs now is not to be heard."""
+        return self.paused or not self.here
 
     def enter(self, path: str) -> None:
         """A module starts to run; the model itself (path "") starts a part."""

@@ -24,10 +24,12 @@ from maskviz.tracing.places import gates_of
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.recorder import Expected, Recorder
+from maskviz.tracing.seam.canaries import what_has_moved
+from maskviz.tracing.seam.implementation import evaluating, implementation_of
 from maskviz.tracing.shadow import Shadow, is_weightless
 from maskviz.tracing.shards import shards_of
 from maskviz.tracing.silent import silent_layers
-from maskviz.tracing.taps import evaluating, listening
+from maskviz.tracing.taps import listening
 
 _AT_ONCE = Calling()
 
@@ -56,7 +58,7 @@ def run(
         CannotTraceError: the model raises on this input, or mixes its tokens in no way that is known.
     """
     weightless = is_weightless(model)
-    plain_attention = "" if weightless else str(getattr(model.config, "_attn_implementation", None) or "eager")
+    plain_attention = "" if weightless else implementation_of(model.config)
     plain = None if weightless else joined_output(_plainly(model, inputs, card, calling))
     recorder, captured = _heard(model, inputs, _recorder(model, batch, card, calling), card, calling)
     hearing = hearing_of(recorder, batch, card, calling, like)
@@ -64,10 +66,8 @@ def run(
         hearing = _without_content(hearing, model, inputs, batch, card, calling)
     silent = (*hearing.silent, *silent_layers(model, card, hearing))
     if not hearing.calls and not any(layer.kind for layer in silent):
-        raise CannotTraceError(
-            f"no attention was heard in {card.architecture}",
-            "maskviz hears models on transformers' attention interface, and hand-written softmax over query x key",
-        )
+        heard = "maskviz hears models on transformers' attention interface, and hand-written softmax over query x key"
+        raise CannotTraceError(f"no attention was heard in {card.architecture}", "; ".join((*what_has_moved(), heard)))
     trace = Trace(card, batch, hearing.calls, plain_attention=plain_attention, silent=silent)
     if weightless:
         return replace(trace, notes=doubts(trace, None))

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from maskviz.core.errors import CannotTraceError
 from maskviz.tracing import constants
 from maskviz.tracing.budget import free_bytes
+from maskviz.tracing.seam.torch_names import ITEM, TorchDispatchMode, tree_leaves, tree_map, writes
 
 _META = torch.device("meta")
 _CPU = torch.device("cpu")
@@ -67,7 +66,7 @@ class Shadow(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return constants.run(function, positional, arguments, tensors)
         if function in _LIKE:
             return function(*tree_map(real, positional), **arguments)
-        if function is torch.ops.aten._local_scalar_dense.default:
+        if function is ITEM:
             return torch.zeros((), dtype=tensors[0].dtype).item()
         return self._shaped(function, positional, arguments, weights_alone=on_meta == len(tensors))
 
@@ -77,7 +76,7 @@ class Shadow(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = function(*tree_map(_to_meta, positional), **tree_map(_to_meta, placed))
         except NotImplementedError:
             return function(*tree_map(real, positional), **tree_map(real, arguments))
-        if function._schema.is_mutable:
+        if writes(function):
             return positional[0] if isinstance(result, torch.Tensor) else result  # the tensor itself was written
         if weights_alone:
             return result  # a view of a weight stays a weight

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from maskviz.tracing.seam.parallel import processes_of
+
 _Heads = TypeVar("_Heads", np.ndarray[Any, Any], torch.Tensor)
 
 
@@ -61,7 +63,7 @@ class Shards:
 def shards_of(model: torch.nn.Module) -> Shards:
     """Read off a model's plan which modules hold some of their heads only: those that hand what their heads put out,
     as it is, to a projection that takes each process's part ("rowwise")."""
-    if getattr(model, "_tp_size", None) in (None, 1):
+    if processes_of(model) == 1:
         return Shards()
     from torch import distributed
 

@@ -27,13 +27,14 @@ from maskviz.tracing.doors import visible_cells
 from maskviz.tracing.eager_rows import EagerCall
 from maskviz.tracing.freeing import give_back
 from maskviz.tracing.handwritten import SoftmaxListener, module_path_hooks
-from maskviz.tracing.interface import eager_attention_replaced
-from maskviz.tracing.onednn import multiplied_by_onednn
 from maskviz.tracing.places import Place as CallPlace
 from maskviz.tracing.promised import KnownMask, Masks, masks_promised
 from maskviz.tracing.recorder import Recorder, broadcast_cells
+from maskviz.tracing.seam.eager import eager_attention_replaced
+from maskviz.tracing.seam.implementation import evaluating, running
+from maskviz.tracing.seam.onednn import multiplied_by_onednn
+from maskviz.tracing.seam.torch_names import Unheard
 from maskviz.tracing.tally import Keeping, Place, Sides, Tallied, Tally, blocks_of
-from maskviz.tracing.taps import evaluating, running
 
 # Largest difference from the model's own attention that is rounding, by how it was computed: our arithmetic is held to
 # float32's; the model's own, called with fewer rows, may add up in another order, in whatever type it runs.
@@ -131,7 +132,7 @@ def streamed(model: PreTrainedModel, streaming: Streaming, *, whole_masks: bool)
     with ExitStack() as block:
         block.enter_context(evaluating(model))
         block.enter_context(running(model, "eager"))
-        block.enter_context(masks_promised(streaming.masks, whole=whole_masks))
+        block.enter_context(masks_promised(model, streaming.masks, whole=whole_masks))
         paths = {id(module): path for path, module in model.named_modules()}
         block.enter_context(eager_attention_replaced(model, lambda original: _listener(original, streaming, paths)))
         block.enter_context(module_path_hooks(model, streaming.recorder))
@@ -152,6 +153,13 @@ def _listener(original: Callable[..., Any], streaming: Streaming, paths: dict[in
         *positional: Any,
         **arguments: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        path = paths.get(id(module))
+        if path is None:  # a module of another model
+            foreign: tuple[torch.Tensor, torch.Tensor] = original(
+                module, query, key, value, attention_mask, *positional, **arguments
+            )
+            return foreign
+
         def own(
             query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, more: dict[str, Any]
         ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,7 +169,7 @@ def _listener(original: Callable[..., Any], streaming: Streaming, paths: dict[in
 
         if recorder.paused or recorder.away:  # one file's eager attention calls another's; no tokens are read here
             return own(query, key, value, attention_mask, arguments)
-        sides = streaming.next_sides(paths.get(id(module), type(module).__name__))
+        sides = streaming.next_sides(path)
         known, visible = _mask_of(streaming, attention_mask, query, key)
         call = EagerCall(own, query, key, value, known, arguments, further=bool(positional))
         with recorder.looking_away():
@@ -202,7 +210,7 @@ def _attended(
         tally = Tally(streaming.keeping, sides, call.query.shape[1], call.query.device)
         if way is Way.BLOCKS:
             heads = Heads(call.query, call.key, call.value, call.scale)
-            with torch._C.DisableTorchFunction():  # none of it is to be listened to, and listening costs time
+            with Unheard():  # none of it is to be listened to, and listening costs time
                 output = attend_by_blocks(heads, call.extents, streaming.keeping.tile, tally)
         else:
             output = call.attend_by_rows(streaming.keeping.tile, tally)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.overrides import TorchFunctionMode
 from transformers import masking_utils, modeling_flash_attention_utils
@@ -29,7 +30,7 @@ from maskviz.tracing.backends import hand_over
 from maskviz.tracing.calling import Calling, called
 from maskviz.tracing.handwritten import SDPA_PARAMETERS
 from maskviz.tracing.run import run
-from maskviz.tracing.taps import running
+from maskviz.tracing.seam.implementation import running
 from tests.architectures import ENCODER_DECODERS, tiny
 from tests.image_text import tiny_image_text
 from tests.tracing.conftest import loaded_tiny, padded_request, random_rows
@@ -342,7 +343,9 @@ def image_text(name: str, types: tuple[int, ...], backend: Backend) -> Asked:
     return Asked(loaded, Request(ids=random_rows((8,)), token_types=(types,)), backend)
 
 
-def test_an_images_span_is_dropped_by_flash_attention() -> None:
+def test_an_images_span_is_dropped_by_flash_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    # transformers refuses it since 5.24
+    monkeypatch.setattr(transformers.Gemma3ForConditionalGeneration, "_supports_flash_attn", True)
     asked = image_text("gemma3", (0, 0, 1, 1, 1, 0, 1, 1), Backend.FLASH)
     full = asked.groups[0]
     assert full.lost[:, 2:].tolist() == [[2, 3], [2, 4], [3, 4], [6, 7]]
@@ -388,8 +391,9 @@ def test_a_refusal_is_in_transformers_words(model_type: str, backend: Backend, w
     assert over.calls == ()
 
 
-def test_attention_written_by_hand_is_said_to_be() -> None:
-    asked = Asked(loaded_tiny("gptj"), plain_request("gptj"), Backend.FLASH)
+def test_attention_written_by_hand_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers.BloomForCausalLM, "_supports_flash_attn", True)
+    asked = Asked(loaded_tiny("bloom"), plain_request("bloom"), Backend.FLASH)
     assert not asked.over.refusal
     assert all("written by hand" in call.words and call.mask is None for call in asked.over.calls)
     assert [group.expressed for group in asked.groups] == [None]

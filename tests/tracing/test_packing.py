@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from transformers import masking_utils
 
 from maskviz.core.packing import crossing_of
@@ -31,7 +33,11 @@ SEPARATING = {
     "llama4": {"causal ∧ document", "causal ∧ chunk(4) ∧ document"},
 }
 # Types that take position ids and never look for packed texts in them.
-NEVER = ("gpt_oss", "falcon", "xglm")
+NEVER = ["gpt_oss", "xglm"]
+if Version(transformers.__version__) >= Version("5.24"):
+    SEPARATING["falcon"] = {"causal ∧ document"}
+else:
+    NEVER.append("falcon")
 
 
 def packed(model_type: str, *, no_cache: bool) -> tuple[Trace, Encoded]:

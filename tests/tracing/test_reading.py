@@ -16,7 +16,7 @@ from maskviz.core.rules import Band, Causal, Chunk, Document, Padding, Repositio
 from maskviz.core.words import Stack
 from maskviz.tracing.doors import visible_cells
 from maskviz.tracing.naming import layers_of, stacks_of
-from maskviz.tracing.provenance import rule_of
+from maskviz.tracing.seam.mask_functions import rule_of
 
 KEEP = torch.tensor([[False, True, True, True], [True, True, True, True]])
 PACKED = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1]])
@@ -49,6 +49,13 @@ def test_a_mask_function_reads_as_its_rule_and_shows_the_same_cells(function: Ca
     assert_same_cells(function, rule)
 
 
+def packed(function: Callable[..., Any], positions: torch.Tensor) -> Callable[..., Any]:
+    """A mask function as transformers asks it about packed texts."""
+    inner = m.remap_positions_for_packed_sequence(function, positions)
+    both: Callable[..., Any] = m.and_masks(m.packed_sequence_mask_function(PACKED), inner)
+    return both
+
+
 def assert_same_cells(function: Callable[..., Any], rule: Rule) -> None:
     at = Grid.of(2, 4, 4)
     own = function(*(torch.as_tensor(index) for index in (at.batch, np.zeros((1, 1, 1, 1), int), at.query, at.key)))
@@ -59,12 +66,10 @@ def test_packed_positions_are_read() -> None:
     if not hasattr(m, "remap_positions_for_packed_sequence"):
         pytest.skip("transformers before 5.10 does not remap packed positions")
     document, positions = Document(Content(PACKED.numpy(), np.int64)), Content(POSITIONS.numpy(), np.int64)
-    window = m.packed_sequence_compatibility_function(m.sliding_window_causal_mask_function(2), POSITIONS, PACKED)
+    window = packed(m.sliding_window_causal_mask_function(2), POSITIONS)
     assert str(rule_of(window)) == "causal ∧ window(2) ∧ document"
     assert_same_cells(window, rule_of(window))
-    chunk = m.packed_sequence_compatibility_function(
-        m.chunked_causal_mask_function(2, torch.tensor([0, 0])), POSITIONS, PACKED
-    )
+    chunk = packed(m.chunked_causal_mask_function(2, torch.tensor([0, 0])), POSITIONS)
     inner = all_of(Causal(), Chunk(2, Content([0, 0], np.int64)))
     assert rule_of(chunk) == all_of(document, Repositioned(inner, positions))
     assert str(rule_of(chunk)) == "causal ∧ chunk(2) ∧ document"
@@ -75,7 +80,7 @@ def test_positions_that_do_not_run_on_within_a_document_are_asked_for() -> None:
     if not hasattr(m, "remap_positions_for_packed_sequence"):
         pytest.skip("transformers before 5.10 does not remap packed positions")
     jumping = torch.tensor([[0, 3, 0, 1], [0, 0, 1, 5]])
-    function = m.packed_sequence_compatibility_function(m.sliding_window_causal_mask_function(2), jumping, PACKED)
+    function = packed(m.sliding_window_causal_mask_function(2), jumping)
     assert any(isinstance(part, Repositioned) for part in rule_of(function).parts)  # type: ignore[attr-defined]
     assert_same_cells(function, rule_of(function))
 

@@ -38,9 +38,11 @@ TILE = 8
 ROWS = (2, 31, 50)
 REGION = Region(10, 33, 5, 41)
 # Attention written out in the model's own forward, where no block of rows can be had.
-BY_HAND = {"bloom", "mpt", "falcon", "gptj", "deberta-v2", "xlnet", "openai-gpt", "xglm", "trocr"}
+BY_HAND = {"bloom", "mpt", "falcon", "deberta-v2", "xlnet", "openai-gpt", "xglm", "trocr"}
 if Version(transformers.__version__) < Version("5.23"):
     BY_HAND |= {"modernbert", "t5"}
+if Version(transformers.__version__) < Version("5.24"):
+    BY_HAND |= {"gptj"}
 # A limit of scores, sinks, relative positions: more than a softmax of masked products.
 MORE_THAN_SOFTMAX = {"gemma2", "gpt_oss", "t5"}
 

@@ -20,10 +20,10 @@ from maskviz.core.words import Stack
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
-from maskviz.tracing.dialect import uses_interface
 from maskviz.tracing.doubts import doubts
 from maskviz.tracing.recorder import Expected, Recorder
 from maskviz.tracing.run import head_groups, head_shapes, run, run_gated
+from maskviz.tracing.seam.eager import uses_interface
 from maskviz.tracing.taps import listening
 from tests.architectures import tiny
 from tests.tracing.conftest import Example, example_of, loaded_tiny, padded_request, random_rows

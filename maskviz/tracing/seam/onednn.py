@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from maskviz.tracing.seam.canary import Canary, has
+
 
 def multiplied_by_onednn(model: torch.nn.Module) -> AbstractContextManager[Any]:
     """A block in which the float32 linear layers of a model on an x86 CPU are multiplied by oneDNN, without gradients;
@@ -34,7 +36,7 @@ def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 @cache
 def _available() -> bool:
-    known = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    known = _is_there() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return known and platform.machine() in ("x86_64", "AMD64")
 
 
@@ -67,3 +69,10 @@ def _plain(matrices: tuple[Any, ...]) -> bool:
         )
         for one in matrices
     )
+
+
+def _is_there() -> bool:
+    return has(torch.ops.mkldnn, "_linear_pointwise")
+
+
+CANARIES = (Canary("oneDNN's linear layer", "torch", _is_there),)

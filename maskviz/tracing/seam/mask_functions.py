@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import masking_utils
 
 from maskviz.core.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content, IntArray
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
 from maskviz.tracing.doors import to_array
+from maskviz.tracing.seam.canary import Canary
 
 Cells = Mapping[str, Any]
 
@@ -93,3 +95,15 @@ _READERS: dict[str, Callable[[Cells], Rule]] = {
         rule_of(c["mask_function"]), _integers(c["position_ids"])
     ),
 }
+
+
+def _are_named_so() -> bool:
+    known = {
+        Causal(): masking_utils.causal_mask_function,
+        Window(3): masking_utils.sliding_window_overlay(3),
+        all_of(Causal(), Window(3)): masking_utils.sliding_window_causal_mask_function(3),
+    }
+    return all(str(rule_of(function)) == str(rule) for rule, function in known.items())
+
+
+CANARIES = (Canary("the functions masks are composed of", "transformers", _are_named_so),)

@@ -1,0 +1,65 @@
+"""Names of torch that it calls its own and offers no other way to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
+from torch.utils._pytree import TreeSpec as TreeSpec
+from torch.utils._pytree import tree_flatten as tree_flatten
+from torch.utils._pytree import tree_leaves as tree_leaves
+from torch.utils._pytree import tree_map as tree_map
+from torch.utils._pytree import tree_unflatten as tree_unflatten
+
+from maskviz.tracing.seam.canary import Canary
+
+# Calls nothing that listens to torch's functions while the block runs.
+Unheard = torch._C.DisableTorchFunction
+# The operation behind `tensor.item()`.
+ITEM = torch.ops.aten._local_scalar_dense.default
+# The operation behind `tensor.to(...)`.
+COPY = torch.ops.aten._to_copy.default
+
+
+def writes(operation: Any) -> bool:
+    """Whether an operation writes into one of its arguments."""
+    return bool(operation._schema.is_mutable)
+
+
+def writes_so_far(tensor: torch.Tensor) -> int:
+    """How often a tensor has been written into."""
+    return int(tensor._version)
+
+
+def _hands_operations_on() -> bool:
+    seen: list[object] = []
+
+    class Listening(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, function, types, positional=(), arguments=None):  # type: ignore[no-untyped-def]
+            seen.append(function)
+            return function(*positional, **(arguments or {}))
+
+    with Listening():  # type: ignore[no-untyped-call]
+        torch.ones(1).double().add_(1).item()
+    return {ITEM, COPY} <= set(seen) and any(map(writes, seen)) and not writes(ITEM)
+
+
+def _maps_trees() -> bool:
+    leaves, shape = tree_flatten(({"a": [1]}, 2))
+    doubled = tree_map(lambda leaf: 2 * leaf, {"a": (1,)})
+    whole: bool = tree_unflatten(leaves, shape) == ({"a": [1]}, 2)
+    return whole and doubled == {"a": (2,)}
+
+
+def _counts_writes() -> bool:
+    tensor = torch.zeros(1)
+    before = writes_so_far(tensor)
+    return writes_so_far(tensor.add_(1)) > before
+
+
+CANARIES = (
+    Canary("how often a tensor has been written into", "torch", _counts_writes),
+    Canary("the mode that every operation goes through", "torch", _hands_operations_on),
+    Canary("how nested values are walked", "torch", _maps_trees),
+)
