@@ -20,7 +20,7 @@ from maskviz.load.encode import Encoded
 from maskviz.load.labels import token_labels
 from maskviz.load.model import Loaded
 from maskviz.store.saved import Saved
-from maskviz.tracing.calling import Calling
+from maskviz.tracing.calling import Calling, MaskBehind
 from maskviz.tracing.positions import position_note
 from maskviz.tracing.run import run, run_gated
 
@@ -30,7 +30,18 @@ _AT_ONCE = Calling()
 def inputs_of(encoded: Encoded) -> dict[str, Any]:
     """What the model is called with; a mask of the user's own takes the place of `attention_mask`."""
     given = encoded.user_mask
-    return encoded.inputs if given is None else {**encoded.inputs, "attention_mask": given.tensor}
+    if given is None:
+        return encoded.inputs
+    before = encoded.inputs.get("attention_mask")
+    return {**encoded.inputs, "attention_mask": MaskBehind(given.tensor, before) if given.past else given.tensor}
+
+
+def calling_of(encoded: Encoded) -> Calling:
+    """How a batch is fed to the model: at once, behind a cache of somebody's own if its inputs have one."""
+    if not encoded.past:
+        return _AT_ONCE
+    length = (encoded.batch.decoder or encoded.batch).length
+    return Calling((encoded.past, length - encoded.past), 1, filled=True)
 
 
 def run_once(loaded: Loaded, encoded: Encoded, calling: Calling = _AT_ONCE) -> Saved:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
-from maskviz.api.running import check_has_heads, run_once, run_with
+from maskviz.api.running import calling_of, check_has_heads, run_once, run_with
 from maskviz.api.trace import Trace
 from maskviz.core import trace as core
 from maskviz.core.arrays import AnyArray, FloatArray
 from maskviz.core.errors import UsageError
 from maskviz.core.heads import HeadMask, head_mask_of, parse_head_mask
 from maskviz.load.encode import Encoded, encode
-from maskviz.load.live import encoded_inputs, loaded_object
+from maskviz.load.forward_inputs import encoded_inputs
+from maskviz.load.live import loaded_object
 from maskviz.load.loading import Loading, bring_in
 from maskviz.load.model import Loaded, load_tokenizer, volume_kept
 from maskviz.load.request import Request, check
@@ -115,11 +116,12 @@ def _traced(model: Any, text: Any, options: Options) -> Trace:
     loaded = _loaded(model, request, options)
     encoded = _encoded(loaded, given, request, options)
     check_fits(loaded.card, encoded.batch, weightless=loaded.weightless)
-    saved = run_once(loaded, encoded)
+    calling = calling_of(encoded)
+    saved = run_once(loaded, encoded, calling)
     gates = options.get("head_mask")
     if gates is not None:
         check_has_heads(saved.trace)
-        saved = run_with(loaded, encoded, saved.trace, _head_mask(gates, saved.trace))
+        saved = run_with(loaded, encoded, saved.trace, _head_mask(gates, saved.trace), calling)
     return Trace.of(saved)
 
 

@@ -67,7 +67,7 @@ def feeding_of(options: Options, request: Request) -> Feeding:
     others = {
         "--no-cache": request.no_cache,
         "--packed": request.packed,
-        "--mask": feeding.mask,
+        "--mask": feeding.mask if feeding.step is not None else None,
         "--image": request.images,
         "--prove": options["prove"],
     }

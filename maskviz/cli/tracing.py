@@ -61,14 +61,14 @@ def encoded_for(env: Env, loaded: Loaded, request: Request, feeding: Feeding) ->
         generated = (encoded.batch.decoder or encoded.batch).length - start
         return encoded, Calling((start, *[1] * generated), 0, feeding.cache)
     encoded = encode(loaded, request)
-    if own is not None:
-        encoded = replace(encoded, user_mask=given_mask(loaded, encoded.batch, own))
-    if feeding.past is None:
-        return encoded, Calling()
     length = (encoded.batch.decoder or encoded.batch).length
-    if feeding.past >= length:
+    if feeding.past is not None and feeding.past >= length:
         hint = f"give 1 to {length - 1}" if length > 2 else "give a longer text"
         raise CannotTraceError(f"--past {feeding.past} leaves none of the {length} tokens", hint)
+    if own is not None:
+        encoded = replace(encoded, user_mask=given_mask(loaded, encoded.batch, own, feeding.past or 0))
+    if feeding.past is None:
+        return encoded, Calling()
     return encoded, Calling((feeding.past, length - feeding.past), 1, feeding.cache)
 
 

@@ -13,13 +13,16 @@ from maskviz.core.heads import HeadMask
 from maskviz.core.masks import Mask
 from maskviz.core.words import Role, Stack
 
+# The id of a token of which nothing is known but that it is there: in a cache that somebody else filled, or embedded.
+UNKNOWN = -1
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """A padded batch of token rows, and the decoder's rows where the model has a decoder of its own.
 
     Attributes:
-        ids: int64 [batch, token].
+        ids: int64 [batch, token]; `UNKNOWN` where nobody knows them.
         keep: bool [batch, token], False = padding.
         tokens: Printable token strings, [batch][token].
         roles: What each token is, [batch][token].

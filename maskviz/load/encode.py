@@ -38,12 +38,14 @@ class Encoded:
         inputs: The keyword arguments, without a mask of the user's own.
         notes: Sentences for the reader.
         user_mask: The user's own mask, which takes the place of `attention_mask`, or None.
+        past: Tokens of the batch that a key-value cache among the inputs holds; the inputs go on behind them.
     """
 
     batch: Batch
     inputs: dict[str, Any]
     notes: tuple[str, ...] = ()
     user_mask: GivenMask | None = None
+    past: int = 0
 
 
 def encode(loaded: Loaded, request: Request) -> Encoded:

@@ -30,15 +30,23 @@ class GivenMask:
         tensor: What is passed as `attention_mask`: [batch, token], or [batch or 1, head or 1, query, key].
         visible: bool [batch or 1, head or 1, query or 1, key], True = the mask means to let the query see the key.
         notes: How it was read.
+        past: Tokens before its first query, which are called without it; 0 for a mask of every query.
     """
 
     tensor: torch.Tensor
     visible: BoolArray
     notes: tuple[str, ...] = ()
+    past: int = 0
 
 
-def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> GivenMask:
+def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor, past: int = 0) -> GivenMask:
     """Fit a mask to a batch, its numbers and their type left as they are.
+
+    Args:
+        loaded, batch: The model and what goes in.
+        tensor: [batch, token], or [batch or 1, head or 1, query, key]; behind a cache the queries may be those behind
+            it alone.
+        past: Tokens of the batch that go into a cache first.
 
     Raises:
         UsageError: its shape, type or numbers are none a mask of this batch may have.
@@ -50,7 +58,7 @@ def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> GivenMask:
         raise CannotTraceError(f"{loaded.card.architecture} takes no attention mask", "leave out --mask")
     if tensor.ndim == 2 and tensor.shape == (batch.rows, batch.length):
         return _of_tokens(loaded, tensor)
-    lifted = _with_four_axes(loaded, batch, tensor)
+    lifted = _with_four_axes(loaded, batch, tensor, past)
     if loaded.card.encoder_decoder:
         raise CannotTraceError(
             f"{loaded.card.architecture} hands its mask to the cross attention too, which [query, key] does not fit",
@@ -61,7 +69,8 @@ def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> GivenMask:
     if lifted.ndim != tensor.ndim:
         axes = "query, key" if tensor.ndim == 2 else "batch, query, key"
         notes = (f"the mask is read as [{axes}] and passed as {list(lifted.shape)}",)
-    return GivenMask(lifted.to(loaded.device), _meant(lifted), notes)
+    before = batch.length - lifted.shape[2]
+    return GivenMask(lifted.to(loaded.device), meant_by(lifted, before), notes, before)
 
 
 def _of_tokens(loaded: Loaded, tensor: torch.Tensor) -> GivenMask:
@@ -72,8 +81,8 @@ def _of_tokens(loaded: Loaded, tensor: torch.Tensor) -> GivenMask:
     return GivenMask(tensor.to(loaded.device), visible, notes)
 
 
-def _with_four_axes(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> torch.Tensor:
-    """The mask as [batch or 1, head or 1, query, key]."""
+def _with_four_axes(loaded: Loaded, batch: Batch, tensor: torch.Tensor, past: int) -> torch.Tensor:
+    """The mask as [batch or 1, head or 1, query, key], of every query or of those behind a cache."""
     shape = tensor.shape
     lifted = tensor[None, None] if tensor.ndim == 2 else tensor[:, None] if tensor.ndim == 3 else tensor
     heads = {1, *loaded.card.heads}
@@ -81,9 +90,11 @@ def _with_four_axes(loaded: Loaded, batch: Batch, tensor: torch.Tensor) -> torch
         lifted.ndim != 4
         or lifted.shape[0] not in (1, batch.rows)
         or lifted.shape[1] not in heads
-        or lifted.shape[2:] != (batch.length, batch.length)
+        or lifted.shape[2] not in {batch.length, batch.length - past}
+        or lifted.shape[3] != batch.length
     ):
         size = f"{batch.rows} {'text' if batch.rows == 1 else 'texts'} of {batch.length} tokens"
+        size += f", {past} of them in a cache" if past else ""
         raise UsageError(f"the mask is {list(shape)} and the batch {size}", _SHAPES_HINT)
     return lifted
 
@@ -121,8 +132,16 @@ def _named(typed: Any) -> str:
     return str(typed.dtype).removeprefix("torch.")
 
 
+def meant_by(tensor: torch.Tensor, past: int = 0) -> BoolArray:
+    """Which cells [batch or 1, head or 1, query or 1, key] a mask of four axes means to leave visible, whatever the
+    model makes of it; of `past` queries before its own it says nothing, and they see everything."""
+    meant = _meant(tensor)
+    if not past or meant.shape[2] == 1:
+        return meant
+    return np.pad(meant, ((0, 0), (0, 0), (past, 0), (0, 0)), constant_values=True)
+
+
 def _meant(tensor: torch.Tensor) -> BoolArray:
-    """Which cells a mask of four axes means to leave visible, whatever the model makes of it."""
     if not tensor.is_floating_point() or bool(((tensor == 0) | (tensor == 1)).all()):
         return np.asarray((tensor != 0).numpy(), dtype=np.bool_)
     return np.asarray((tensor > _BLOCKED).numpy(), dtype=np.bool_)

@@ -68,7 +68,7 @@ def hand_over(
         return HandOver(backend, (), refusal)
     if not any(map(uses_interface, _own_modules(model))):
         return HandOver(backend, tuple(HandedCall(call, _BY_HAND, None) for call in trace.calls))
-    stand_in = _StandIn(backend, _recorder(model, trace), _meant(model, inputs, trace, calling))
+    stand_in = _StandIn(backend, _recorder(model, trace, calling), _meant(model, inputs, trace, calling))
     try:
         _run(model, inputs, trace, calling, stand_in)
     except CannotTraceError as error:
@@ -97,16 +97,21 @@ def _is_in(path: str, towers: Sequence[str]) -> bool:
     return any(path == tower or path.startswith(f"{tower}.") for tower in towers)
 
 
-def _recorder(model: PreTrainedModel, trace: Trace) -> Recorder:
-    expected = Expected(trace.batch.rows, frozenset(), frozenset())  # hand-written softmaxes are not asked for here
-    return Recorder(expected, weightless=is_weightless(model), towers=towers_of(model), shards=shards_of(model))
+def _recorder(model: PreTrainedModel, trace: Trace, calling: Calling) -> Recorder:
+    return Recorder(
+        Expected(trace.batch.rows, frozenset(), frozenset()),  # hand-written softmaxes are not asked for here
+        part=calling.shown - 1 if calling.filled else -1,
+        weightless=is_weightless(model),
+        towers=towers_of(model),
+        shards=shards_of(model),
+    )
 
 
 def _meant(
     model: PreTrainedModel, inputs: Inputs, trace: Trace, calling: Calling
 ) -> dict[_Place, list[torch.Tensor | None]]:
     """The masks that are meant, ready to be added, of every call of every part; empty where there are no weights."""
-    recorder = _recorder(model, trace)
+    recorder = _recorder(model, trace, calling)
     if recorder.weightless:
         return {}
     with (

@@ -8,11 +8,13 @@ difference when it is listened to; one that runs eager must keep what it does, a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from maskviz.tracing.calling import MaskBehind
 from maskviz.tracing.seam.eager import uses_interface
 from maskviz.tracing.seam.implementation import configs_of, implementation_of
 
@@ -24,12 +26,14 @@ def added(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def for_hand_written(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     """The inputs with a boolean mask made additive, where hand-written attention that runs sdpa is heard as eager."""
-    mask = inputs.get("attention_mask")
+    given = inputs.get("attention_mask")
+    mask = given.mask if isinstance(given, MaskBehind) else given
     if not isinstance(mask, torch.Tensor) or mask.dtype is not torch.bool or mask.ndim != 4:
         return inputs
     if implementation_of(model.config) != "sdpa" or any(map(uses_interface, model.modules())):
         return inputs
-    return {**inputs, "attention_mask": added(mask, model.dtype)}
+    made = added(mask, model.dtype)
+    return {**inputs, "attention_mask": replace(given, mask=made) if isinstance(given, MaskBehind) else made}
 
 
 class Dialect:

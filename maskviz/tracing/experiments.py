@@ -87,7 +87,7 @@ def drifts_by_rounding(model: PreTrainedModel, inputs: Inputs, trace: Trace, siz
 def returns_weights(model: PreTrainedModel, inputs: Inputs) -> bool:
     """Whether the model, asked for attention weights as its config asks, returns a map for every layer it returns."""
     with torch.no_grad(), evaluating(model), same_randomness():
-        returned = model(**dict(inputs), output_attentions=True)
+        (returned,) = called(model, {**inputs, "output_attentions": True}, Calling())
     names = ("attentions", "encoder_attentions", "decoder_attentions")
     found = [one for name in names if (one := getattr(returned, name, None)) is not None]
     maps = [one for several in found for one in several]

@@ -60,7 +60,7 @@ def run(
     weightless = is_weightless(model)
     plain_attention = "" if weightless else implementation_of(model.config)
     plain = None if weightless else joined_output(_plainly(model, inputs, card, calling))
-    recorder, captured = _heard(model, inputs, _recorder(model, batch, card, calling), card, calling)
+    recorder, captured = _heard(model, inputs, batch, card, calling)
     hearing = hearing_of(recorder, batch, card, calling, like)
     if weightless:
         hearing = _without_content(hearing, model, inputs, batch, card, calling)
@@ -138,7 +138,13 @@ def _recorder(model: PreTrainedModel, batch: Batch, card: ModelCard, calling: Ca
     sides = [batch] if batch.decoder is None else [batch, batch.decoder]
     lengths = {side.length for side in sides} | {*calling.parts} | {*calling.ends}
     expected = Expected(batch.rows, frozenset(lengths), frozenset(card.heads))
-    return Recorder(expected, weightless=is_weightless(model), towers=towers_of(model), shards=shards_of(model))
+    return Recorder(
+        expected,
+        part=calling.shown - 1 if calling.filled else -1,
+        weightless=is_weightless(model),
+        towers=towers_of(model),
+        shards=shards_of(model),
+    )
 
 
 def _plainly(model: PreTrainedModel, inputs: Inputs, card: ModelCard, calling: Calling) -> Sequence[Any]:
@@ -167,15 +173,14 @@ def _listening(
 
 
 def _heard(
-    model: PreTrainedModel, inputs: Inputs, recorder: Recorder, card: ModelCard, calling: Calling
+    model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCard, calling: Calling
 ) -> tuple[Recorder, Sequence[Any]]:
     """Listen; once more where the model put other modules in place of its own, which were not listened to."""
     before = {id(module) for module in model.modules()}
+    recorder = _recorder(model, batch, card, calling)
     captured = _listening(model, inputs, recorder, card, calling)
     if {id(module) for module in model.modules()} != before:
-        recorder = Recorder(
-            recorder.expected, weightless=recorder.weightless, towers=towers_of(model), shards=shards_of(model)
-        )
+        recorder = _recorder(model, batch, card, calling)
         captured = _listening(model, inputs, recorder, card, calling)
     return recorder, captured
 

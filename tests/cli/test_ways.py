@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskviz.api.trace import load_trace
 from maskviz.core.results import FutureProof
 from maskviz.tracing.prove import prove
 from tests.conftest import Response
@@ -77,6 +78,37 @@ def test_queries_behind_a_cache_keep_their_numbers(maskviz: Run, tmp_path: Path)
     assert "5 mat ████████████·" in said
     maskviz(*arguments, "-o", str(saved))
     assert "5 mat ████████████·" in maskviz("view", str(saved)).stdout
+
+
+TREE = np.array([[row >= key and not (3 <= key < 6 <= row) for key in range(9)] for row in range(9)])
+
+
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+@pytest.mark.parametrize("rows", ["whole", "behind"])
+def test_a_mask_of_the_users_own_holds_behind_a_cache(maskviz: Run, tmp_path: Path, rows: str, cache: str) -> None:
+    """Given for every query or for those behind the cache alone, their rows are the same."""
+    ids = ("-m", "demo:gpt", "--ids", "5 6 7 8 9 10 11 12 13")
+    np.save(tmp_path / "whole.npy", TREE[None, None])
+    np.save(tmp_path / "behind.npy", TREE[None, None, 3:])
+    at_once, parts = tmp_path / "at_once.npz", tmp_path / "parts.npz"
+    maskviz("show", *ids, "--mask", str(tmp_path / "whole.npy"), "-o", str(at_once))
+    maskviz(*("show", *ids, "--mask", str(tmp_path / f"{rows}.npy"), "--past", "3", "--cache", cache), "-o", str(parts))
+    expected, found = load_trace(at_once), load_trace(parts)
+    assert "user mask" in str(found.calls[0].mask.rule)
+    for one, other in zip(found.calls, expected.calls, strict=True):
+        assert np.array_equal(one.mask.visible[0, 0], TREE[3:])
+        assert one.pattern is not None
+        assert other.pattern is not None
+        np.testing.assert_allclose(one.pattern, other.pattern[:, :, 3:], atol=1e-4)
+
+
+def test_a_mask_that_fits_neither_the_text_nor_what_is_behind_the_cache_is_refused(
+    maskviz: Run, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "mask.npy", TREE[None, None, 3:])
+    arguments = ("-m", "demo:gpt", "--ids", "5 6 7 8 9 10 11 12 13", "--past", "4")
+    said = maskviz("show", *arguments, "--mask", str(tmp_path / "mask.npy"), expect=2).stderr
+    assert "the mask is [1, 1, 6, 9] and the batch 1 text of 9 tokens, 4 of them in a cache" in said
 
 
 def test_generated_tokens_are_told_from_given_ones(maskviz: Run) -> None:

@@ -45,7 +45,7 @@ def tokens_in(cache: Any) -> int:
         if not layers:
             return int(held.get_seq_length())
         return max(int(layer.get_seq_length()) for layer in layers if hasattr(layer, "get_seq_length"))
-    first = next((one for one in _tensors(cache) if one.ndim == 4), None)
+    first = next((one for one in tensors_in(cache) if one.ndim == 4), None)
     return 0 if first is None else int(first.shape[-2])
 
 
@@ -60,11 +60,11 @@ def copied(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.clone()
     # Tensors with gradients refuse to be copied by deepcopy; no gradient is asked for here.
-    copies = {id(one): one.detach().clone() for one in _tensors(value)}
+    copies = {id(one): one.detach().clone() for one in tensors_in(value)}
     return deepcopy(value, copies)
 
 
-def _tensors(value: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
+def tensors_in(value: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
     """Every tensor in nested values and objects, each object once."""
     seen = set() if seen is None else seen
     if id(value) in seen:
@@ -79,7 +79,7 @@ def _tensors(value: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]
     inner += list(value) if isinstance(value, list | tuple | set) else []
     inner += list(vars(value).values()) if hasattr(value, "__dict__") else []
     for one in inner:
-        yield from _tensors(one, seen)
+        yield from tensors_in(one, seen)
 
 
 def _keeps() -> bool:
