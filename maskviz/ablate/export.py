@@ -28,8 +28,7 @@ from maskviz.core.trace import Trace
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import in_one_line, resolve
 from maskviz.tracing.calling import Inputs
-from maskviz.tracing.doubts import largest_difference
-from maskviz.tracing.outputs import main_output
+from maskviz.tracing.outputs import largest_difference, main_output
 from maskviz.tracing.run import run_gated
 from maskviz.tracing.seam.auto_classes import auto_classes_of
 from maskviz.tracing.seam.implementation import running

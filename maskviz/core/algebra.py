@@ -127,9 +127,15 @@ class Everything(Rule):
 
 @dataclass(frozen=True, slots=True)
 class Opaque(Rule):
-    """A rule whose name is known and whose meaning is not."""
+    """A rule whose name is known and whose meaning is not.
+
+    Attributes:
+        name: What it is called.
+        claimed: The rule its name stands for, in words, where its cells are others; else "".
+    """
 
     name: str
+    claimed: str = ""
 
     def visible(self, at: Grid) -> BoolArray:
         raise NotReadableError(f"the rule {self.name!r} cannot be evaluated")

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from maskviz.core.algebra import Opaque
 from maskviz.core.arrays import BoolArray, FloatArray, IntArray, sealed
 from maskviz.core.heads import HeadMask
 from maskviz.core.masks import Mask
@@ -224,6 +225,8 @@ class Trace:
             plain one under the model's own attention implementation; None where no plain run was made.
         plain_attention: The attention implementation of that plain run, such as "sdpa"; empty without one.
         notes: Sentences the reader must see next to the pictures.
+        rounding: In 16 bits, how far the plain run's outputs are from those of the same weights in float32; two ways to
+            compute in 16 bits may be twice as far from each other. None where it was not asked.
     """
 
     card: ModelCard
@@ -235,6 +238,7 @@ class Trace:
     plain_attention: str = ""
     notes: tuple[str, ...] = ()
     silent: tuple[SilentLayer, ...] = ()
+    rounding: float | None = None
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
@@ -263,6 +267,14 @@ class Trace:
                 groups.append([call])
         for group in groups:
             yield group[0].mask, tuple(group)
+
+    def misnamed(self) -> dict[str, tuple[AttentionCall, ...]]:
+        """The calls whose mask was made by a function of another name than what it does, by what it is called."""
+        found: dict[str, list[AttentionCall]] = {}
+        for call in self.calls:
+            for claimed in {leaf.claimed for leaf in call.mask.rule.leaves() if isinstance(leaf, Opaque)} - {""}:
+                found.setdefault(claimed, []).append(call)
+        return {claimed: tuple(calls) for claimed, calls in found.items()}
 
     def real_queries(self, call: AttentionCall) -> BoolArray:
         """bool [batch, query], False where the query is padding and its row has no meaning."""

@@ -268,6 +268,13 @@ _WARNINGS = _traps(
         "transformers, masking_utils",
     ),
     (
+        "L12",
+        "misnamed-mask-function",
+        "A mask was made by a function of transformers' name that lets other cells through than that name says.",
+        "See who replaced the function; a mask of one's own belongs under a name of its own.",
+        "transformers, masking_utils",
+    ),
+    (
         "K2",
         "packed-positions-run-on",
         "Packed texts are kept apart and their positions run on: each text but the first starts in the middle.",

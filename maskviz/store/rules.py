@@ -58,8 +58,8 @@ def rule_to_json(rule: Rule) -> dict[str, Any]:
             return {"user_mask": bits, "shape": list(cells.array.shape)}
         case Repositioned(inner, position):
             return {"repositioned": rule_to_json(inner), "position": position.array.tolist()}
-        case Opaque(name):
-            return {"opaque": name}
+        case Opaque(name, claimed):
+            return {"opaque": name} | ({"claimed": claimed} if claimed else {})
     return {"rule": next(name for name, kind in _PLAIN.items() if isinstance(rule, kind))}
 
 
@@ -82,8 +82,8 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
 
         case {"repositioned": dict(inner), "position": list(position)}:
             return Repositioned(rule_from_json(inner), Content(position, np.int64))
-        case {"opaque": str(name)}:
-            return Opaque(name)
+        case {"opaque": str(name), **more}:
+            return Opaque(name, str(more.get("claimed", "")))
     return _with_array(data)
 
 

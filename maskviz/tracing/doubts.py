@@ -9,28 +9,20 @@ import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.printable import ranges
-from maskviz.core.trace import CONTENT, AttentionCall, Batch, Trace
+from maskviz.core.trace import CONTENT, AttentionCall, Trace
 from maskviz.core.words import Stack
 
-# Largest share of the outputs' own size that listening may move them by before it is no longer rounding.
+# Largest share of the outputs' own size that listening may move them by before it is no longer rounding; in 16 bits
+# only where the same weights could not be run in float32 beside.
 _ROUNDING = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+# Two runs in 16 bits that each round by one are at most this far apart.
+_APART = 2.0
 _LEAK = 1e-6
-
-
-def largest_difference(plain: torch.Tensor | None, captured: torch.Tensor | None, side: Batch) -> float | None:
-    """Largest absolute difference of two outputs over real tokens; padding rows differ by design and say nothing."""
-    if plain is None or captured is None or plain.shape != captured.shape:
-        return None
-    difference = (plain.float() - captured.float()).abs()
-    if difference.ndim == 3 and difference.shape[0] == side.rows and difference.shape[1] <= side.length:
-        keep = side.keep[:, side.length - difference.shape[1] :]  # after a cache, the last tokens alone
-        difference = difference[torch.as_tensor(keep.copy(), device=difference.device)]
-    return float(difference.max()) if difference.numel() else 0.0
 
 
 def doubts(trace: Trace, plain: torch.Tensor | None) -> tuple[str, ...]:
     """Sentences on what is not as it should be, none for a clean run."""
-    return (*_moved(trace, plain), *_leaks(trace), *_unheard(trace))
+    return (*_moved(trace, plain), *_leaks(trace), *_misnamed(trace), *_unheard(trace))
 
 
 def _moved(trace: Trace, plain: torch.Tensor | None) -> tuple[str, ...]:
@@ -38,10 +30,16 @@ def _moved(trace: Trace, plain: torch.Tensor | None) -> tuple[str, ...]:
     if trace.drift is None or plain is None:
         return ()
     size = max(1.0, float(plain.float().abs().nan_to_num(0.0, 0.0, 0.0).max()) if plain.numel() else 1.0)
-    if trace.drift <= _ROUNDING.get(plain.dtype, 1e-4) * size:
+    allowed = _ROUNDING.get(plain.dtype, 1e-4) * size if trace.rounding is None else _APART * trace.rounding
+    if trace.drift <= allowed:
         return ()
     if math.isnan(trace.drift):
         return ("the model's outputs are not numbers (NaN) on this input",)
+    if trace.rounding is not None:
+        return (
+            f"listening moved the outputs by {trace.drift:.2g}, where {trace.card.dtype} rounds them by "
+            f"{trace.rounding:.2g} (beside the same weights in float32): do not rely on this run",
+        )
     return (f"listening moved the outputs by {trace.drift:.2g}: more than rounding, so do not rely on this run",)
 
 
@@ -49,6 +47,18 @@ def _leaks(trace: Trace) -> tuple[str, ...]:
     """Attention on cells the mask blocks: then the mask is not the whole story."""
     leaking = [f"{call.stack} {call.layer}" for call in trace.calls if _leaked(call, trace.real_queries(call)) > _LEAK]
     return (f"attention falls on blocked cells in {', '.join(leaking)}",) if leaking else ()
+
+
+def _misnamed(trace: Trace) -> tuple[str, ...]:
+    """Masks that are not what the function they were made by is called."""
+    said = []
+    for claimed, calls in trace.misnamed().items():
+        where = ", ".join(f"{call.stack} {call.layer}" for call in calls)
+        said.append(
+            f"the mask of {where} was made by a function that is called {claimed} and lets other cells through: "
+            "its rule is not known"
+        )
+    return tuple(said)
 
 
 def _leaked(call: AttentionCall, real: BoolArray) -> float:

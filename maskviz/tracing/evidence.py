@@ -57,7 +57,7 @@ def _rule_of(
     else one that explains a part of it, with the reason for the rest."""
     for one in heard:
         if one.tensor is call.source:
-            return one.rule, _offset(call, one), Reason.OTHER
+            return _checked(one, call, keep), _offset(call, one), Reason.OTHER
     explaining = [one for one in heard if _explains(one, call)]
     if explaining:  # on a short text a window blocks nothing, and nothing is what it explains
         simplest = min(explaining, key=lambda one: len(one.rule.leaves()))
@@ -72,6 +72,20 @@ def _rule_of(
         if _explains(one, call, more=True):
             return all_of(one.rule, Opaque(f"{call.module}: its own choice")), _offset(call, one), Reason.SPARSE
     return Opaque(f"{call.module}: unrecognised"), offset, Reason.OTHER
+
+
+def _checked(heard: Heard, call: Captured, keep: BoolArray | None) -> Rule:
+    """The rule a mask was built from, if it says of every cell what the mask does; else one that does, or an opaque one
+    that keeps what was claimed."""
+    rule, offset = heard.rule, _offset(call, heard)
+    batch, _, queries, keys = call.visible.shape
+    at = Grid.of(batch, queries, keys, offset)
+    if rule.readable and bool((np.broadcast_to(rule.visible(at), at.shape) == call.visible).all()):
+        return rule
+    found = recognise(call.visible, keep, offset)
+    if rule.readable:
+        return Opaque("transformers' mask function", claimed=str(rule)) if isinstance(found, Opaque) else found
+    return rule if isinstance(found, Opaque) else found
 
 
 def _offset(call: Captured, heard: Heard) -> int:

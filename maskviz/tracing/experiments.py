@@ -19,6 +19,7 @@ from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.outputs import joined_output
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.rounding import SHORT, widened
 from maskviz.tracing.run import run
 from maskviz.tracing.seam.implementation import evaluating
 
@@ -74,13 +75,9 @@ def drifts_by_rounding(model: PreTrainedModel, inputs: Inputs, trace: Trace, siz
     Returns:
         Also False where the model computes in 32 bits anyway, or is too large to be copied.
     """
-    if model.dtype not in (torch.bfloat16, torch.float16) or model.num_parameters() > _MOST_COPIED:
+    if model.dtype not in SHORT or model.num_parameters() > _MOST_COPIED:
         return False
-    wide = {
-        name: one.float() if isinstance(one, torch.Tensor) and one.is_floating_point() else one
-        for name, one in inputs.items()
-    }
-    drift = run(deepcopy(model).float(), wide, trace.batch, trace.card).drift
+    drift = run(deepcopy(model).float(), widened(inputs), trace.batch, trace.card).drift
     return drift is not None and drift <= ROUNDING[torch.float32] * max(1.0, size)
 
 

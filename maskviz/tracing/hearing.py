@@ -54,7 +54,7 @@ def hearing_of(
     if not recorder.calls:
         return Hearing(())
     paths = [call.module for call in recorder.calls]
-    causal = _is_causal(recorder.calls[0], recorder) if like is None else like.calls[0].stack is Stack.DECODER
+    causal = _is_causal(recorder, batch, calling) if like is None else like.calls[0].stack is Stack.DECODER
     stacks = stacks_of(paths, card.encoder_decoder, causal=causal)
     captured, stacks = _split(*stitched(recorder.calls, stacks, calling), batch)
     paths = [call.module for call in captured]
@@ -100,13 +100,31 @@ def _key_heads(call: Captured, card: ModelCard) -> int:
     return call.key_heads
 
 
-def _is_causal(first: Captured, recorder: Recorder) -> bool:
-    """Whether a lone stack is a decoder: its first mask was built from a causal rule, or hides the future."""
+def _is_causal(recorder: Recorder, batch: Batch, calling: Calling) -> bool:
+    """Whether a lone stack is a decoder, by the cells of its first mask; by its rule where they do not tell."""
+    first = recorder.calls[0]
     built = [one.rule for one in recorder.heard if one.tensor is first.source] or [one.rule for one in recorder.heard]
-    if built:
-        return any(isinstance(leaf, Causal) for leaf in built[0].leaves())
-    queries, keys = first.visible.shape[2:]
-    return queries > 1 and not np.triu(first.visible.any(axis=(0, 1)), k=1 + keys - queries).any()
+    if not built:
+        queries, keys = first.visible.shape[2:]
+        return queries > 1 and not np.triu(first.visible.any(axis=(0, 1)), k=1 + keys - queries).any()
+    back = _looks_back(first, batch, calling.offset if calling.filled else 0)
+    if back or back is None or built[0].readable:  # a span of an image may be all there is
+        return bool(back) or any(isinstance(leaf, Causal) for leaf in built[0].leaves())
+    return False
+
+
+def _looks_back(call: Captured, batch: Batch, offset: int) -> bool | None:
+    """Whether a real token does not see the next one, which sees it; None where there are no two to ask."""
+    rows, _, queries, keys = call.visible.shape
+    if rows != batch.rows or keys < batch.keep.shape[1] or queries < 2:
+        return None
+    seen: BoolArray = np.asarray(call.visible.any(axis=1))
+    query = np.arange(max(min(queries, batch.length - offset) - 1, 0))
+    real = batch.keep[:, offset + query] & batch.keep[:, offset + query + 1]
+    if not real.any():
+        return None
+    ahead, behind = seen[:, query, offset + query + 1], seen[:, query + 1, offset + query]
+    return bool((behind & ~ahead & real).any())
 
 
 def _keep_of(call: Captured, stack: Stack, batch: Batch) -> BoolArray | None:

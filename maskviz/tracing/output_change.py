@@ -12,8 +12,7 @@ from maskviz.core.diff import OutputChange
 from maskviz.core.trace import Batch, ModelCard
 from maskviz.core.words import Backend
 from maskviz.tracing.calling import Calling, Inputs, called
-from maskviz.tracing.doubts import largest_difference
-from maskviz.tracing.outputs import joined_output
+from maskviz.tracing.outputs import joined_output, largest_difference
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.seam.implementation import evaluating, running

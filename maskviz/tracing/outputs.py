@@ -34,6 +34,17 @@ def joined_output(parts: Sequence[Any]) -> torch.Tensor | None:
     return outputs[-1] if outputs else None
 
 
+def largest_difference(plain: torch.Tensor | None, captured: torch.Tensor | None, side: Batch) -> float | None:
+    """Largest absolute difference of two outputs over real tokens; padding rows differ by design and say nothing."""
+    if plain is None or captured is None or plain.shape != captured.shape:
+        return None
+    difference = (plain.float() - captured.float()).abs()
+    if difference.ndim == 3 and difference.shape[0] == side.rows and difference.shape[1] <= side.length:
+        keep = side.keep[:, side.length - difference.shape[1] :]  # after a cache, the last tokens alone
+        difference = difference[torch.as_tensor(keep.copy(), device=difference.device)]
+    return float(difference.max()) if difference.numel() else 0.0
+
+
 def kept_outputs(
     parts: Sequence[Any], batch: Batch, *, offset: int, causal: bool, labels: tuple[str, ...], independent: bool = False
 ) -> Outputs | None:

@@ -16,14 +16,15 @@ from maskviz.core.trace import Batch, ModelCard, Outputs, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.dialect import for_hand_written
-from maskviz.tracing.doubts import doubts, largest_difference
+from maskviz.tracing.doubts import doubts
 from maskviz.tracing.hearing import Hearing, hearing_of
 from maskviz.tracing.naming import towers_of
-from maskviz.tracing.outputs import joined_output, kept_outputs
+from maskviz.tracing.outputs import joined_output, kept_outputs, largest_difference
 from maskviz.tracing.places import gates_of
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.recorder import Expected, Recorder
+from maskviz.tracing.rounding import rounding_of
 from maskviz.tracing.seam.canaries import what_has_moved
 from maskviz.tracing.seam.implementation import evaluating, implementation_of
 from maskviz.tracing.shadow import Shadow, is_weightless
@@ -72,7 +73,8 @@ def run(
     if weightless:
         return replace(trace, notes=doubts(trace, None))
     drift = largest_difference(plain, joined_output(captured), batch.decoder or batch)
-    trace = replace(trace, drift=drift, outputs=_outputs(captured, trace, model, calling))
+    rounding = rounding_of(model, inputs, batch, card, calling, plain) if drift else None
+    trace = replace(trace, drift=drift, rounding=rounding, outputs=_outputs(captured, trace, model, calling))
     return replace(trace, notes=doubts(trace, plain))
 
 
@@ -92,7 +94,7 @@ def run_gated(
     recorder, captured = _gated(model, inputs, plain, head_mask, calling)
     heard = hearing_of(recorder, plain.batch, plain.card, calling).calls
     calls = tuple(replace(call, pattern=other.pattern) for call, other in zip(plain.calls, heard, strict=True))
-    trace = replace(plain, calls=calls, head_mask=head_mask, drift=None, plain_attention="")
+    trace = replace(plain, calls=calls, head_mask=head_mask, drift=None, rounding=None, plain_attention="")
     return replace(trace, outputs=_outputs(captured, trace, model, calling))
 
 

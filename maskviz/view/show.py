@@ -186,7 +186,11 @@ def evidence_line(trace: Trace) -> str:
     if math.isnan(trace.drift):
         return "As the model's own code ran it; its outputs are not numbers, listened to or not."
     plain = f"a plain {trace.plain_attention} run" if trace.plain_attention else "a plain run"
-    return f"As the model's own code ran it; listening moved its outputs by at most {trace.drift:.1e} from {plain}."
+    said = f"As the model's own code ran it; listening moved its outputs by at most {trace.drift:.1e} from {plain}"
+    if trace.rounding is None or trace.drift > 2 * trace.rounding:
+        return f"{said}."
+    away = f"that run itself is {trace.rounding:.1e} away from the same weights in float32"
+    return f"{said}, within what {trace.card.dtype} rounds: {away}."
 
 
 def page_title(trace: Trace, choice: Choice) -> str:

@@ -296,6 +296,19 @@ def recurrence_sees_padding(case: Case) -> Iterator[Finding]:
             )
 
 
+def misnamed_mask_function(case: Case) -> Iterator[Finding]:
+    """L12: a mask made by a function that is called what its cells are not."""
+    if case.run is None:
+        return
+    for claimed, calls in case.run.trace.misnamed().items():
+        yield found(
+            "L12",
+            layers_in(calls, case.run.trace),
+            f"the function is called {claimed}, and the cells of its mask are others",
+            confidence=Confidence.MEASURED,
+        )
+
+
 def layers_in(calls: Sequence[AttentionCall], trace: Trace) -> str:
     """Names of the layers of some calls, such as "layers 0-3" or "cross layer 2"."""
     several = len(trace.stacks) > 1
@@ -319,4 +332,5 @@ LINTS: tuple[tuple[str, Lint], ...] = (
     ("L9", cross_attention_unmasked),
     ("L10", recurrence_sees_padding),
     ("L11", mask_skipped),
+    ("L12", misnamed_mask_function),
 )

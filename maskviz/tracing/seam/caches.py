@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -57,11 +57,15 @@ def static_cache(model: PreTrainedModel, tokens: int) -> Cache:
 
 def copied(value: Any) -> Any:
     """A copy of an argument of a forward, every tensor in it included: a model writes into its caches."""
+    return value.clone() if isinstance(value, torch.Tensor) else mapped(value, lambda one: one.clone())
+
+
+def mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A copy of an argument of a forward with something else in place of every tensor in it."""
     if isinstance(value, torch.Tensor):
-        return value.clone()
+        return change(value)
     # Tensors with gradients refuse to be copied by deepcopy; no gradient is asked for here.
-    copies = {id(one): one.detach().clone() for one in tensors_in(value)}
-    return deepcopy(value, copies)
+    return deepcopy(value, {id(one): change(one.detach()) for one in tensors_in(value)})
 
 
 def tensors_in(value: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:

@@ -20,19 +20,21 @@ from maskviz.tracing.doors import to_array
 from maskviz.tracing.seam.canary import Canary
 
 Cells = Mapping[str, Any]
+_MASKS, _MODELS = "transformers.masking_utils", "transformers.models"
 
 
 def rule_of(function: Callable[..., Any]) -> Rule:
     """Return the rule a transformers mask function stands for; one that is not known becomes Opaque(its name)."""
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    reader = _READERS.get(name)
+    module = getattr(function, "__module__", None) or ""
+    reader = _READERS.get((module, name))
+    unknown = Opaque(f"{module.rpartition('.')[2]}.{name.replace('.<locals>', '')}")
     if reader is None:
-        module = (getattr(function, "__module__", "") or "").rpartition(".")[2]
-        return Opaque(f"{module}.{name.replace('.<locals>', '')}")
+        return unknown
     try:
         return reader(_cells(function))
-    except ValueError:  # numbers a rule cannot have, such as a window of -1 tokens
-        return Opaque(name.replace(".<locals>", ""))
+    except (AttributeError, KeyError, TypeError, ValueError):  # a closure over other things, a window of -1 tokens
+        return unknown
 
 
 def _cells(function: Callable[..., Any]) -> Cells:
@@ -74,26 +76,59 @@ def _window(cells: Cells) -> Rule:
     """T5Gemma 2's windows: `size` tokens to one side, its own included; or half of it to each, the odd one behind."""
     size = int(cells["sliding_window"])
     if cells.get("is_causal", True):
-        return all_of(Causal(), Window(size))
-    return all_of(Window((size + 1) // 2), Ahead(size // 2))
+        return _two_sided(size, 0)
+    return _two_sided((size + 1) // 2, size // 2)
 
 
-_READERS: dict[str, Callable[[Cells], Rule]] = {
+def _window_of_two(cells: Cells) -> Rule:
+    """Gemma 4's and Moonshine's windows: tokens behind, the own included, and tokens ahead, the own included too."""
+    behind, ahead = cells["sliding_window"]
+    return _two_sided(int(behind), max(int(ahead) - 1, 0))
+
+
+def _two_sided(behind: int, ahead: int) -> Rule:
+    return all_of(Window(behind), Ahead(ahead)) if ahead else all_of(Causal(), Window(behind))
+
+
+def _any_of(parts: list[Rule]) -> Rule:
+    """The disjunction, without the causal window that a band as wide stands beside (Gemma 3's, made bidirectional)."""
+    reach = max((part.reach for part in parts if isinstance(part, Band)), default=-1)
+    narrow = {all_of(Causal(), Window(size)) for size in _sizes(parts) if size <= reach + 1}
+    return any_of(*(part for part in parts if part not in narrow))
+
+
+def _sizes(parts: list[Rule]) -> set[int]:
+    return {leaf.size for part in parts for leaf in part.leaves() if isinstance(leaf, Window)}
+
+
+_OF_MASKS: dict[str, Callable[[Cells], Rule]] = {
     "causal_mask_function": lambda _: Causal(),
     "bidirectional_mask_function": lambda _: Everything(),
     "and_masks.<locals>.and_mask": lambda c: _all_of([rule_of(one) for one in c["mask_functions"]]),
-    "or_masks.<locals>.or_mask": lambda c: any_of(*map(rule_of, c["mask_functions"])),
+    "or_masks.<locals>.or_mask": lambda c: _any_of([rule_of(one) for one in c["mask_functions"]]),
     "sliding_window_overlay.<locals>.inner_mask": lambda c: Window(int(c["sliding_window"])),
-    "sliding_window_mask_function.<locals>.inner_mask": _window,
     "sliding_window_bidirectional_overlay.<locals>.inner_mask": lambda c: Band(int(c["sliding_window"])),
     "chunked_overlay.<locals>.inner_mask": lambda c: Chunk(int(c["chunk_size"]), _integers(c["left_padding"])),
     "blockwise_overlay.<locals>.inner_mask": lambda c: Span(_integers(c["block_sequence_ids"])),
-    "token_type_ids_mask_function.<locals>.inner_mask": _span_of_types,
     "padding_mask_function.<locals>.inner_mask": lambda c: Padding(Content(to_array(c["padding_mask"]), np.bool_)),
     "packed_sequence_mask_function.<locals>.inner_mask": lambda c: Document(_integers(c["packed_sequence_mask"])),
     "remap_positions_for_packed_sequence.<locals>.inner_mask": lambda c: Repositioned(
         rule_of(c["mask_function"]), _integers(c["position_ids"])
     ),
+}
+# Made by the files of single models; image spans so before transformers 5.10.
+_OF_MODELS: dict[tuple[str, str], Callable[[Cells], Rule]] = {
+    ("t5gemma2", "sliding_window_mask_function.<locals>.inner_mask"): _window,
+    ("gemma4", "sliding_window_mask_function.<locals>.inner_mask"): _window_of_two,
+    ("moonshine_streaming", "sliding_window_mask_function.<locals>.inner_mask"): _window_of_two,
+    ("gemma3", "_bidirectional_window_overlay.<locals>.inner_mask"): lambda c: Band(int(c["sliding_window"]) - 1),
+    ("step3p7", "_bidirectional_window_overlay.<locals>.inner_mask"): lambda c: Band(int(c["sliding_window"]) - 1),
+    ("gemma3", "token_type_ids_mask_function.<locals>.inner_mask"): _span_of_types,
+    ("git", "token_type_ids_mask_function.<locals>.inner_mask"): _span_of_types,
+    ("paligemma", "token_type_ids_mask_function.<locals>.inner_mask"): _span_of_types,
+}
+_READERS = {(_MASKS, name): reader for name, reader in _OF_MASKS.items()} | {
+    (f"{_MODELS}.{model}.modeling_{model}", name): reader for (model, name), reader in _OF_MODELS.items()
 }
 
 

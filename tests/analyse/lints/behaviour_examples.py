@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from maskviz.core.algebra import Everything, all_of, any_of
+from maskviz.core.algebra import Everything, Opaque, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.behaviour import Ablated, Behaviour, PaddedText
 from maskviz.core.case import Case
@@ -53,6 +53,13 @@ def _handed(words: str, added: list[tuple[int, int]], backend: Backend, why: str
     mask = Mask.explained(visible, Everything())
     group = HandedGroup((call,), words, mask, cells, np.zeros((0, 4), np.int64), 16, (why,))
     return _model(replace(_CAUSAL, backend=backend, handed=(group,)))
+
+
+def _claimed(name: str) -> Case:
+    """A causal run whose rule could not be read, made by a function of this name."""
+    call = _CAUSAL.trace.calls[0]
+    mask = Mask.explained(call.mask.visible, Opaque("its own", claimed=name))
+    return _model(replace(_CAUSAL, trace=replace(_CAUSAL.trace, calls=(replace(call, mask=mask),))))
 
 
 def _array(visible: BoolArray) -> GivenArray:
@@ -212,6 +219,7 @@ EXAMPLES = (
         _handed("no mask, is_causal=True", [(0, 2), (0, 3)], Backend.SDPA, "padding"),
         _handed("no mask, is_causal=True", [], Backend.SDPA, "padding"),
     ),
+    Example("L12", "another window under a window's name", _claimed("window(3)"), _claimed("")),
     Example("K1", "texts see each other", _packed(Crossing(4, (0.0, 0.6))), _packed(Crossing(0, (0.0, 0.0)))),
     Example(
         "K2",
