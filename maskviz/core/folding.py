@@ -19,9 +19,9 @@ class CellCount:
     """How many cells of one text's mask a rule lets through and blocks.
 
     Attributes:
-        cells: All cells, queries x keys.
-        visible: Cells a query may attend to.
-        blocked: Cells blocked for each reason that occurs; a cell with two reasons counts for both.
+        cells: All cells of queries that are no padding.
+        visible: Those of them that the query may attend to.
+        blocked: Those blocked for each reason that occurs; a cell with two reasons counts for both.
     """
 
     cells: int
@@ -37,9 +37,20 @@ def count_cells(rule: Rule, size: Lengths) -> CellCount | None:
     extents = extents_of(rule, size)
     if extents is None:
         return None
-    cells = size.queries * size.keys
-    blocked = {reason: cells - _visible(own) for reason, own in _by_reason(rule, size).items()}
-    return CellCount(cells, _visible(extents), {reason: count for reason, count in blocked.items() if count})
+    real = ~padding_queries(rule, size)
+    cells = int(real.sum()) * size.keys
+    blocked = {reason: cells - _visible(own, real) for reason, own in _by_reason(rule, size).items()}
+    return CellCount(cells, _visible(extents, real), {reason: count for reason, count in blocked.items() if count})
+
+
+def padding_queries(rule: Rule, size: Lengths) -> BoolArray:
+    """bool [query], True where the query is padding by a rule's first row."""
+    padding = np.zeros(size.offset + size.queries, np.bool_)
+    for leaf in rule.leaves():
+        if isinstance(leaf, Padding):
+            keep = leaf.keep.array[0, : padding.size]
+            padding[: keep.size] |= ~keep
+    return padding[size.offset :]
 
 
 def fold_rule(rule: Rule, size: Lengths, tile: int, meaningless: BoolArray | None = None) -> ByteArray | None:
@@ -139,13 +150,13 @@ def _by_reason(rule: Rule, size: Lengths) -> dict[Reason, Extents]:
     return {reason: own for reason, own in found.items() if own is not None}
 
 
-def _visible(extents: Extents) -> int:
-    """Visible cells of one row's extents."""
+def _visible(extents: Extents, real: BoolArray) -> int:
+    """Visible cells of one row's extents, of the queries bool [query] that are real."""
     first, last = extents.first[0], extents.last[0]
     if extents.kept is not None:
         before = np.concatenate([[0], np.cumsum(extents.kept[0])])
         first, last = before[first], before[last]
-    return int(np.maximum(last - first, 0).sum())
+    return int(np.maximum(last - first, 0)[real].sum())
 
 
 def round_tile(tokens: int, places: int) -> int:

@@ -14,7 +14,7 @@ class Crossing:
     """What crosses from one packed text to another.
 
     Attributes:
-        cells: Visible cells whose query and key belong to different texts, over all calls.
+        cells: Visible cells whose query and key are real tokens of different texts, over all calls.
         attention: For each text the share in [0, 1] of its attention that falls on other texts, as the mean over its
             queries, all heads and all calls; empty where no call has attention.
     """
@@ -33,7 +33,9 @@ def crossing_of(trace: Trace) -> Crossing | None:
     documents = trace.batch.documents
     if documents is None:
         return None
-    other = (documents[:, :, None] != documents[:, None, :])[:, None]  # [batch, 1, query, key]
+    real = trace.batch.keep
+    apart = documents[:, :, None] != documents[:, None, :]
+    other = (apart & real[:, :, None] & real[:, None, :])[:, None]  # [batch, 1, query, key]
     calls = [call for call in trace.calls if call.mask.visible.shape[2:] == other.shape[2:]]
     cells = sum(int((call.mask.visible & other).sum()) for call in calls)
     # [batch, query]: the mean over heads of what a query gives to other texts, one for each call
@@ -41,4 +43,5 @@ def crossing_of(trace: Trace) -> Crossing | None:
     if not given:
         return Crossing(cells, ())
     mean = np.stack(given).mean(axis=0, dtype=np.float64)
-    return Crossing(cells, tuple(float(mean[documents == text].mean()) for text in np.unique(documents)))
+    texts = np.unique(documents[real])
+    return Crossing(cells, tuple(float(mean[(documents == text) & real].mean()) for text in texts))

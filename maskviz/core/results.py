@@ -239,12 +239,17 @@ class MaskCost:
     blocks: BlockCount
 
     @property
+    def square(self) -> int:
+        """Cells of every query, padding or not."""
+        return self.size.queries * self.size.keys
+
+    @property
     def sparsity(self) -> float:
         """Percentage of the square that a block-sparse kernel leaves out, as FlexAttention's `BlockMask.sparsity()`.
 
         Below zero for a text much shorter than its blocks.
         """
-        return 100 * (1 - self.blocks.cells / self.count.cells)
+        return 100 * (1 - self.blocks.cells / self.square)
 
 
 @dataclass(frozen=True, slots=True)

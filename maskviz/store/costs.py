@@ -26,7 +26,7 @@ def costs_json(ruled: Ruled, command: str) -> bytes:
 
 def _rule(ruled: RuledLayers) -> dict[str, Any]:
     cost, heads = ruled.cost, ruled.heads
-    cells = {"square": cost.count.cells, "blocks": cost.blocks.cells, "visible": cost.count.visible}
+    cells = {"square": cost.square, "blocks": cost.blocks.cells, "visible": cost.count.visible}
     return {
         "rule": str(cost.rule),
         "name": ruled.name,

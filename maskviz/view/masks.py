@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from maskviz.core.algebra import Everything
-from maskviz.core.arrays import ByteArray
+from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.long import Region
 from maskviz.core.masks import Mask
 from maskviz.core.panels import LegendEntry, MaskGrid
@@ -54,15 +54,16 @@ def _panel(trace: Trace, calls: list[AttentionCall], rows: list[int], region: Re
     down, across = (slice(None), slice(None)) if part is None else cells_of(call, part)
     queries, keys = axes_of(trace, call, row)
     reasons = mask.reasons[row, 0][down, across]
-    blocked = shares(reasons)
+    real = trace.real_queries(call)[row][down]
+    blocked = shares(reasons[real])
     where = "" if part is None else f", {region_words(part)}"
     return MaskGrid(
         title=f"{layer_words(trace, calls)}{_texts(trace, rows)}{where}: {mask.rule}",
-        caption=_caption(mask, reasons),
+        caption=_caption(mask, reasons, real),
         codes=primary(reasons),
         queries=queries[down],
         keys=keys[across],
-        meaningless=~trace.real_queries(call)[row][down],
+        meaningless=~real,
         legend=tuple(LegendEntry(int(reason), reason.word, share) for reason, share in blocked.items()),
     )
 
@@ -82,10 +83,14 @@ def _texts(trace: Trace, rows: list[int]) -> str:
     return f", text{'s' if len(rows) > 1 else ''} {ranges(row + 1 for row in rows)}"
 
 
-def _caption(mask: Mask, reasons: ByteArray) -> str:
-    visible = reasons == 0
+def _caption(mask: Mask, reasons: ByteArray, real: BoolArray) -> str:
+    """What a picture of reasons [query, key] shows; queries that are padding count in no number."""
+    visible = reasons[real] == 0
+    if not visible.size:
+        return "every query is padding"
     size = f"{visible.shape[0]} x {visible.shape[1]} cells"
     seen = f"all {size} visible" if visible.all() else f"{visible.mean():.1%} of {size} visible"
+    seen += "" if real.all() else ", padding queries left out"
     if mask.visible.shape[1] > 1:
         return f"{seen}; this mask differs between heads, head 0 is drawn"
     if isinstance(mask.rule, Everything):

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskviz.core.arrays import BoolArray
-from maskviz.core.folding import fold_rule, round_tile
+from maskviz.core.folding import fold_rule, padding_queries, round_tile
 from maskviz.core.panels import LegendEntry, MaskGrid, Note, Page, Panel, Table, Token, Tone
 from maskviz.core.printable import plural, printable
-from maskviz.core.results import MaskCost, Ruled, RuledLayers
-from maskviz.core.rules import Padding
+from maskviz.core.results import Ruled, RuledLayers
 
 # Places along the longer side: as many as a figure has room for, so that a thin band is seen.
 _PLACES = 1000
@@ -45,11 +43,13 @@ def mask_grid(ruled: RuledLayers) -> MaskGrid:
     """
     rule, size, count = ruled.cost.rule, ruled.cost.size, ruled.cost.count
     tile = round_tile(max(size.queries, size.keys), _PLACES)
-    padding = _padding_queries(ruled.cost)
+    padding = padding_queries(rule, size)
     codes = fold_rule(rule, size, tile, padding)
     if codes is None:
         raise ValueError(f"the rule {rule} has no extents")
-    caption = f"{count.visible:,} of {count.cells:,} cells visible, {_percent(100 * count.visible / count.cells)}"
+    share = _percent(100 * count.visible / count.cells) if count.cells else "every query is padding"
+    caption = f"{count.visible:,} of {count.cells:,} cells visible, {share}"
+    caption += ", padding queries left out" if padding.any() else ""
     if sum(count.blocked.values()) > count.cells - count.visible:
         caption += "; a cell with several reasons counts for each and is coloured by the first"
     return MaskGrid(
@@ -71,18 +71,18 @@ def cost_table(ruled: RuledLayers) -> Table:
     """Cells and operations of the whole square, of the blocks a block-sparse kernel computes, and of the mask."""
     cost, blocks = ruled.cost, ruled.cost.blocks
     computed = (
-        ("the whole square", cost.count.cells),
+        ("the whole square", cost.square),
         (f"blocks of {blocks.side} × {blocks.side}", blocks.cells),
         ("visible cells", cost.count.visible),
     )
     rows: list[tuple[str, ...]] = [
-        (name, f"{cells:,}", _percent(100 * cells / cost.count.cells)) for name, cells in computed
+        (name, f"{cells:,}", _percent(100 * cells / cost.square)) for name, cells in computed
     ]
     columns = ["computed", "cells>", "of the square>"]
     said = [
         f"blocks: {blocks.full:,} full, {blocks.partial:,} partial, {blocks.empty:,} empty",
         f"sparsity {cost.sparsity:,.4f}%, as FlexAttention's BlockMask counts",
-        f"the square as booleans would take {in_units(cost.count.cells, 'B')} and was not built",
+        f"the square as booleans would take {in_units(cost.square, 'B')} and was not built",
     ]
     if ruled.heads is not None:
         priced = [in_units(ruled.heads.operations(cells), "FLOP") for _, cells in computed]
@@ -110,7 +110,7 @@ def _total_table(ruled: Sequence[RuledLayers]) -> Table:
         if layers.heads is None:
             continue
         cost = layers.cost
-        cells = (cost.count.cells, cost.blocks.cells, cost.count.visible)
+        cells = (cost.square, cost.blocks.cells, cost.count.visible)
         priced = [layers.layers * layers.heads.operations(number) for number in cells]
         sums = [before + more for before, more in zip(sums, priced, strict=True)]
         rows.append((layers.name, str(layers.layers), *(in_units(number, "FLOP") for number in priced)))
@@ -126,17 +126,6 @@ def _percent(percent: float) -> str:
     if abs(percent) >= 100:
         return f"{percent:,.0f}%"
     return f"{percent:.3g}%" if percent < 99.5 else f"{percent:.6g}%"
-
-
-def _padding_queries(cost: MaskCost) -> BoolArray:
-    """bool [query], True where the query is padding."""
-    size = cost.size
-    padding = np.zeros(size.offset + size.queries, np.bool_)
-    for leaf in cost.rule.leaves():
-        if isinstance(leaf, Padding):
-            keep = leaf.keep.array[0, : padding.size]
-            padding[: keep.size] |= ~keep
-    return padding[size.offset :]
 
 
 def _tokens(first: int, count: int, tile: int) -> tuple[Token, ...]:

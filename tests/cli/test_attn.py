@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import transformers
 
 from tests.architectures import tiny
 from tests.cli.test_show import stable
@@ -38,7 +39,6 @@ def test_an_unknown_backend_is_a_wrong_usage(maskviz: Run) -> None:
 @pytest.mark.parametrize(
     ("model_type", "backend", "said"),
     [
-        ("gptj", "flash_attention_2", "nothing: attention written by hand"),
         ("bloom", "sdpa", "! sdpa: BloomForCausalLM does not support an attention implementation through"),
         ("mistral", "flash_attention_2", "no mask, causal=True, window_size=(3, 3)  the same cells"),
     ],
@@ -47,6 +47,15 @@ def test_models_of_every_kind_answer(maskviz: Run, tmp_path: Path, model_type: s
     tiny(model_type).save_pretrained(tmp_path)
     response = maskviz("show", "-m", str(tmp_path), "--ids", "5 6 7 8 9 10", "--attn", backend, "--head", "0")
     assert said in " ".join(response.stdout.replace("\n", " ").split()) or said in response.stdout
+
+
+def test_attention_written_by_hand_is_said_to_be_handed_nothing(
+    maskviz: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformers.BloomForCausalLM, "_supports_flash_attn", True)
+    tiny("bloom").save_pretrained(tmp_path)
+    arguments = ("-m", str(tmp_path), "--ids", "5 6 7 8 9 10", "--attn", "flash_attention_2", "--head", "0")
+    assert "nothing: attention written by hand" in " ".join(maskviz("show", *arguments).stdout.split())
 
 
 def test_it_goes_with_a_cache_a_batch_and_no_weights(maskviz: Run, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ KEEP = (IDS != 0).long()
 
 
 def short(model_type: str, dtype: torch.dtype) -> Any:
-    return deepcopy(tiny(model_type)).to(dtype=dtype)
+    return deepcopy(tiny(model_type)).to(dtype=dtype)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

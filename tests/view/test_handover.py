@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+import transformers
+
 from maskviz.analyse.handover import handed_groups
 from maskviz.core.handover import HandOver
 from maskviz.core.panels import MaskGrid, Note, Panel, Table, Tone
@@ -15,6 +18,13 @@ from maskviz.view.handover import hand_over_panels
 from maskviz.view.show import Choice
 from tests.image_text import tiny_image_text
 from tests.tracing.conftest import example_of, random_rows
+
+
+@pytest.fixture(autouse=True)
+def flash_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers refuses it for this class since 5.24."""
+    monkeypatch.setattr(transformers.Gemma3ForConditionalGeneration, "_supports_flash_attn", True)
+
 
 TYPES = ((0, 0, 0, 0, 0, 0, 0, 0), (0, 0, 1, 1, 1, 0, 1, 1))
 

@@ -91,11 +91,11 @@ async function buildMasks(calls, state, choose) {
     const sharing = calls.filter((call) => call.mask === number);
     const shown = await headOf({...sharing[0], pattern: null}, 0, state.text, "after");
     const canvas = element("canvas", {"aria-hidden": "true"});
-    const seen = share(shown.reasons, 0);
+    const seen = share(shown, 0);
     const words = `${layerWords(sharing, calls)}: ${report.masks[number].rule}`;
     const button = element("button", {type: "button", className: "mask-tile"}, canvas,
       element("span", {className: "words"}, element("strong", {}, words),
-        element("span", {className: "quiet"}, `${seen} of ${shown.queries} × ${shown.keys} cells visible`)));
+        element("span", {className: "quiet"}, `${seen} of ${[...shown.real].filter((real) => real === "1").length} × ${shown.keys} cells visible`)));
     button.addEventListener("click", () => choose(sharing[0]));
     drawSmall(canvas, shown, MASK_TILE, {show: "mask"});
     place.append(button);

@@ -91,10 +91,10 @@ function legendElement(shown, options) {
     return element("span", {className: "entry"}, box, text);
   };
   if (options.show === "mask") {
-    made.append(swatch(report.look.visible, `visible ${share(shown.reasons, 0)}`));
+    made.append(swatch(report.look.visible, `visible ${share(shown, 0)}`));
     for (const reason of report.look.reasons) {
       if (shown.reasons.some((bits) => bits & reason.bit)) {
-        made.append(swatch(reason.fill, `${reason.word} ${share(shown.reasons, reason.bit)}`));
+        made.append(swatch(reason.fill, `${reason.word} ${share(shown, reason.bit)}`));
       }
     }
     if (shown.reasons.some((bits, at) => bits === 0 && shown.real[Math.floor(at / shown.keys)] === "0")) {
@@ -117,7 +117,9 @@ function legendElement(shown, options) {
   return made;
 }
 
-function share(reasons, bit) {
-  const count = reasons.reduce((sum, bits) => sum + (bit ? (bits & bit) !== 0 : bits === 0), 0);
-  return `${((100 * count) / reasons.length).toFixed(1)}%`;
+/** The share of the cells of real queries that a reason blocks, or for no bit that are visible. */
+function share(shown, bit) {
+  const counted = shown.reasons.filter((_, at) => shown.real[Math.floor(at / shown.keys)] === "1");
+  const count = counted.reduce((sum, bits) => sum + (bit ? (bits & bit) !== 0 : bits === 0), 0);
+  return counted.length ? `${((100 * count) / counted.length).toFixed(1)}%` : "none";
 }
