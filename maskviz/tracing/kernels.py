@@ -27,6 +27,7 @@ from maskviz.tracing.kernel_cells import (
     flash_cells,
     scaled_dot_product_cells,
 )
+from maskviz.tracing.raised import is_ours
 from maskviz.tracing.seam.flash import SIGNATURE, flash_kernel_replaced
 from maskviz.tracing.seam.flex import flex_kernel_replaced
 
@@ -86,6 +87,8 @@ def handed(backend: Backend, forward: Callable[..., Any], offered: Offered) -> H
     try:
         return _ASKED[backend](forward, offered)
     except Exception as error:  # whatever the library says about what it was offered
+        if is_ours(error):
+            raise
         said = (f"{type(error).__name__}: {error}".splitlines() or [""])[0].rstrip(".")
         return Handed(f"{described(offered.mask)}, and fails: {said}", None)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from maskviz.core.errors import CannotTraceError
@@ -23,16 +25,32 @@ def explained(card: ModelCard, what: str) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise CannotTraceError(f"{card.device} has too little memory", "cut the text, or try --device cpu") from error
     except Exception as error:
-        if isinstance(error, CannotTraceError) or _is_ours(error):
+        if isinstance(error, CannotTraceError) or is_ours(error):
             raise
         summary = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
         raise CannotTraceError(f"{card.architecture} {what}: {summary}", _REMEDY) from error
 
 
-# Our modes hand every operation of the model on to torch: what is raised there is the model's.
-_HANDING_ON = ("__torch_function__", "__torch_dispatch__", "_shaped")
+_PACKAGE = Path(__file__).parents[1]
+# Libraries raise for whoever called them wrongly, and our modes hand on what the model calls: the frame around tells.
+_LIBRARIES = tuple(Path(found).parent for found in (torch.__file__, np.__file__))
+_STANDARD = Path(sysconfig.get_path("stdlib"))
+_HANDING_ON = ("__torch_function__", "__torch_dispatch__", "_shaped", "chosen")
+# Ours that call a model: what a library raises there is about what the model was called with.
+_CALLING = ("called", "call_as_it_is")
 
 
-def _is_ours(error: Exception) -> bool:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return Path(last.filename).is_relative_to(Path(__file__).parents[1]) and last.name not in _HANDING_ON
+def is_ours(error: BaseException) -> bool:
+    """Whether our own code made a mistake, and not a model that it runs."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        ours = path.is_relative_to(_PACKAGE)
+        if _is_library(path) or (ours and frame.name in _HANDING_ON):
+            continue
+        return ours and frame.name not in _CALLING
+    return False
+
+
+def _is_library(path: Path) -> bool:
+    standard = path.is_relative_to(_STANDARD) and "site-packages" not in path.parts
+    return standard or any(path.is_relative_to(library) for library in _LIBRARIES)

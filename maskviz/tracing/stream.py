@@ -143,10 +143,15 @@ def _streamed(
         block.enter_context(streamed(model, streaming, whole_masks=whole_masks))
         block.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "Use of .* on expanded tensors")  # it writes into a stand-in: found out below
-        module(**arguments)
+        call_as_it_is(module, arguments)
     if streaming.heard != list(parts):
         raise NotRehearsedError("other modules attend than when it is traced")
     return streaming.calls
+
+
+def call_as_it_is(module: torch.nn.Module, arguments: dict[str, Any]) -> None:
+    """Call a module; nothing else happens here, so that what is raised is about the call."""
+    module(**arguments)
 
 
 def _without_head(given: _Given, parts: Mapping[Place, Part]) -> tuple[torch.nn.Module, dict[str, Any]]:
