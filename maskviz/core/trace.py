@@ -227,6 +227,7 @@ class Trace:
         notes: Sentences the reader must see next to the pictures.
         rounding: In 16 bits, how far the plain run's outputs are from those of the same weights in float32; two ways to
             compute in 16 bits may be twice as far from each other. None where it was not asked.
+        own_masks: Whether masks are those of the implementation the model runs, where eager attention takes others.
     """
 
     card: ModelCard
@@ -239,6 +240,7 @@ class Trace:
     notes: tuple[str, ...] = ()
     silent: tuple[SilentLayer, ...] = ()
     rounding: float | None = None
+    own_masks: bool = False
 
     @property
     def stacks(self) -> tuple[Stack, ...]:

@@ -8,7 +8,7 @@ one made of its mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -68,13 +68,31 @@ def hand_over(
         return HandOver(backend, (), refusal)
     if not any(map(uses_interface, _own_modules(model))):
         return HandOver(backend, tuple(HandedCall(call, _BY_HAND, None) for call in trace.calls))
-    stand_in = _StandIn(backend, _recorder(model, trace, calling), _meant(model, inputs, trace, calling))
     try:
-        _run(model, inputs, trace, calling, stand_in)
+        stand_in = _asked(model, inputs, trace, backend, calling)
     except CannotTraceError as error:
         return HandOver(backend, (), error.message)
     heard = hearing_of(stand_in.recorder, trace.batch, trace.card, calling, trace).calls
     return HandOver(backend, _matched(trace, heard, stand_in, calling), notes=_notes(model, backend))
+
+
+def handed_by_call(
+    model: PreTrainedModel, inputs: Inputs, trace: Trace, backend: Backend, calling: Calling
+) -> Iterator[tuple[Captured, Handed]]:
+    """What a backend is handed for each call of each part, as the model makes them; none where it cannot be asked."""
+    if refusal_of(model, backend) or not any(map(uses_interface, _own_modules(model))):
+        return
+    try:
+        stand_in = _asked(model, inputs, trace, backend, calling)
+    except CannotTraceError:
+        return
+    yield from zip(stand_in.recorder.calls, stand_in.words, strict=True)
+
+
+def _asked(model: PreTrainedModel, inputs: Inputs, trace: Trace, backend: Backend, calling: Calling) -> _StandIn:
+    stand_in = _StandIn(backend, _recorder(model, trace, calling), _meant(model, inputs, trace, calling))
+    _run(model, inputs, trace, calling, stand_in)
+    return stand_in
 
 
 _BY_HAND = "nothing: attention written by hand, which is not on transformers' attention interface"

@@ -25,13 +25,17 @@ def doubts(trace: Trace, plain: torch.Tensor | None) -> tuple[str, ...]:
     return (*_moved(trace, plain), *_leaks(trace), *_misnamed(trace), *_unheard(trace))
 
 
-def _moved(trace: Trace, plain: torch.Tensor | None) -> tuple[str, ...]:
-    """A drift that is more than rounding, or not a number."""
+def drifted(trace: Trace, plain: torch.Tensor | None) -> bool:
+    """Whether listening moved the outputs by more than rounding, or to what is no number."""
     if trace.drift is None or plain is None:
-        return ()
+        return False
     size = max(1.0, float(plain.float().abs().nan_to_num(0.0, 0.0, 0.0).max()) if plain.numel() else 1.0)
     allowed = _ROUNDING.get(plain.dtype, 1e-4) * size if trace.rounding is None else _APART * trace.rounding
-    if trace.drift <= allowed:
+    return not trace.drift <= allowed
+
+
+def _moved(trace: Trace, plain: torch.Tensor | None) -> tuple[str, ...]:
+    if not drifted(trace, plain) or trace.drift is None:
         return ()
     if math.isnan(trace.drift):
         return ("the model's outputs are not numbers (NaN) on this input",)

@@ -16,7 +16,7 @@ import torch
 
 from maskviz.core.arrays import FloatArray
 from maskviz.core.masks import Delivery
-from maskviz.tracing.dialect import Dialect
+from maskviz.tracing.dialect import Dialect, added
 from maskviz.tracing.doors import to_floats
 from maskviz.tracing.recorder import Captured, Recorder
 from maskviz.tracing.seam.eager import eager_attention_replaced
@@ -60,6 +60,10 @@ def _listener(
                 module, query, key, value, handed, *positional, **arguments
             )
             return dialect.emptied(module, attention_mask, *plain)
+        own = recorder.own_mask(path)
+        if own is not None:
+            visible = torch.as_tensor(np.array(own), device=query.device)
+            attention_mask = handed = added(visible, query.dtype)
         gate = recorder.gate(path)
         with recorder.looking_away():
             if recorder.weightless:

@@ -17,6 +17,9 @@ from maskviz.core.masks import Delivery
 from maskviz.tracing.doors import to_floats, visible_cells
 from maskviz.tracing.shards import Shards
 
+# Part of the text, path of a module, and its turn in that part.
+RawPlace = tuple[int, str, int]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard:
@@ -100,6 +103,8 @@ class Recorder:
     Attributes:
         expected: What scores of this run's attention may look like.
         gates: float32 [head] by module path and turn; a call that is not in it has none.
+        own_masks: Visible cells bool [batch, 1 or head, query, key] of calls whose mask is another under the
+            implementation the model runs; they take the place of the mask a call is handed.
         heard: Masks transformers built, in order.
         calls: Attention calls, in order.
         module_paths: Stack of the modules running now, innermost last.
@@ -115,6 +120,7 @@ class Recorder:
 
     expected: Expected
     gates: Mapping[tuple[str, int], FloatArray] = field(default_factory=dict)
+    own_masks: Mapping[RawPlace, BoolArray] = field(default_factory=dict)
     heard: list[Heard] = field(default_factory=list)
     calls: list[Captured] = field(default_factory=list)
     module_paths: list[str] = field(default_factory=list)
@@ -156,6 +162,10 @@ class Recorder:
         """The gates of the heads that run here in the call that a module makes next."""
         gate = self.gates.get((path, self._turns.get(path, 0)))
         return None if gate is None else self.shards.own(path, gate)
+
+    def own_mask(self, path: str) -> BoolArray | None:
+        """The cells that take the place of the mask of the call a module makes next, or None."""
+        return self.own_masks.get((max(0, self.part), path, self._turns.get(path, 0)))
 
     def heard_from(self, path: str) -> bool:
         """Whether a module has attended in this part of the text."""

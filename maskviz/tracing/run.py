@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,10 +16,11 @@ from maskviz.core.trace import Batch, ModelCard, Outputs, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.dialect import for_hand_written
-from maskviz.tracing.doubts import doubts
+from maskviz.tracing.doubts import doubts, drifted
 from maskviz.tracing.hearing import Hearing, hearing_of
 from maskviz.tracing.naming import towers_of
 from maskviz.tracing.outputs import joined_output, kept_outputs, largest_difference
+from maskviz.tracing.own_masks import departure_note, may_depart, own_masks
 from maskviz.tracing.places import gates_of
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
@@ -58,24 +59,51 @@ def run(
     Raises:
         CannotTraceError: the model raises on this input, or mixes its tokens in no way that is known.
     """
-    weightless = is_weightless(model)
-    plain_attention = "" if weightless else implementation_of(model.config)
-    plain = None if weightless else joined_output(_plainly(model, inputs, card, calling))
+    asked = _Asked(model, inputs, batch, card, calling, like)
+    plain = None if is_weightless(model) else joined_output(_plainly(model, inputs, card, calling))
     recorder, captured = _heard(model, inputs, batch, card, calling)
-    hearing = hearing_of(recorder, batch, card, calling, like)
+    trace = _traced(asked, recorder, captured, plain)
+    if not may_depart(model, recorder) and not drifted(trace, plain):
+        return replace(trace, notes=doubts(trace, plain))
+    own = own_masks(model, inputs, trace, calling, recorder)
+    if not own:
+        return replace(trace, notes=doubts(trace, plain))
+    recorder = replace(_recorder(model, batch, card, calling), own_masks=own)
+    captured = _listening(model, inputs, recorder, card, calling)
+    drawn = replace(_traced(asked, recorder, captured, plain), own_masks=True)
+    return replace(drawn, notes=(*departure_note(drawn, trace), *doubts(drawn, plain)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What `run` was given."""
+
+    model: PreTrainedModel
+    inputs: Inputs
+    batch: Batch
+    card: ModelCard
+    calling: Calling
+    like: Trace | None
+
+
+def _traced(asked: _Asked, recorder: Recorder, captured: Sequence[Any], plain: torch.Tensor | None) -> Trace:
+    """What a recorder heard as a trace, beside the output of a plain run."""
+    model, inputs, batch, card, calling = asked.model, asked.inputs, asked.batch, asked.card, asked.calling
+    weightless = is_weightless(model)
+    hearing = hearing_of(recorder, batch, card, calling, asked.like)
     if weightless:
-        hearing = _without_content(hearing, model, inputs, batch, card, calling)
+        hearing = _without_content(hearing, asked, recorder)
     silent = (*hearing.silent, *silent_layers(model, card, hearing))
     if not hearing.calls and not any(layer.kind for layer in silent):
         heard = "maskviz hears models on transformers' attention interface, and hand-written softmax over query x key"
         raise CannotTraceError(f"no attention was heard in {card.architecture}", "; ".join((*what_has_moved(), heard)))
-    trace = Trace(card, batch, hearing.calls, plain_attention=plain_attention, silent=silent)
+    trace = Trace(card, batch, hearing.calls, silent=silent)
     if weightless:
-        return replace(trace, notes=doubts(trace, None))
+        return trace
     drift = largest_difference(plain, joined_output(captured), batch.decoder or batch)
     rounding = rounding_of(model, inputs, batch, card, calling, plain) if drift else None
-    trace = replace(trace, drift=drift, rounding=rounding, outputs=_outputs(captured, trace, model, calling))
-    return replace(trace, notes=doubts(trace, plain))
+    trace = replace(trace, plain_attention=implementation_of(model.config), drift=drift, rounding=rounding)
+    return replace(trace, outputs=_outputs(captured, trace, model, calling))
 
 
 def run_gated(
@@ -113,6 +141,9 @@ def _gated(
     if is_weightless(model):
         raise UsageError("a head mask changes numbers, and there are none without weights", "try --random-weights 0")
     recorder = replace(_recorder(model, plain.batch, plain.card, calling), gates=gates_of(plain, head_mask))
+    if plain.own_masks:
+        heard, _ = _heard(model, inputs, plain.batch, plain.card, calling)
+        recorder = replace(recorder, own_masks=own_masks(model, inputs, plain, calling, heard))
     return recorder, _listening(model, inputs, recorder, plain.card, calling)
 
 
@@ -187,9 +218,7 @@ def _heard(
     return recorder, captured
 
 
-def _without_content(
-    hearing: Hearing, model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCard, calling: Calling
-) -> Hearing:
+def _without_content(hearing: Hearing, asked: _Asked, heard: Recorder) -> Hearing:
     """Take out the calls whose masks depend on what the weights would have made of the text.
 
     Masks that came from transformers' own functions are made of lengths and inputs. All others are made twice, from
@@ -199,9 +228,10 @@ def _without_content(
         return hearing
     runs = []
     for seed in (0, 1):
-        recorder = _recorder(model, batch, card, calling)
-        _listening(model, inputs, recorder, card, calling, seed=seed)
-        runs.append(hearing_of(recorder, batch, card, calling))
+        recorder = _recorder(asked.model, asked.batch, asked.card, asked.calling)
+        recorder = replace(recorder, own_masks=heard.own_masks)
+        _listening(asked.model, asked.inputs, recorder, asked.card, asked.calling, seed=seed)
+        runs.append(hearing_of(recorder, asked.batch, asked.card, asked.calling))
     return runs[0].where_same_as(runs[1])
 
 
