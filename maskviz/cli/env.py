@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from maskviz.core.errors import ExitCode, NotFoundError, UsageError
 from maskviz.core.printable import printable
 from maskviz.core.processes import Share
+from maskviz.core.releases import newer_than_tested
 
 # Ten million bytes are more text than any attention map can show, and a million gates as JSON.
 LARGEST_TEXT = 10_000_000
@@ -76,6 +77,11 @@ class Env:
         """Write a line of progress or advice to stderr."""
         self.stderr.write(f"{printable(text)}\n")
         self.stderr.flush()
+
+    def say_releases(self) -> None:
+        """Write a line where a library that runs models is newer than any that was tested."""
+        for sentence in newer_than_tested():
+            self.say(f"maskviz: note: {sentence}")
 
     def progress(self, text: str) -> None:
         """Write a line of progress, where somebody watches."""

@@ -53,6 +53,7 @@ def info(
     source = resolve(model, revision=revision, offline=offline, trust=trust_remote_code)
     config, raw = read_config(source)
     card = card_of(config, model, architecture_of(source, config))
+    env.say_releases()
     env.progress(f"running {card.architecture} without its weights ...")
     loaded = None
     try:

@@ -86,6 +86,7 @@ def mask(
         from maskviz.cli.model_rules import rules_of_model
         from maskviz.load.source import resolve
 
+        env.say_releases()
         env.progress(f"running {model} without its weights ...")
         ruled = rules_of_model(resolve(model, revision=revision, offline=offline, trust=trust_remote_code), model, size)
     else:

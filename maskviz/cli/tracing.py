@@ -26,6 +26,7 @@ from maskviz.tracing.run import head_groups, head_shapes
 
 def loaded_by(env: Env, loading: Loading, request: Request) -> Loaded:
     """Bring in a model, and say so where somebody watches; raises as `bring_in`."""
+    env.say_releases()
     env.progress(f"loading {loading.source.name} ...")
     return bring_in(loading, request)
 
