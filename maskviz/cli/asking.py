@@ -34,6 +34,7 @@ def request_of(options: Options, texts: tuple[str, ...]) -> Request:
         token_types=parse_ids(options["token_types"], "--token-types"),
         packed=options["packed"],
         no_cache=options["no_cache"],
+        inputs=options["inputs"],
     )
 
 
@@ -69,6 +70,7 @@ def feeding_of(options: Options, request: Request) -> Feeding:
         "--packed": request.packed,
         "--mask": feeding.mask if feeding.step is not None else None,
         "--image": request.images,
+        "--inputs": request.inputs,
         "--prove": options["prove"],
     }
     if in_parts is None and feeding.cache is CacheKind.STATIC:

@@ -101,6 +101,7 @@ def check(
     target: o.Targets = None,
     ids: o.Ids = None,
     target_ids: o.TargetIds = None,
+    inputs: o.Inputs = None,
     padding_side: o.PaddingSide = None,
     pad_to: o.PadTo = None,
     max_length: o.MaxLength = None,
@@ -192,7 +193,7 @@ def _batch_of(env: Env, options: dict[str, Any]) -> tuple[tuple[str, ...], Given
             _check_as_they_are(options)
             return (), found
         file, texts = None, [*texts, *found]
-    return read_texts(env, texts, file, options["ids"]), None
+    return read_texts(env, texts, file, options["ids"], options["inputs"]), None
 
 
 def _check_as_they_are(options: dict[str, Any]) -> None:

@@ -40,7 +40,8 @@ def checked_model(
     findings = check(found.case, chosen)
     if found.problem is not None and not findings:
         raise found.problem
-    what = options["file"] or (texts[0] + (f" (+{len(texts) - 1} more)" if len(texts) > 1 else "") if texts else "ids")
+    more = f" (+{len(texts) - 1} more)" if len(texts) > 1 else ""
+    what = options["file"] or options["inputs"] or (f"{texts[0]}{more}" if texts else "ids")
     lines = () if rows is None else rows.lines
     file = "" if options["file"] is None else str(options["file"])
     return Checked(str(what), found.about, findings, found.asked, found.notes, file, lines)

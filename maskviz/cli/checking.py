@@ -16,6 +16,7 @@ import numpy as np
 from maskviz.ablate.mistakes import held_against
 from maskviz.analyse.handover import handed_groups
 from maskviz.analyse.user_mask import with_user_mask
+from maskviz.api.running import calling_of
 from maskviz.cli.array_case import given_array
 from maskviz.cli.env import Env
 from maskviz.cli.head_masks import parse_or_read_head_mask
@@ -29,8 +30,9 @@ from maskviz.core.given_batch import GivenBatch
 from maskviz.core.packing import crossing_of
 from maskviz.core.trace import Trace
 from maskviz.core.words import Backend, Dialect, Purpose
-from maskviz.load.encode import Encoded, Request, encode, without_cache
+from maskviz.load.encode import Encoded, Request, without_cache
 from maskviz.load.facts import facts_of
+from maskviz.load.forward_inputs import encoded_of
 from maskviz.load.given import encoded_rows, given_of, with_special_ids
 from maskviz.load.labels import token_labels
 from maskviz.load.loading import Loading
@@ -156,7 +158,7 @@ def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encod
         if subject.request.no_cache:
             encoded = replace(encoded, inputs=encoded.inputs | without_cache(loaded))
     else:
-        encoded = encode(loaded, subject.request)
+        encoded = encoded_of(loaded, subject.request)
     if subject.unmasked and rows is None:
         inputs = {name: one for name, one in encoded.inputs.items() if name != "attention_mask"}
         encoded = replace(encoded, inputs=inputs)
@@ -204,12 +206,18 @@ class _Experiment:
             plain=plain,
             cached=encoded.inputs.get("use_cache") is not False,
             backend=backend,
-            handed=self._handed(trace, backend),
+            handed=() if encoded.past else self._handed(trace, backend),
             crossing=crossing_of(trace),
         )
         if loaded.weightless:
             self._notes.append(
                 "without weights nothing was asked of what the model does: P4, L1, L10, N2, N5 and all costs"
+            )
+            return behaviour
+        if encoded.past:
+            self._notes.append(
+                f"{encoded.past} tokens are in a cache among the inputs: the masks behind it were looked at, and "
+                "nothing was run that would need the tokens themselves"
             )
             return behaviour
         size, rounding = output_size(model, self._inputs(), trace)
@@ -264,13 +272,15 @@ class _Experiment:
         loaded, encoded = self._loaded, self._encoded
         if self._ran is not None:
             return None, self._ran
-        if self._subject.mask is None:
-            return None, run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
-        given = given_mask(loaded, encoded.batch, read_mask(self._subject.mask))
+        calling, given = calling_of(encoded), encoded.user_mask
+        if self._subject.mask is not None:
+            given = given_mask(loaded, encoded.batch, read_mask(self._subject.mask))
+        if given is None:
+            return None, run(loaded.model, encoded.inputs, encoded.batch, loaded.card, calling)
         self._encoded = replace(encoded, user_mask=given)
         without = {name: one for name, one in encoded.inputs.items() if name != "attention_mask"}
-        plain = run(loaded.model, without, encoded.batch, loaded.card)
-        own = run(loaded.model, self._inputs(), encoded.batch, loaded.card, like=plain)
+        plain = run(loaded.model, without, encoded.batch, loaded.card, calling)
+        own = run(loaded.model, self._inputs(), encoded.batch, loaded.card, calling, like=plain)
         return plain, with_user_mask(own, plain, given.visible)
 
     def _rounds(self, behaviour: Behaviour) -> bool:

@@ -50,6 +50,7 @@ def diff(
     target: o.Targets = None,
     ids: o.Ids = None,
     target_ids: o.TargetIds = None,
+    inputs: o.Inputs = None,
     file: o.File = None,
     padding_side: o.PaddingSide = None,
     pad_to: o.PadTo = None,
@@ -93,7 +94,7 @@ def diff(
         found = _of_runs(*files) if files[0].suffix == _RUN else _of_masks(*files, dialects)
     else:
         parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")
-        texts = read_texts(env, things, file, ids)
+        texts = read_texts(env, things, file, ids, inputs)
 
         from maskviz.cli.differing import backends_differ, models_differ  # torch and transformers start here
 

@@ -24,6 +24,7 @@ from maskviz.core.processes import Share
 from maskviz.core.trace import OutputKind
 from maskviz.core.words import Measure
 from maskviz.load.encode import Encoded, Request, encode
+from maskviz.load.forward_inputs import encoded_of, rows_alone
 from maskviz.load.loading import Loading
 from maskviz.load.model import Loaded
 from maskviz.load.request import check
@@ -45,6 +46,7 @@ def texts_request(options: Mapping[str, Any], texts: tuple[str, ...]) -> Request
         targets=tuple(options["target"] or ()),
         target_ids=parse_ids(options["target_ids"], "--target-ids"),
         max_length=options["max_length"],
+        inputs=options["inputs"],
     )
 
 
@@ -139,17 +141,14 @@ def examination_of(env: Env, loading: Loading, request: Request, share: Share = 
         raise UsageError(
             "silencing heads changes numbers, and there are none without weights", "try --random-weights 0"
         )
-    count = len(request.texts) or len(request.ids)
     notes = list(loaded.notes)
-    encoded: list[Encoded] = []
-    for index in range(count):
-        one = encode(loaded, _alone(request, index))
-        encoded.append(one)
+    encoded = _each_alone(loaded, request)
+    for index, one in enumerate(encoded):
         notes += [note.replace("text 1 ", f"text {index + 1} ") for note in one.notes]
     texts = tuple(Text(one.inputs, one.batch) for one in encoded)
     shortest = min(texts, key=lambda text: text.batch.length)
     check_fits(loaded.card, shortest.batch)
-    env.progress(f"running {loaded.card.architecture} on the shortest of {count} texts ...")
+    env.progress(f"running {loaded.card.architecture} on the shortest of {len(texts)} texts ...")
     trace = run(loaded.model, shortest.inputs, shortest.batch, loaded.card)
     if not trace.calls:
         raise UsageError(f"{loaded.card.architecture} has no heads to silence", "maskviz info says what it has")
@@ -169,6 +168,14 @@ def _meaning_of_loss(subject: Subject) -> tuple[str, ...]:
         case OutputKind.CAUSAL_LM if Measure.LOSS not in measures_known(subject):
             return ("not every text has a token that is predicted, so there is no loss to rank by",)
     return ()
+
+
+def _each_alone(loaded: Loaded, request: Request) -> tuple[Encoded, ...]:
+    """Every text on its own, without the padding that a batch gives it."""
+    if request.inputs is not None:
+        return rows_alone(encoded_of(loaded, request))
+    count = len(request.texts) or len(request.ids)
+    return tuple(encode(loaded, _alone(request, index)) for index in range(count))
 
 
 def _alone(request: Request, index: int) -> Request:

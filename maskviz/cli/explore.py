@@ -40,6 +40,7 @@ def explore(
     target: o.Targets = None,
     ids: o.Ids = None,
     target_ids: o.TargetIds = None,
+    inputs: o.Inputs = None,
     file: o.File = None,
     padding_side: o.PaddingSide = None,
     pad_to: o.PadTo = None,
@@ -71,7 +72,7 @@ def explore(
     path = saved_run(ctx, texts, {"texts"})
     if path is None:
         parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")
-        saved, answers = _live(env, options, read_texts(env, texts, file, ids))
+        saved, answers = _live(env, options, read_texts(env, texts, file, ids, inputs))
     else:
         saved, answers = _read(path)
     if not saved.trace.calls:

@@ -40,6 +40,7 @@ def heads(
     target: o.Targets = None,
     ids: o.Ids = None,
     target_ids: o.TargetIds = None,
+    inputs: o.Inputs = None,
     file: o.File = None,
     padding_side: o.PaddingSide = None,
     pad_to: o.PadTo = None,
@@ -85,7 +86,7 @@ def heads(
     check_together(options)
     paths = checked(output, () if maps else (".json",), file)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
-    found = () if probe else read_texts(env, texts, file, ids)
+    found = () if probe else read_texts(env, texts, file, ids, inputs)
 
     from maskviz.cli.asking import choice_of  # torch and transformers start here
     from maskviz.cli.processes import working_together
@@ -110,8 +111,8 @@ def check_together(options: dict[str, object]) -> None:
     """
     together = [
         ("--mean", "--rollout", "one draws each layer, the other all of them together"),
-        *(("--probe", one, "the probe makes its own tokens") for one in ("TEXT", "--file", "--ids", *_OF_TEXTS)),
-        *(("--words", one, "words are those of a text") for one in ("--ids", "--target-ids", "--past", "--packed")),
+        *(("--probe", one, "the probe makes its own tokens") for one in _INPUT),
+        *(("--words", one, "words are those of a text") for one in _WITHOUT_WORDS),
         ("--rollout", "--past", "it follows attention from the first token on"),
         *((maps, one, "it is of statistics") for maps in ("--mean", "--rollout") for one in ("--by", "--head")),
     ]
@@ -120,7 +121,11 @@ def check_together(options: dict[str, object]) -> None:
             raise UsageError(f"{first} and {second} are given together", hint)
 
 
-_OF_TEXTS = ("--pair", "--target", "--target-ids", "--max-length", "--packed", "--past", "--words", "--token-types")
+_WITHOUT_WORDS = ("--ids", "--target-ids", "--past", "--packed", "--inputs")
+_INPUT = (
+    *("TEXT", "--file", "--ids", "--inputs", "--pair", "--target", "--target-ids", "--max-length", "--packed"),
+    *("--past", "--words", "--token-types"),
+)
 
 
 def _given(options: dict[str, object], name: str) -> bool:

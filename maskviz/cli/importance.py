@@ -33,6 +33,7 @@ def importance(
     target: o.Targets = None,
     ids: o.Ids = None,
     target_ids: o.TargetIds = None,
+    inputs: o.Inputs = None,
     file: o.File = None,
     max_length: o.MaxLength = None,
     method: MethodName = Method.EXACT,
@@ -63,7 +64,7 @@ def importance(
         raise UsageError(
             "--method gradient is the slope of the loss at open gates", "leave out --measure and --ablation"
         )
-    found = read_texts(env, texts, file, ids)
+    found = read_texts(env, texts, file, ids, inputs)
 
     from maskviz.analyse.ranking import ranked
     from maskviz.cli.asking import loading_of  # torch and transformers start here

@@ -8,13 +8,17 @@ from maskviz.cli.env import LARGEST_TEXT, Env, decoded
 from maskviz.core.errors import NotFoundError, UsageError
 
 
-def read_texts(env: Env, texts: list[str] | None, file: Path | None, ids: list[str] | None) -> tuple[str, ...]:
-    """The texts of the arguments, of standard input for "-", and of a file, one per line.
+def read_texts(
+    env: Env, texts: list[str] | None, file: Path | None, ids: list[str] | None, inputs: Path | None = None
+) -> tuple[str, ...]:
+    """The texts of the arguments, of standard input for "-", and of a file, one per line; none where inputs are given.
 
     Raises:
-        UsageError: nothing is given at all.
+        UsageError: nothing is given at all, or a file of texts beside inputs.
         NotFoundError: the file is missing or not UTF-8.
     """
+    if inputs is not None and file is not None:
+        raise UsageError("--inputs and --file are given together", "inputs are passed on as they are")
     if (texts or []).count("-") > 1:
         raise UsageError("'-' is given twice", "standard input can be read once")
     found = [env.read_text().rstrip("\n") if text == "-" else text for text in texts or ()]
@@ -23,7 +27,7 @@ def read_texts(env: Env, texts: list[str] | None, file: Path | None, ids: list[s
         found += [line for line in lines if line.strip()]
         if not found:
             raise UsageError(f"file {str(file)!r} has no text", "write one text per line")
-    if not found and not ids:
+    if not found and not ids and inputs is None:
         raise UsageError("there is no text", 'give one, such as "some text", or - for standard input')
     return tuple(found)
 

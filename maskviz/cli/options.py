@@ -66,6 +66,10 @@ Ids = Annotated[
 ]
 TargetIds = Annotated[list[str] | None, typer.Option("--target-ids", help="Decoder ids, as they are; once per row.")]
 File = Annotated[Path | None, typer.Option("--file", help="Texts from a UTF-8 file, one per line.")]
+Inputs = Annotated[
+    Path | None,
+    typer.Option("--inputs", help="The forward's own arguments, passed on as they are: .npz .safetensors .pt .json."),
+]
 PaddingSide = Annotated[
     Side | None, typer.Option("--padding-side", help="Default: the tokenizer's own; right without one.")
 ]

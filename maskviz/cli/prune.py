@@ -47,6 +47,7 @@ def prune(
     target: o.Targets = None,
     ids: o.Ids = None,
     target_ids: o.TargetIds = None,
+    inputs: o.Inputs = None,
     file: o.File = None,
     max_length: o.MaxLength = None,
     by: By = "importance",
@@ -79,7 +80,7 @@ def prune(
     drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     _check(options)
-    found = read_texts(env, texts, file, ids)
+    found = read_texts(env, texts, file, ids, inputs)
 
     from maskviz.ablate.export import check_folder
     from maskviz.cli.asking import loading_of  # torch and transformers start here

@@ -23,6 +23,7 @@ def show(
     target: o.Targets = None,
     ids: o.Ids = None,
     target_ids: o.TargetIds = None,
+    inputs: o.Inputs = None,
     file: o.File = None,
     padding_side: o.PaddingSide = None,
     pad_to: o.PadTo = None,
@@ -67,7 +68,7 @@ def show(
     paths = checked(output, (".html", ".json", ".npz"), file)
     drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
-    found = read_texts(env, texts, file, ids)
+    found = read_texts(env, texts, file, ids, inputs)
 
     from maskviz.cli.asking import choice_of, feeding_of, loading_of, request_of  # torch and transformers start here
     from maskviz.cli.checked_run import checked_run, has_errors, uncheckable

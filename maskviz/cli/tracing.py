@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maskviz.api.running import check_has_heads, inputs_of, run_once, run_with
+from maskviz.api.running import calling_of, check_has_heads, inputs_of, run_once, run_with
 from maskviz.cli.env import Env
 from maskviz.cli.head_masks import parse_or_read_head_mask
 from maskviz.conventions.files import read_mask
@@ -13,6 +13,7 @@ from maskviz.core.errors import CannotTraceError
 from maskviz.core.results import Proof
 from maskviz.core.words import CacheKind
 from maskviz.load.encode import Encoded, Request, encode
+from maskviz.load.forward_inputs import encoded_of
 from maskviz.load.generate import continued
 from maskviz.load.loading import Loading, bring_in
 from maskviz.load.model import Loaded
@@ -61,7 +62,7 @@ def encoded_for(env: Env, loaded: Loaded, request: Request, feeding: Feeding) ->
         encoded, start = continued(loaded, request, feeding.step)
         generated = (encoded.batch.decoder or encoded.batch).length - start
         return encoded, Calling((start, *[1] * generated), 0, feeding.cache)
-    encoded = encode(loaded, request)
+    encoded = encoded_of(loaded, request)
     length = (encoded.batch.decoder or encoded.batch).length
     if feeding.past is not None and feeding.past >= length:
         hint = f"give 1 to {length - 1}" if length > 2 else "give a longer text"
@@ -69,7 +70,7 @@ def encoded_for(env: Env, loaded: Loaded, request: Request, feeding: Feeding) ->
     if own is not None:
         encoded = replace(encoded, user_mask=given_mask(loaded, encoded.batch, own, feeding.past or 0))
     if feeding.past is None:
-        return encoded, Calling()
+        return encoded, calling_of(encoded)
     return encoded, Calling((feeding.past, length - feeding.past), 1, feeding.cache)
 
 

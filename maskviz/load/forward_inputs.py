@@ -17,10 +17,76 @@ from maskviz.core.errors import UsageError
 from maskviz.core.printable import printable
 from maskviz.core.trace import UNKNOWN, Batch
 from maskviz.core.words import Role
-from maskviz.load.encode import Encoded, labelled
+from maskviz.load.encode import Encoded, encode, labelled, without_cache
+from maskviz.load.input_files import read_inputs
 from maskviz.load.model import Loaded
+from maskviz.load.request import Request, check
 from maskviz.load.user_mask import GivenMask, meant_by
 from maskviz.tracing.seam.caches import cache_of, tensors_in, tokens_in
+
+
+def encoded_of(loaded: Loaded, request: Request) -> Encoded:
+    """A request encoded for a model: its texts or ids, or the inputs that lie in a file.
+
+    Raises:
+        MaskvizError: as `encode`, `read_inputs` and `encoded_inputs`.
+    """
+    if request.inputs is None:
+        return encode(loaded, request)
+    check(request)
+    encoded = encoded_inputs(loaded, read_inputs(request.inputs))
+    return replace(encoded, inputs=encoded.inputs | without_cache(loaded)) if request.no_cache else encoded
+
+
+def rows_alone(encoded: Encoded) -> tuple[Encoded, ...]:
+    """Each row of a batch of inputs without the others, and without its padding.
+
+    Raises:
+        UsageError: a cache or a mask of four axes is among them, whose rows are not told apart here.
+    """
+    if encoded.past or encoded.user_mask is not None:
+        what = "a cache" if encoded.past else "a mask of four axes"
+        raise UsageError(f"the inputs have {what}, and heads are silenced row by row", "give ids and their padding")
+    return tuple(_row_alone(encoded, row) for row in range(encoded.batch.rows))
+
+
+def _row_alone(encoded: Encoded, row: int) -> Encoded:
+    batch = encoded.batch
+    inputs = {
+        name: _of_row(value, batch.decoder if name.startswith("decoder_") and batch.decoder else batch, row)
+        for name, value in encoded.inputs.items()
+    }
+    own = _side_of_row(batch, row)
+    decoder = None if batch.decoder is None else _side_of_row(batch.decoder, row)
+    return Encoded(replace(own, decoder=decoder), inputs, encoded.notes)
+
+
+def _of_row(value: Any, side: Batch, row: int) -> Any:
+    """An argument [batch, ...] or [batch, token, ...] of one row, without its padding."""
+    if not isinstance(value, torch.Tensor) or not value.ndim or value.shape[0] != side.rows:
+        return value
+    alone = value[row : row + 1]
+    if alone.ndim < 2 or alone.shape[1] != side.length:
+        return alone
+    return alone[:, torch.as_tensor(np.array(side.keep[row]), device=value.device)]
+
+
+def _side_of_row(side: Batch, row: int) -> Batch:
+    kept = np.flatnonzero(side.keep[row])
+
+    def of(numbers: IntArray | None) -> IntArray | None:
+        return None if numbers is None else numbers[row : row + 1, kept]
+
+    return Batch(
+        side.ids[row : row + 1, kept],
+        side.keep[row : row + 1, kept],
+        (tuple(side.tokens[row][place] for place in kept),),
+        (tuple(side.roles[row][place] for place in kept),),
+        side.texts[row : row + 1],
+        of(side.token_types),
+        of(side.position_ids),
+    )
+
 
 # Arguments that ask for more output, or for a loss, and change no mask.
 _LEFT_OUT = ("labels", "output_attentions", "output_hidden_states", "return_dict")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Parallel
 from maskviz.load.images import load_processor, read_image
+from maskviz.load.input_files import read_inputs
 from maskviz.load.model import Loaded, build_model, load_config, load_model, with_tokenizer
 from maskviz.load.request import Request
 from maskviz.load.source import Source
@@ -42,6 +43,8 @@ def bring_in(loading: Loading, request: Request) -> Loaded:
     """
     for path in request.images:
         read_image(path)  # what is wrong with it is said before a model is loaded
+    if request.inputs is not None:
+        read_inputs(request.inputs)
     source = loading.source
     if loading.parallel is not None and (loading.seed is not None or source.config_only or not loading.weights):
         raise UsageError("--parallel spreads a model's own weights, and none are loaded", "leave out --parallel")

@@ -25,6 +25,7 @@ class Request:
         token_types: The types of each row's tokens, one row per text, or empty for the tokenizer's own.
         packed: Whether the texts share one row, with positions that restart and no attention mask.
         no_cache: Whether the model is called with `use_cache=False`.
+        inputs: File of the arguments of the model's forward, in place of texts and ids; or None.
     """
 
     texts: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Request:
     token_types: tuple[tuple[int, ...], ...] = ()
     packed: bool = False
     no_cache: bool = False
+    inputs: Path | None = None
 
 
 def check(request: Request) -> None:
@@ -48,6 +50,9 @@ def check(request: Request) -> None:
     Raises:
         UsageError: nothing to encode, or one part rules out another.
     """
+    if request.inputs is not None:
+        _check_inputs(request)
+        return
     _check_texts(request)
     _check_packed(request)
     _check_images(request)
@@ -66,6 +71,25 @@ def check(request: Request) -> None:
             raise UsageError(f"there are {len(rows)} {what} and {count} texts", f"give one {what} per text")
     if any(not row for row in request.ids + request.target_ids):
         raise UsageError("a row of ids is empty", 'write numbers, such as --ids "5 17 3"')
+
+
+def _check_inputs(request: Request) -> None:
+    """Inputs are passed on as they are: nothing beside them may ask for other ones."""
+    for what, given in (
+        ("a text", request.texts),
+        ("--ids", request.ids),
+        ("--pair", request.pairs),
+        ("--target", request.targets or request.target_ids),
+        ("--image", request.images),
+        ("--token-types", request.token_types),
+        ("--padding-side", request.padding_side),
+        ("--pad-to", request.pad_to),
+        ("--max-length", request.max_length),
+        ("--position-ids cumsum", request.cumulative_positions),
+        ("--packed", request.packed),
+    ):
+        if given:
+            raise UsageError(f"--inputs and {what} are given together", "inputs are passed on as they are")
 
 
 def _check_texts(request: Request) -> None:

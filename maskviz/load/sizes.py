@@ -15,8 +15,6 @@ _LAYERS = frozenset(
     {"num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"}
     | {"num_encoder_layers", "num_decoder_layers"}
 )
-# The published models with the most experts have a few hundred in a layer.
-MOST_EXPERTS = 10_000
 _EXPERTS = frozenset({"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_routed_experts"})
 # What a model cannot have none of, or less. Other numbers may be 0 or -1 to mean "none" or "the last".
 _COUNTS = frozenset({"num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads", "hidden_size"}) | {
@@ -40,11 +38,12 @@ def check_sizes(raw: Mapping[str, Any], name: str) -> None:
             raise CannotTraceError(f"the config of {name!r} names {key} {value}", "it must be a whole number")
         elif key in _COUNTS and isinstance(value, int) and value < 1:
             raise CannotTraceError(f"the config of {name!r} names {key} {value}", "it must be 1 or more")
-        for names, most, what in ((_LAYERS, MOST_LAYERS, "layers"), (_EXPERTS, MOST_EXPERTS, "experts")):
-            if key in names and isinstance(value, int) and not 0 <= value <= most:
-                raise CannotTraceError(
-                    f"the config of {name!r} names {key} {value}", f"maskviz builds models of up to {most:,} {what}"
-                )
+        elif key in _EXPERTS and isinstance(value, int) and value < 0:
+            raise CannotTraceError(f"the config of {name!r} names {key} {value}", "it must be 0 or more")
+        elif key in _LAYERS and isinstance(value, int) and not 0 <= value <= MOST_LAYERS:
+            raise CannotTraceError(
+                f"the config of {name!r} names {key} {value}", f"maskviz builds models of up to {MOST_LAYERS:,} layers"
+            )
 
 
 def check_random_fits(model: torch.nn.Module, name: str) -> None:

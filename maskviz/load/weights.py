@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -51,10 +52,13 @@ def with_random_weights(
 def _parameters_on_meta() -> Iterator[None]:
     """Move every parameter to the meta device as a module takes it, before anything is written into it."""
     register = torch.nn.Module.register_parameter
-    count = 0
+    count, thread = 0, get_ident()
 
     def on_meta(self: torch.nn.Module, name: str, param: torch.nn.Parameter | None) -> None:
         nonlocal count
+        if get_ident() != thread:  # somebody else's model, built meanwhile
+            register(self, name, param)
+            return
         count += 1
         if count > _MOST_TENSORS:
             raise CannotTraceError(

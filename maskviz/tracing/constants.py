@@ -10,9 +10,14 @@ from typing import Any
 
 import torch
 
+from maskviz.core.errors import CannotTraceError
+from maskviz.tracing.budget import as_size, free_bytes
 from maskviz.tracing.seam.torch_names import COPY, tree_map, writes
 
 _aten = torch.ops.aten
+# A place for every element is made where an operation wants one; of a large one, of at most this part of the free
+# memory, since several are held at once.
+_MUCH, _SHARE = 1 << 28, 4
 # Operations whose result holds the number they were given, wherever it lands.
 _KEEPING = {
     _aten.clone.default,
@@ -79,9 +84,15 @@ def _expanded(value: Any, function: Any, positional: tuple[Any, ...], arguments:
 
 
 def _dense(value: Any) -> Any:
-    if isinstance(value, torch.Tensor) and is_constant(value):
-        return value.clone(memory_format=torch.contiguous_format)
-    return value
+    if not isinstance(value, torch.Tensor) or not is_constant(value):
+        return value
+    count = value.numel() * value.element_size()
+    if count > _MUCH and (free := free_bytes()) is not None and count > free // _SHARE:
+        raise CannotTraceError(
+            f"an operation on {list(value.shape)} numbers needs {as_size(count)}, {as_size(free)} are free",
+            "check the config's sizes",
+        )
+    return value.clone(memory_format=torch.contiguous_format)
 
 
 def _element(value: Any) -> Any:

@@ -162,10 +162,10 @@ def _alone(inputs: Inputs, batch: Batch, row: int) -> dict[str, Any]:
 
 
 def _along_tokens(inputs: Inputs, batch: Batch) -> bool:
-    """Whether every tensor is [batch, token]."""
+    """Whether every tensor is [batch, token, ...]."""
     lengths = {batch.length, batch.length if batch.decoder is None else batch.decoder.length}
     tensors = [one for one in inputs.values() if isinstance(one, torch.Tensor)]
-    return all(one.ndim == 2 and one.shape[0] == batch.rows and one.shape[1] in lengths for one in tensors)
+    return all(one.ndim >= 2 and one.shape[0] == batch.rows and one.shape[1] in lengths for one in tensors)
 
 
 def _keeps(batch: Batch, row: int) -> BoolArray:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.trace import Batch, OutputKind, Outputs
+from maskviz.core.trace import UNKNOWN, Batch, OutputKind, Outputs
 from maskviz.core.words import Role
 from maskviz.tracing.doors import to_array, to_floats
 
@@ -131,7 +131,7 @@ def predicted_tokens(side: Batch, causal: bool) -> BoolArray:
     masked model is asked at the token's own place; at a mask token the truth is not known. A part of an image is no
     word.
     """
-    predicted = side.keep.copy()
+    predicted: BoolArray = side.keep & (side.ids != UNKNOWN)
     if causal:
         predicted[:, 0] = False
         predicted[:, 1:] &= side.keep[:, :-1]

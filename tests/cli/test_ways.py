@@ -29,6 +29,8 @@ LLAMA = {
     "max_position_embeddings": 64,
 }
 
+QWEN: dict[str, object] = {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"]}
+
 
 def config_file(folder: Path, **changes: object) -> str:
     path = folder / "config.json"
@@ -183,7 +185,8 @@ def test_what_does_not_go_together_is_said(maskviz: Run, arguments: list[str], c
         ({"num_hidden_layers": 1_000_000_000}, 4, "num_hidden_layers 1000000000"),
         ({"num_hidden_layers": -1}, 4, "num_hidden_layers -1"),
         ({"hidden_size": -32}, 4, "hidden_size -32"),
-        ({"num_experts": 10**9, "model_type": "qwen3_moe"}, 4, "num_experts 1000000000"),
+        ({"num_experts": -1, **QWEN}, 4, "num_experts -1"),
+        ({"num_experts": 10**11, **QWEN}, 4, "check the config's sizes"),
         ({"num_attention_heads": 0}, 4, "num_attention_heads 0"),
     ],
 )
@@ -193,3 +196,9 @@ def test_configs_of_absurd_numbers_are_refused(
     response = maskviz("show", "-m", config_file(tmp_path, **changes), "one two", expect=code)
     assert said in response.stderr
     assert response.stderr.count("\n") == 2
+
+
+def test_as_many_experts_as_a_config_names_cost_nothing_without_weights(maskviz: Run, tmp_path: Path) -> None:
+    """Doge's own default is 16,384; what limits them is memory."""
+    config = config_file(tmp_path, num_experts=100_000, **QWEN)
+    assert "causal" in maskviz("show", "-m", config, "one two three").stdout
