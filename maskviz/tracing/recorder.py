@@ -82,6 +82,11 @@ class Expected:
     lengths: frozenset[int]
     heads: frozenset[int]
 
+    def is_within_tokens(self, heads: int, queries: int) -> bool:
+        """Whether an attention runs within each token, over what its layers made of it: tokens stand where heads do
+        (the residuals of Inkling 2)."""
+        return heads in self.lengths and heads not in self.heads and queries not in self.lengths
+
     def split(self, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
         """[batch, head, query, key] of scores in 4 dimensions, or in 3 as [batch * head, query, key]; else None."""
         if len(shape) not in (3, 4) or not {*shape[-2:]} <= self.lengths:

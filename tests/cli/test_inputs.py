@@ -105,7 +105,7 @@ def test_models_that_read_boxes_get_the_boxes_of_the_file(tmp_path: Path, kind: 
     trace = maskviz.trace(model.eval(), read_inputs(dumped(tmp_path / "inputs.safetensors", **inputs)))
     with torch.no_grad():
         own = model(**inputs, output_attentions=True).attentions
-    other = maskviz.trace(model, {"input_ids": IDS, "attention_mask": KEEP})
+    other = maskviz.trace(model, {**inputs, "bbox": boxes // 2})
     for call, maps, without in zip(trace.calls, own, other.calls, strict=True):
         assert call.pattern is not None
         assert without.pattern is not None
