@@ -65,7 +65,8 @@ def own_attention(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], mo
     on none or something else, the modules' are taken, in the order they ran.
     """
     kept: list[torch.Tensor] = []
-    with torch.no_grad(), _modules_watched(model, kept, rows=len(inputs[model.main_input_name])):
+    shape = tuple(inputs[model.main_input_name].shape[:2])
+    with torch.no_grad(), _modules_watched(model, kept, shape):
         returned: Any = model(**inputs, output_attentions=True)
     found = {stack: maps for stack, maps in _returned(returned).items() if maps}
     if model_type in VALUES:
@@ -130,12 +131,14 @@ def _laid_out(
 
 
 @contextmanager
-def _modules_watched(model: PreTrainedModel, kept: list[torch.Tensor], rows: int) -> Iterator[None]:
+def _modules_watched(model: PreTrainedModel, kept: list[torch.Tensor], batch: tuple[int, ...]) -> Iterator[None]:
     """Keep every map that a module returns beside its output while the block runs, once, in order."""
 
     def keep(output: Any) -> None:
         for one in output if isinstance(output, tuple | list) else ():
-            if isinstance(one, torch.Tensor) and _is_map(one, rows) and not any(one is other for other in kept):
+            if not isinstance(one, torch.Tensor) or not _is_map(one, batch[0]) or _within_tokens(one, batch):
+                continue
+            if not any(one is other for other in kept):
                 kept.append(one)
 
     attentions = [module for module in model.modules() if "attention" in type(module).__name__.lower()]
@@ -168,6 +171,11 @@ def _function_watched(names: dict[str, Any], keep: Callable[[Any], None]) -> Ite
         yield
     finally:
         names["eager_attention_forward"] = function
+
+
+def _within_tokens(one: torch.Tensor, batch: tuple[int, ...]) -> bool:
+    """Whether a map is of each token over what its layers made of it: tokens stand where heads do (Inkling 2)."""
+    return batch[-1] == one.shape[1] != one.shape[2]
 
 
 def _is_map(tensor: torch.Tensor, rows: int) -> bool:
