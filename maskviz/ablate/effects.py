@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,11 +77,14 @@ def effects_of(
         stand_ins = stand_ins_of(rerun, question.ablation, question.seed)
         in_batches: bool | None = None
         for index in which:
-            examined = _Examined(rerun, subject.texts[index], asked, stand_ins(index))
-            if in_batches is None:
-                in_batches = examined.rows_are_independent()
-            changes.append(examined.changes(in_batches, progress))
-            plain.append(dict(examined.yardstick.plain))
+            own: list[tuple[dict[Measure, DoubleArray], Mapping[Measure, float]]] = []
+            for text in subject.texts[index].asked:
+                examined = _Examined(rerun, text, asked, stand_ins(index))
+                if in_batches is None:
+                    in_batches = examined.rows_are_independent()
+                own.append((examined.changes(in_batches, progress), examined.yardstick.plain))
+            changes.append(_mean([one for one, _ in own]))
+            plain.append({measure: float(value) for measure, value in _mean([one for _, one in own]).items()})
     return Effects(_stacked(changes, len(question.masks)), _columns(plain))
 
 
@@ -134,7 +138,7 @@ class _Examined:
         self._heads = {place: calls[0].heads for place, calls in rerun.subject.calls.items()}
         self._base = gating(asked.base_row(), stand_ins)
         self._returned = rerun.store(text, self._base)
-        self.yardstick = Yardstick(asked.meaning, self._returned, text.batch.decoder or text.batch)
+        self.yardstick = Yardstick(asked.meaning, self._returned, text.batch.decoder or text.batch, text.answer)
         unreached = [path for path, turn in self._heads if (path, turn) not in rerun.layer_of]
         if unreached:
             raise CannotTraceError(
@@ -182,6 +186,11 @@ class _Examined:
             masks = list(group)
             for start in range(0, len(masks), size):
                 yield (since if in_batches else 0), masks[start : start + size]
+
+
+def _mean(measured: Sequence[Mapping[Measure, Any]]) -> dict[Measure, DoubleArray]:
+    """The mean of what was measured of the texts that stand for one."""
+    return {measure: np.mean([one[measure] for one in measured], axis=0) for measure in measured[0]}
 
 
 def _stacked(changes: Sequence[dict[Measure, DoubleArray]], masks: int) -> dict[Measure, DoubleArray]:

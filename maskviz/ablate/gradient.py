@@ -59,7 +59,9 @@ def gradients_of(
     found = np.zeros((len(which), len(sites)))
     with rerunning(subject, gradients=True) as rerun, _weights_fixed(subject.model):
         for row, index in enumerate(which):
-            by_place = _of_text(rerun, subject.texts[index], meaning, base)
+            asked = subject.texts[index].asked
+            parts = [_of_text(rerun, text, meaning, base) for text in asked]
+            by_place = {place: np.mean([part[place] for part in parts], axis=0) for place in parts[0]}
             for column, site in enumerate(sites):
                 heads = list(site.heads)
                 total = sum(by_place[place][heads].sum() for place in places[site.stack, site.layer])
@@ -92,7 +94,7 @@ def _of_text(rerun: Rerun, text: Text, meaning: Meaning, base: HeadMask | None) 
         return output * gates[place][:, None, None]
 
     returned = rerun.plainly(text, gated)
-    loss = Yardstick(meaning, returned, text.batch.decoder or text.batch).loss(returned)
+    loss = Yardstick(meaning, returned, text.batch.decoder or text.batch, text.answer).loss(returned)
     slopes = torch.autograd.grad(loss, list(gates.values()), allow_unused=True)
     own = [
         np.zeros(len(gate)) if slope is None else slope.double().cpu().numpy()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskviz.ablate.subject import Subject
+from maskviz.ablate.subject import Answer, Subject, Text
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.trace import Batch, OutputKind
 from maskviz.core.words import Measure
@@ -78,16 +78,17 @@ class Meaning:
 class Yardstick:
     """The plain outputs of one text, and how far others are from them."""
 
-    def __init__(self, meaning: Meaning, returned: Any, side: Batch) -> None:
+    def __init__(self, meaning: Meaning, returned: Any, side: Batch, answer: Answer | None = None) -> None:
         """Keep what a plain run of one row returned.
 
         Args:
             meaning: What the outputs mean.
             returned: What the model returned.
             side: The batch that is predicted, one row.
+            answer: The one place that is asked about, None for every place.
         """
-        self._meaning = meaning
-        plain = meaning.answers(returned)
+        self._meaning, self._answer = meaning, answer
+        plain = self._answers(returned)
         if plain.ndim != 3 or plain.shape[0] != 1:
             raise CannotTraceError(
                 f"outputs of shape {tuple(plain.shape)} cannot be compared", "one row of logits or states is expected"
@@ -115,12 +116,12 @@ class Yardstick:
 
     def loss(self, returned: Any) -> torch.Tensor:
         """Mean loss in nats of one row, as a tensor that has a gradient."""
-        answers = self._meaning.answers(returned)[0].float()
+        answers = self._answers(returned)[0].float()
         return torch.nn.functional.cross_entropy(answers, self._truths, ignore_index=-1)
 
     def changes(self, returned: Any) -> Changes:
         """How far each row of what a model returned is from the plain run."""
-        answers = self._meaning.answers(returned)
+        answers = self._answers(returned)
         if answers.shape[1:] != self._plain.shape:
             raise CannotTraceError(
                 f"with heads silenced the outputs are {tuple(answers.shape[1:])} and not {tuple(self._plain.shape)}",
@@ -136,9 +137,16 @@ class Yardstick:
                 found[measure].append(value)
         return found
 
+    def _answers(self, returned: Any) -> torch.Tensor:
+        """What a model returned at the places that are asked about, [row, place, choice or width]."""
+        answers = self._meaning.answers(returned)
+        return answers if self._answer is None else answers[:, self._answer.place : self._answer.place + 1]
+
     def _known(self, side: Batch) -> torch.Tensor:
         """int64 [place], the right choice where it is known, else -1: a text's tokens, or the plain run's answers."""
         truths = torch.full((len(self._plain),), -1, device=self._plain.device)
+        if self._answer is not None:
+            return truths.fill_(self._answer.truth)
         match self._meaning.kind:
             case OutputKind.HIDDEN | OutputKind.SCORE:
                 return truths
@@ -183,8 +191,11 @@ class Yardstick:
 def measures_known(subject: Subject) -> tuple[Measure, ...]:
     """What can be measured on every text of a subject, the one that is ranked by unless another is asked for first."""
     meaning = Meaning.of(subject)
-    if meaning.kind in (OutputKind.CAUSAL_LM, OutputKind.MASKED_LM):
-        sides = [text.batch.decoder or text.batch for text in subject.texts]
-        if not all(predicted_tokens(side, meaning.causal).any() for side in sides):
-            return tuple(one for one in meaning.measures if one not in (Measure.LOSS, Measure.RANK))
+    of_tokens = meaning.kind in (OutputKind.CAUSAL_LM, OutputKind.MASKED_LM)
+    if of_tokens and not all(_has_truth(text, meaning) for text in subject.texts):
+        return tuple(one for one in meaning.measures if one not in (Measure.LOSS, Measure.RANK))
     return meaning.measures
+
+
+def _has_truth(text: Text, meaning: Meaning) -> bool:
+    return bool(text.masked) or bool(predicted_tokens(text.batch.decoder or text.batch, meaning.causal).any())

@@ -17,6 +17,19 @@ from maskviz.tracing.run import head_shapes
 from maskviz.tracing.shards import Shards, shards_of
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is asked of one place of a text alone.
+
+    Attributes:
+        place: Position of the token.
+        truth: Its id.
+    """
+
+    place: int
+    truth: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Text:
     """One text, alone in its row: nothing of it is padding.
@@ -24,10 +37,20 @@ class Text:
     Attributes:
         inputs: Arguments of the model's forward, one row.
         batch: What they stand for.
+        answer: The one place that is asked about, None for every place.
+        masked: The text with each of its real tokens masked in turn, each with its answer: what is measured of the text
+            is the mean over them. Empty where the text is asked as it is.
     """
 
     inputs: Inputs
     batch: Batch
+    answer: Answer | None = None
+    masked: tuple[Text, ...] = ()
+
+    @property
+    def asked(self) -> tuple[Text, ...]:
+        """The texts that are run to measure this one."""
+        return self.masked or (self,)
 
     @property
     def tokens(self) -> int:

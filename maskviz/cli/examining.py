@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.gathering import gathered_effects, gathered_rows
 from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.measures import Meaning, measures_known
-from maskviz.ablate.subject import Subject, Text
+from maskviz.ablate.subject import Answer, Subject, Text
 from maskviz.analyse.comparison import compare
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids
@@ -22,10 +24,11 @@ from maskviz.core.importance import Effects, Site
 from maskviz.core.panels import Note, Panel
 from maskviz.core.processes import Share
 from maskviz.core.trace import OutputKind
-from maskviz.core.words import Measure
+from maskviz.core.words import MaskedReading, Measure, Role
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.forward_inputs import encoded_of, rows_alone
 from maskviz.load.loading import Loading
+from maskviz.load.masking import masked_in_turn
 from maskviz.load.model import Loaded
 from maskviz.load.request import check
 from maskviz.tracing.budget import check_fits
@@ -48,6 +51,24 @@ def texts_request(options: Mapping[str, Any], texts: tuple[str, ...]) -> Request
         max_length=options["max_length"],
         inputs=options["inputs"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """How the loss of a masked language model is read.
+
+    Attributes:
+        reading: Each token masked in turn, or visible in its place.
+        most: How many tokens of a text are masked at most, None for all.
+        seed: Of those that are drawn.
+    """
+
+    reading: MaskedReading = MaskedReading.MASKED
+    most: int | None = None
+    seed: int = 0
+
+
+_IN_TURN = Masking()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +100,8 @@ class Examination:
         """What masks do to all texts."""
         count = len(self.subject.texts)
         own = self.share.numbers(count)
-        with self.env.counting(what, len(question.masks) * len(own)) as progress:
+        asked = sum(len(self.subject.texts[index].asked) for index in own)
+        with self.env.counting(what, len(question.masks) * asked) as progress:
             effects = effects_of(self.subject, question, which=own, progress=progress)
         return gathered_effects(effects, self.share, count)
 
@@ -129,7 +151,9 @@ class Examination:
         return [] if grid is None else [Note(f"{what}, the attention of other heads moves, here in text 1."), grid]
 
 
-def examination_of(env: Env, loading: Loading, request: Request, share: Share = _ALONE) -> Examination:
+def examination_of(
+    env: Env, loading: Loading, request: Request, share: Share = _ALONE, masking: Masking = _IN_TURN
+) -> Examination:
     """Load a model, encode each text on its own, and trace the shortest.
 
     Raises:
@@ -153,21 +177,54 @@ def examination_of(env: Env, loading: Loading, request: Request, share: Share = 
     if not trace.calls:
         raise UsageError(f"{loaded.card.architecture} has no heads to silence", "maskviz info says what it has")
     names = tuple(one.batch.texts[0] or " ".join(map(str, one.batch.ids[0])) for one in encoded)
+    if trace.outputs is not None and trace.outputs.kind is OutputKind.MASKED_LM:
+        generator = np.random.default_rng(masking.seed)
+        texts = tuple(
+            _in_turn(loaded, one, text, (masking, generator)) for one, text in zip(encoded, texts, strict=True)
+        )
     subject = Subject(loaded.model, trace, texts)
-    kept = tuple(dict.fromkeys([*notes, *trace.notes, *_meaning_of_loss(subject)]))
+    kept = tuple(dict.fromkeys([*notes, *trace.notes, *_meaning_of_loss(subject, masking)]))
     return Examination(env, loaded, subject, names, kept, share)
 
 
-def _meaning_of_loss(subject: Subject) -> tuple[str, ...]:
+def _in_turn(loaded: Loaded, encoded: Encoded, text: Text, drawn: tuple[Masking, np.random.Generator]) -> Text:
+    """A text with its tokens masked in turn, where that is how its loss is read."""
+    masking, generator = drawn
+    if masking.reading is MaskedReading.VISIBLE:
+        return text
+    variants = masked_in_turn(loaded, encoded, masking.most, generator)
+    masked = tuple(Text(one.inputs, one.batch, Answer(place, truth)) for one, place, truth in variants)
+    return replace(text, masked=masked)
+
+
+def _meaning_of_loss(subject: Subject, masking: Masking) -> tuple[str, ...]:
     """What the loss is where it is not that of the next token."""
     match Meaning.of(subject).kind:
         case OutputKind.CLASSES | OutputKind.LABELS:
             return ("loss and rank are those of the model's own first answer: no true label is known",)
         case OutputKind.MASKED_LM:
-            return ("the loss is that of naming each visible token in its place",)
+            return _meaning_of_masked_loss(subject, masking)
         case OutputKind.CAUSAL_LM if Measure.LOSS not in measures_known(subject):
             return ("not every text has a token that is predicted, so there is no loss to rank by",)
     return ()
+
+
+def _meaning_of_masked_loss(subject: Subject, masking: Masking) -> tuple[str, ...]:
+    visible = "the loss is that of naming each visible token in its place, which no masked model is trained on"
+    if masking.reading is MaskedReading.VISIBLE:
+        return (visible,)
+    if not any(text.masked for text in subject.texts):
+        return (f"{visible}: no mask token is known to hide one with",)
+    said = (
+        "the loss is the pseudo-log-likelihood (Salazar et al. 2020): each real token is masked in turn, special ones "
+        "never are"
+    )
+    drawn = [text for text in subject.texts if len(text.masked) < _maskable(text)]
+    return (f"{said}; of {len(drawn)} longer texts {masking.most} tokens each, drawn at random",) if drawn else (said,)
+
+
+def _maskable(text: Text) -> int:
+    return sum(role is Role.TEXT for role in text.batch.roles[0])
 
 
 def _each_alone(loaded: Loaded, request: Request) -> tuple[Encoded, ...]:

@@ -11,7 +11,7 @@ from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
 from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import UsageError
-from maskviz.core.words import Ablation, Method, Style
+from maskviz.core.words import Ablation, MaskedReading, Method, Style
 
 MethodName = Annotated[
     Method,
@@ -43,6 +43,8 @@ def importance(
     normalise: Normalise = False,
     top: Top = 20,
     seed: o.Seed = 0,
+    mlm_reading: o.MlmReading = MaskedReading.MASKED,
+    mlm_sample: o.MlmSample = None,
     output: o.DataOutput = None,
     dpi: o.Dpi = 150,
     style: o.StyleName = Style.SCREEN,
@@ -68,15 +70,16 @@ def importance(
 
     from maskviz.analyse.ranking import ranked
     from maskviz.cli.asking import loading_of  # torch and transformers start here
-    from maskviz.cli.examining import examination_of, texts_request
+    from maskviz.cli.examining import Masking, examination_of, texts_request
     from maskviz.cli.processes import working_together
     from maskviz.cli.ranking import importance_of
     from maskviz.store.importance import importance_json
     from maskviz.view.importance import importance_page
 
     loading, request = loading_of({**options, "no_weights": False}), texts_request(options, found)
+    masking = Masking(mlm_reading, mlm_sample, seed)
     with working_together(parallel) as share:
-        examination = examination_of(env, loading, request, share)
+        examination = examination_of(env, loading, request, share, masking)
         result = importance_of(examination, method, ablation, measure, key_heads=key_heads, seed=seed)
         ranking = ranked(result, normalise=normalise)
         more = examination.maps_without(result.sites[one] for one in ranking.order)

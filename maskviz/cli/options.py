@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maskviz.core.words import Ablation, Backend, CacheKind, Measure, Parallel, Scale, Stack, Style
+from maskviz.core.words import Ablation, Backend, CacheKind, MaskedReading, Measure, Parallel, Scale, Stack, Style
 
 
 class Side(StrEnum):
@@ -66,6 +66,13 @@ Ids = Annotated[
 ]
 TargetIds = Annotated[list[str] | None, typer.Option("--target-ids", help="Decoder ids, as they are; once per row.")]
 File = Annotated[Path | None, typer.Option("--file", help="Texts from a UTF-8 file, one per line.")]
+MlmReading = Annotated[
+    MaskedReading,
+    typer.Option("--mlm-reading", help="Loss of a masked LM: each token masked in turn, or as it stands, visible."),
+]
+MlmSample = Annotated[
+    int | None, typer.Option("--mlm-sample", min=1, help="Mask at most so many tokens of a text, drawn with --seed.")
+]
 Inputs = Annotated[
     Path | None,
     typer.Option("--inputs", help="The forward's own arguments, passed on as they are: .npz .safetensors .pt .json."),

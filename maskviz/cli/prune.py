@@ -13,7 +13,7 @@ from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
 from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import UsageError
-from maskviz.core.words import Ablation, Method, Style
+from maskviz.core.words import Ablation, MaskedReading, Method, Style
 from maskviz.store.files import check_writable, write_whole
 
 # What the shell's users call the exact ranking.
@@ -58,6 +58,8 @@ def prune(
     measure: o.MeasureName = None,
     key_heads: o.KeyHeads = False,
     seed: o.Seed = 0,
+    mlm_reading: o.MlmReading = MaskedReading.MASKED,
+    mlm_sample: o.MlmSample = None,
     keep: Keep = None,
     within: Within = None,
     save: Save = None,
@@ -84,7 +86,7 @@ def prune(
 
     from maskviz.ablate.export import check_folder
     from maskviz.cli.asking import loading_of  # torch and transformers start here
-    from maskviz.cli.examining import examination_of, texts_request
+    from maskviz.cli.examining import Masking, examination_of, texts_request
     from maskviz.cli.processes import working_together
     from maskviz.cli.removing import Wanted, exported, pruned
     from maskviz.core.panels import Panel
@@ -96,8 +98,9 @@ def prune(
     loading, request = loading_of({**options, "no_weights": False}), texts_request(options, found)
     wanted = Wanted(_BY[by], ablation, measure, step, random, rerank, key_heads, seed, keep, within)
     more: list[Panel] = []
+    masking = Masking(mlm_reading, mlm_sample, seed)
     with working_together(parallel) as share:
-        examination = examination_of(env, loading, request, share)
+        examination = examination_of(env, loading, request, share, masking)
         result = pruned(examination, wanted, exporting=export is not None)
         if result.chosen is not None:
             more += examination.moved_maps(result.chosen.mask, "With the chosen heads removed")

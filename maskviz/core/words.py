@@ -80,6 +80,13 @@ class Measure(StrEnum):
     COSINE = "cosine"
 
 
+class MaskedReading(StrEnum):
+    """How the loss of a masked language model on a text is read."""
+
+    MASKED = "masked"
+    VISIBLE = "visible"
+
+
 class Method(StrEnum):
     """How the importance of heads is found."""
 

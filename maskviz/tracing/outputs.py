@@ -128,8 +128,8 @@ def predicted_tokens(side: Batch, causal: bool) -> BoolArray:
     """bool [batch, token], the tokens whose truth is known where they are predicted.
 
     A causal model predicts a token from the position before it, so the first real token of a text is not predicted. A
-    masked model is asked at the token's own place; at a mask token the truth is not known. A part of an image is no
-    word.
+    masked model is asked at the token's own place; at a mask token the truth is not known, and none is trained on its
+    special tokens. A part of an image is no word.
     """
     predicted: BoolArray = side.keep & (side.ids != UNKNOWN)
     if causal:
@@ -138,7 +138,7 @@ def predicted_tokens(side: Batch, causal: bool) -> BoolArray:
         if side.documents is not None:  # what a packed text starts with does not follow from the text before it
             predicted[:, 1:] &= side.documents[:, 1:] == side.documents[:, :-1]
     else:
-        predicted &= np.array([[role is not Role.MASK for role in row] for row in side.roles])
+        predicted &= np.array([[role not in (Role.MASK, Role.SPECIAL) for role in row] for row in side.roles])
     predicted &= np.array([[role is not Role.IMAGE for role in row] for row in side.roles])
     return predicted
 
