@@ -12,7 +12,7 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
 from maskviz.cli.outputs import Drawing, checked, deliver
-from maskviz.core.errors import UsageError
+from maskviz.core.errors import MaskvizError, UsageError
 from maskviz.core.words import Ablation, MaskedReading, Method, Style
 from maskviz.store.files import check_writable, write_whole
 
@@ -98,6 +98,7 @@ def prune(
     loading, request = loading_of({**options, "no_weights": False}), texts_request(options, found)
     wanted = Wanted(_BY[by], ablation, measure, step, random, rerank, key_heads, seed, keep, within)
     more: list[Panel] = []
+    unwritten: MaskvizError | None = None
     masking = Masking(mlm_reading, mlm_sample, seed)
     with working_together(parallel) as share:
         examination = examination_of(env, loading, request, share, masking)
@@ -108,10 +109,15 @@ def prune(
             write_whole(save, head_mask_json(result.chosen.mask))
             env.say(f"wrote {save}")
         if result.chosen is not None and export is not None and env.leads:
-            more += exported(examination, result.chosen, export)
+            try:
+                more += exported(examination, result.chosen, export, key_heads=key_heads)
+            except MaskvizError as error:  # the curve is measured: it is shown before this is said
+                unwritten = error
     card, names = examination.subject.trace.card, examination.names
     page = pruning_page(card, result, names, env.command, more)
     deliver(env, page, paths, drawing, {".json": lambda: pruning_json(result, card, names, env.command)})
+    if unwritten is not None:
+        raise unwritten
 
 
 def _check(options: Mapping[str, Any]) -> None:

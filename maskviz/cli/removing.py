@@ -14,9 +14,10 @@ from maskviz.ablate.keeping import kept_heads, layout_of
 from maskviz.ablate.pruning import Ask, Plan, Removal, Score, kept_share, kept_within, removed_in_steps, steps_of
 from maskviz.cli.examining import Examination
 from maskviz.core.arrays import DoubleArray
+from maskviz.core.errors import CannotTraceError
 from maskviz.core.heads import HeadMask
 from maskviz.core.importance import Effects, Site
-from maskviz.core.panels import Note, Panel, Tone
+from maskviz.core.panels import Panel
 from maskviz.core.pruning import Chosen, Pruning
 from maskviz.core.words import Ablation, Measure, Method
 from maskviz.view.export import export_panels
@@ -89,13 +90,20 @@ def pruned(examination: Examination, wanted: Wanted, *, exporting: bool) -> Prun
     )
 
 
-def exported(examination: Examination, chosen: Chosen, folder: Path) -> list[Panel]:
-    """Write the model without the heads that go, and say what that saves."""
+def exported(examination: Examination, chosen: Chosen, folder: Path, *, key_heads: bool) -> list[Panel]:
+    """Write the model without the heads that go, and say what that saves.
+
+    Raises:
+        CannotTraceError: nothing of the model would be smaller, or it cannot be written; then there is no folder.
+    """
     kept = kept_heads(examination.loaded.model, examination.subject.trace, chosen.mask)
     if all(len(one.query) == one.heads for one in kept):
-        said = f"{folder} was not written: with these heads gone no projection would be smaller. "
-        hint = "Each layer of this architecture keeps as many heads as the layer that keeps most; "
-        return [Note(f"{said}{hint}try fewer with --keep, or --key-heads. --save keeps the mask.", Tone.WARNING)]
+        other = "" if key_heads else ", or try --key-heads"
+        raise CannotTraceError(
+            f"{str(folder)!r} was not written: with these heads gone no projection would be smaller, since each layer "
+            "of this architecture keeps as many heads as the layer that keeps most",
+            f"keep fewer with --keep{other}; --save mask.json keeps the mask",
+        )
     examination.env.progress("writing the model without these heads, loading it back, timing it ...")
     text = min(examination.subject.texts, key=lambda one: one.batch.length)
     written = export(examination.loaded, text.inputs, examination.subject.trace, chosen.mask, folder)

@@ -168,13 +168,17 @@ def test_gradients_come_alone_when_they_are_asked_for(maskviz: Run) -> None:
     assert "leave out" in response.stderr
 
 
-def test_a_folder_that_would_be_no_smaller_is_not_written(maskviz: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--key-heads",)], ids=["heads", "key heads"])
+def test_a_folder_that_would_be_no_smaller_is_not_written_and_that_is_no_success(
+    maskviz: Run, tmp_path: Path, more: tuple[str, ...]
+) -> None:
     tiny("llama").save_pretrained(tmp_path / "llama")
     new = tmp_path / "new"
-    response = maskviz(
-        "prune", "-m", str(tmp_path / "llama"), "--ids", "5 17 3 9", "--keep", "0.9", "--export", str(new)
-    )
-    assert "no projection would be smaller" in " ".join(response.stdout.split())
+    arguments = ("-m", str(tmp_path / "llama"), "--ids", "5 17 3 9", "--keep", "0.9", "--export", str(new), *more)
+    response = maskviz("prune", *arguments, expect=4)
+    assert "no projection would be smaller" in response.stderr
+    assert ("--key-heads" in response.stderr.splitlines()[-1]) is (not more)
+    assert "loss as heads are removed" in response.stdout, "the curve is measured, and shown"
     assert not new.exists()
 
 
