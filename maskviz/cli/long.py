@@ -11,11 +11,12 @@ from maskviz.cli.env import Env
 from maskviz.core.errors import UsageError
 from maskviz.core.heads import parse_selection
 from maskviz.core.long import LongTrace, Region
+from maskviz.core.memory import as_size
 from maskviz.core.regions import parse_region
 from maskviz.core.trace import Batch
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded
-from maskviz.tracing.budget import as_size, pattern_bytes, usable_bytes
+from maskviz.tracing.budget import pattern_bytes, usable_bytes
 from maskviz.tracing.calling import Calling
 from maskviz.tracing.long_budget import check_long_fits
 from maskviz.tracing.rehearsal import Rehearsed
