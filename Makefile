@@ -1,5 +1,6 @@
 # make demo   install into .venv and show the first picture
 # make test   lint, types, every test
+# make nightly  10,000 saved runs as a hostile hand would change them
 # make bench  ratios measured side by side
 # make coverage  every model type of transformers beside what it returns itself
 PYTHON ?= python3
@@ -16,7 +17,7 @@ QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 # Tests run side by side, each on one thread: threads of several at once on the same cores wait for each other.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-oldest lint bench coverage clean
+.PHONY: demo test test-oldest nightly lint bench coverage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
@@ -26,6 +27,9 @@ test: $(VENV)/.tests lint
 
 test-oldest: $(OLDEST_VENV)/.tests
 	$(QUIET) $(SIDE_BY_SIDE) $(OLDEST_VENV)/bin/python -m pytest -n auto --dist worksteal tests/core tests/load tests/tracing tests/ablate tests/conventions tests/analyse tests/store tests/view tests/real $(OF_THE_PINNED)
+
+nightly: $(VENV)/.tests
+	EXAMPLES=10000 $(QUIET) $(SIDE_BY_SIDE) $(BIN)/python -m pytest -n auto --dist worksteal tests/store/test_mutations.py
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .

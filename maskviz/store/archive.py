@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskviz.core.arrays import AnyArray
-from maskviz.core.errors import NotFoundError
+from maskviz.core.errors import CannotTraceError, NotFoundError
 from maskviz.core.long import LongTrace
+from maskviz.core.memory import as_size, free_bytes
+from maskviz.core.printable import printable
+from maskviz.store.checks import check_arrays, check_metadata, check_values
+from maskviz.store.container import Container, DamagedError, opened
+from maskviz.store.contents import Meta
 from maskviz.store.long import KIND, long_from_parts, long_to_parts, means_to_json
 from maskviz.store.readable import finite
-from maskviz.store.saved import Saved, from_parts, to_parts
+from maskviz.store.saved import Arrays, Saved, from_parts, to_parts
+from maskviz.store.schema import MisfitError
+from maskviz.store.versions import as_written_today
+
+# What the metadata may unpack to: four bytes a character, tokens and rules of a batch of millions of tokens.
+LARGEST_METADATA = 2**28
 
 
 def npz_bytes(saved: Saved | LongTrace) -> bytes:
     """A run as a compressed .npz, the same bytes for the same run."""
     meta, arrays = long_to_parts(saved) if isinstance(saved, LongTrace) else to_parts(saved)
+    written = np.array(json.dumps(finite(meta), ensure_ascii=False, allow_nan=False))
+    if written.nbytes > LARGEST_METADATA:
+        raise CannotTraceError("the tokens and rules of this run are too many for a file", "cut the text: --max-length")
     buffer = io.BytesIO()
-    named: dict[str, Any] = {"meta": np.array(json.dumps(finite(meta), ensure_ascii=False, allow_nan=False)), **arrays}
+    named: dict[str, Any] = {"meta": written, **arrays}
     np.savez_compressed(buffer, **named)
     return buffer.getvalue()
 
@@ -68,39 +79,70 @@ def read_npz(path: Path) -> Saved:
 
 
 def read_run(path: Path) -> Saved | LongTrace:
-    """Read a run that `npz_bytes` wrote. Nothing in the file is executed.
+    """Read a run that `npz_bytes` wrote, of this version or an earlier one. Nothing in the file is executed.
 
     Raises:
-        NotFoundError: the file is missing, damaged, or no saved run.
+        NotFoundError: the file is missing, damaged, no saved run, or larger than the memory that is free.
     """
     hint = "give an .npz written by 'maskviz show -o run.npz'"
     if path.exists() and not path.is_file():
         raise NotFoundError(f"{str(path)!r} is no file", hint)
     if not path.is_file():
         raise NotFoundError(f"file {str(path)!r} does not exist", hint)
-    if not zipfile.is_zipfile(path):
-        raise NotFoundError(f"{str(path)!r} is damaged or no .npz", hint)
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or "meta" not in file.files:
+        with path.open("rb") as file, opened(file) as container:
+            if "meta" not in container.headers:
                 raise NotFoundError(f"{str(path)!r} is no saved maskviz run", hint)
-            arrays = {name: file[name] for name in file.files if name != "meta"}
-            meta = json.loads(str(file["meta"]))
-            return long_from_parts(meta, arrays) if meta.get("kind") == KIND else from_parts(meta, arrays)
-    except NotFoundError:
-        raise
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        raise NotFoundError(f"{str(path)!r} is damaged or no .npz: {_said(error)}", hint) from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise NotFoundError(f"{str(path)!r} is no run that maskviz can read: {_said(error)}", hint) from error
+            meta, arrays = _unpacked(container)
+    except OSError as error:
+        raise NotFoundError(f"{str(path)!r} cannot be read: {error.strerror}", hint) from error
+    except DamagedError as error:
+        raise NotFoundError(f"{str(path)!r} is damaged or no .npz: {error}", hint) from error
+    except MisfitError as error:
+        raise NotFoundError(f"{str(path)!r} is no run that maskviz can read: {error}", hint) from error
+    return long_from_parts(meta, arrays) if meta["kind"] == KIND else from_parts(meta, arrays)
 
 
-def _said(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"it has no {error.args[0]!r}"
-    if "allow_pickle" in str(error):
-        return "it holds objects, which are not opened"
-    return " ".join(str(error).split())[:160] or type(error).__name__
+def _unpacked(container: Container) -> tuple[Meta, Arrays]:
+    """The metadata and the arrays of a run, each checked before the next is unpacked.
+
+    Raises:
+        DamagedError, MisfitError: the file is not what `contents` says, or too large.
+    """
+    headers = {name: header for name, header in container.headers.items() if name != "meta"}
+    written = container.headers["meta"]
+    if written.dtype.kind != "U" or written.shape or written.size > LARGEST_METADATA:
+        raise MisfitError(f"it is no text of at most {as_size(LARGEST_METADATA)}", "meta")
+    meta = as_written_today(_json_in(container.read("meta")))
+    check_metadata(meta)
+    check_arrays(meta, headers)
+    size, free = sum(header.size for header in headers.values()), free_bytes()
+    if free is not None and size > free:
+        raise MisfitError(f"it unpacks to {as_size(size)}, and {as_size(free)} of memory are free")
+    arrays = {name: container.read(name) for name in headers}
+    check_values(meta, arrays)
+    return shown(meta), arrays
+
+
+def _json_in(written: AnyArray) -> Any:
+    try:
+        return json.loads(str(written))
+    except RecursionError:
+        raise MisfitError("it is nested too deeply", "meta") from None
+    except ValueError as error:  # also characters that are none, and numbers of thousands of digits
+        raise MisfitError(f"it is no JSON: {error}", "meta") from error
+
+
+def shown(meta: Any) -> Any:
+    """Metadata with every string in it fit to be shown, but the texts and the model's name, which are kept as given."""
+    match meta:
+        case str():
+            return meta if meta.isprintable() else printable(meta)
+        case list():
+            return list(map(shown, meta))
+        case dict():
+            return {name: one if name in ("texts", "name") else shown(one) for name, one in meta.items()}
+    return meta
 
 
 def _listed(array: AnyArray) -> Any:

@@ -67,7 +67,7 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
     """Read what `rule_to_json` wrote.
 
     Raises:
-        ValueError, KeyError, TypeError: it is something else.
+        ValueError: it is something else.
     """
     for name, kind in _NUMBERED.items():
         if isinstance(data.get(name), int):
@@ -79,7 +79,6 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
             return AllOf(tuple(map(rule_from_json, parts)))
         case {"any_of": list(parts)}:
             return AnyOf(tuple(map(rule_from_json, parts)))
-
         case {"repositioned": dict(inner), "position": list(position)}:
             return Repositioned(rule_from_json(inner), Content(position, np.int64))
         case {"opaque": str(name), **more}:

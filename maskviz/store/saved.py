@@ -7,7 +7,8 @@ also keeps the plain run's attention as `before.N.pattern`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,11 @@ from maskviz.core.arrays import AnyArray
 from maskviz.core.heads import HeadMask
 from maskviz.core.masks import Delivery, Mask
 from maskviz.core.results import Candidate, Comparison, HiddenDiff, LossDiff, PatternDiff, PlaceDiff
-from maskviz.core.trace import AttentionCall, Batch, OutputKind, SilentLayer, Trace
+from maskviz.core.trace import AttentionCall, Batch, ModelCard, OutputKind, SilentLayer, Trace
 from maskviz.core.words import Role, Stack
-from maskviz.store.checks import card_from_json, check, number
+from maskviz.store.contents import VERSION
 from maskviz.store.rules import rule_from_json, rule_to_json
 
-VERSION = 1
 Arrays = dict[str, AnyArray]
 
 
@@ -47,6 +47,7 @@ def to_parts(saved: Saved) -> tuple[dict[str, Any], Arrays]:
     """Split a saved run into its metadata, fit for JSON, and its arrays."""
     trace, arrays = saved.trace, Arrays()
     meta: dict[str, Any] = {
+        "kind": "run",
         "version": VERSION,
         "maskviz": maskviz.__version__,
         "model": asdict(trace.card),
@@ -70,42 +71,29 @@ def to_parts(saved: Saved) -> tuple[dict[str, Any], Arrays]:
 
 
 def from_parts(meta: dict[str, Any], arrays: Arrays) -> Saved:
-    """Join what `to_parts` split.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is something else, or does not fit together.
-    """
-    if meta["version"] != VERSION:
-        raise ValueError(f"written in format {meta['version']}, this maskviz reads {VERSION}")
-    batch = batch_from_json(meta["batch"], arrays, "")
+    """Join what `to_parts` split and `checks` has looked at."""
+    card, batch, notes = card_from_json(meta["model"]), batch_from_json(meta["batch"], arrays, ""), tuple(meta["notes"])
     masks: dict[int, Mask] = {}
     calls = tuple(_call_from_json(index, entry, arrays, masks) for index, entry in enumerate(meta["calls"]))
     gates = meta.get("head_mask")
     head_mask = None if gates is None else HeadMask({name: np.array(table) for name, table in gates.items()})
-    card = card_from_json(meta["model"])
-    drift, plain, notes = number(meta["drift"]), str(meta["plain_attention"]), tuple(map(str, list(meta["notes"])))
-    silent = tuple(_silent_from_json(layer) for layer in meta.get("silent", ()))
-    trace = Trace(card, batch, calls, None, head_mask, drift, plain, notes, silent)
-    check(trace)
+    silent = tuple(SilentLayer(**{**layer, "stack": Stack(layer["stack"])}) for layer in meta["silent"])
+    trace = Trace(card, batch, calls, None, head_mask, meta["drift"], meta["plain_attention"], notes, silent)
     if "change" not in meta:
         return Saved(trace)
-    earlier = tuple(_with_pattern(call, arrays.get(f"before.{index:03d}.pattern")) for index, call in enumerate(calls))
-    plain_run = meta["before"]
-    before = Trace(
-        card, batch, earlier, None, None, number(plain_run["drift"]), str(plain_run["plain_attention"]), notes
+    earlier = tuple(
+        replace(call, pattern=arrays.get(f"before.{index:03d}.pattern")) for index, call in enumerate(calls)
     )
-    check(before)
-    names = {int(index): str(name) for index, name in meta["names"].items()}
+    plain = meta["before"]
+    before = Trace(card, batch, earlier, None, None, plain["drift"], plain["plain_attention"], notes)
+    names = {int(index): name for index, name in meta["names"].items()}
     return Saved(trace, before, _change_from_json(meta["change"], calls), names)
 
 
-def _silent_from_json(data: dict[str, Any]) -> SilentLayer:
-    texts = (str(data[name]) for name in ("module", "kind", "name"))
-    return SilentLayer(Stack(data["stack"]), int(data["layer"]), *texts)
-
-
-def _with_pattern(call: AttentionCall, pattern: AnyArray | None) -> AttentionCall:
-    return AttentionCall(call.stack, call.layer, call.module, call.heads, call.key_heads, call.mask, pattern, call.kind)
+def card_from_json(data: dict[str, Any]) -> ModelCard:
+    """A model card from checked metadata."""
+    fields: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in data.items()}
+    return ModelCard(**fields)
 
 
 def batch_to_json(batch: Batch, arrays: Arrays, prefix: str) -> dict[str, Any]:
@@ -122,17 +110,13 @@ def batch_to_json(batch: Batch, arrays: Arrays, prefix: str) -> dict[str, Any]:
 
 
 def batch_from_json(data: dict[str, Any], arrays: Arrays, prefix: str) -> Batch:
-    """Read what `batch_to_json` wrote.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is something else.
-    """
+    """Read what `batch_to_json` wrote and `checks` has looked at."""
     return Batch(
         ids=arrays[f"{prefix}ids"],
         keep=arrays[f"{prefix}keep"],
-        tokens=tuple(tuple(map(str, row)) for row in data["tokens"]),
+        tokens=tuple(map(tuple, data["tokens"])),
         roles=tuple(tuple(map(Role, row)) for row in data["roles"]),
-        texts=tuple(map(str, data["texts"])),
+        texts=tuple(data["texts"]),
         token_types=arrays.get(f"{prefix}token_types"),
         position_ids=arrays.get(f"{prefix}position_ids"),
         documents=arrays.get(f"{prefix}documents"),
@@ -166,24 +150,24 @@ def _call_to_json(index: int, trace: Trace, arrays: Arrays) -> dict[str, Any]:
 
 
 def _call_from_json(index: int, entry: dict[str, Any], arrays: Arrays, masks: dict[int, Mask]) -> AttentionCall:
-    holder = int(entry["mask_of"])
+    holder = entry["mask_of"]
     if holder == index:
         masks[index] = Mask(
             arrays[f"call.{index:03d}.visible"],
             arrays[f"call.{index:03d}.reasons"],
             rule_from_json(entry["rule_parts"]),
-            query_offset=int(entry["query_offset"]),
+            query_offset=entry["query_offset"],
             delivery=Delivery(entry["delivery"]),
         )
     return AttentionCall(
         Stack(entry["stack"]),
-        int(entry["layer"]),
-        str(entry["module"]),
-        int(entry["heads"]),
-        int(entry["key_heads"]),
+        entry["layer"],
+        entry["module"],
+        entry["heads"],
+        entry["key_heads"],
         masks[holder],
         arrays.get(f"call.{index:03d}.pattern"),
-        str(entry["kind"]),
+        entry["kind"],
     )
 
 
@@ -199,18 +183,20 @@ def _change_to_json(change: Comparison) -> dict[str, Any]:
 
 
 def _change_from_json(data: dict[str, Any], calls: tuple[AttentionCall, ...]) -> Comparison:
-    places = []
-    for place in data["places"]:
-        candidates = tuple(Candidate(**candidate) for candidate in place["candidates"])
-        places.append(PlaceDiff(**{**place, "candidates": candidates}))
+    def place(one: dict[str, Any]) -> PlaceDiff:
+        return PlaceDiff(**{**one, "candidates": tuple(Candidate(**_numbers(each)) for each in one["candidates"])})
+
+    moved = (np.array(distances, dtype=np.float32) for distances in data["moved"])
     return Comparison(
         kind=None if data["kind"] is None else OutputKind(data["kind"]),
         labels=tuple(data["labels"]),
-        places=tuple(places),
-        losses=tuple(LossDiff(**loss) for loss in data["losses"]),
-        hidden=tuple(HiddenDiff(**hidden) for hidden in data["hidden"]),
-        patterns=tuple(
-            PatternDiff(call, np.array(moved, dtype=np.float32))
-            for call, moved in zip(calls, data["moved"], strict=True)
-        ),
+        places=tuple(map(place, data["places"])),
+        losses=tuple(LossDiff(**_numbers(loss)) for loss in data["losses"]),
+        hidden=tuple(HiddenDiff(**_numbers(hidden)) for hidden in data["hidden"]),
+        patterns=tuple(map(PatternDiff, calls, moved)),
     )
+
+
+def _numbers(data: dict[str, Any]) -> dict[str, Any]:
+    """The same with NaN for null, which stands for it in JSON."""
+    return {name: math.nan if one is None else one for name, one in data.items()}
