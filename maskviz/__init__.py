@@ -9,8 +9,8 @@
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # of `typing`, whose import a command line would wait for
 if TYPE_CHECKING:
     from maskviz.analyse.head_statistics import read_heads as read_heads
     from maskviz.api.trace import Trace as Trace

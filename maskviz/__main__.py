@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import signal
-import sys
+import os
+
+from maskviz.cli.interrupts import CODE, leave, leave_at_interrupt
+
+leave_at_interrupt()
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it in one line and with its exit code at any moment from here on."""
+    """Run the command line; Ctrl-C ends it in one line and with its exit code at any moment."""
     try:
-        from maskviz.cli.app import run  # the imports may be interrupted too
+        from maskviz.cli.app import run
 
         run()
     except KeyboardInterrupt:
-        if sys.stderr is not None:
-            sys.stderr.write("maskviz: interrupted\n")
-        sys.exit(130)
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and written; what is left is Python's own ending
+        leave()
+    except SystemExit as end:
+        if end.code == CODE:  # Python ends by a signal of its own where an interrupt has gone through its `exec`
+            os._exit(CODE)
+        raise
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typer.core import TyperGroup
 
 import maskviz
 from maskviz.cli import check, convert, diff, explain, explore, heads, importance, info, mask, mlm, prune, show, view
-from maskviz.cli.env import Env, fall_silent
+from maskviz.cli.env import Env, fall_silent, guard_streams
+from maskviz.cli.interrupts import SAID, interruptible
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
 from maskviz.core.printable import printable
 from maskviz.core.processes import Share
@@ -26,7 +27,8 @@ class ReportingGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except MaskvizError as error:
             report(error)
             raise typer.Exit(error.exit_code) from error
@@ -38,7 +40,7 @@ class ReportingGroup(TyperGroup):
             report(UsageError(_sentence(error), f"{command} --help lists what there is"))
             raise typer.Exit(ExitCode.USAGE) from error
         except KeyboardInterrupt:
-            _tell("maskviz: interrupted")
+            _tell(SAID)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
@@ -72,14 +74,14 @@ def report(error: MaskvizError) -> None:
     """Say what was wrong on stderr: one line, and one hint."""
     if isinstance(error, FailedElsewhereError):
         return
-    _tell(f"maskviz: error: {printable(error.message)}")
+    _tell(f"maskviz: error: {printable(error.message)}\n")
     if error.hint:
-        _tell(f"  hint: {printable(error.hint)}")
+        _tell(f"  hint: {printable(error.hint)}\n")
 
 
 def _tell(line: str) -> None:
     if sys.stderr is not None:  # closed before the start
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(line)
 
 
 def _sentence(error: Exception) -> str:
@@ -113,8 +115,9 @@ def run() -> None:
     if not Share.of_environment().leads:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch would warn of a process that has ended
         fall_silent()
+    guard_streams()
     try:
         app(prog_name="maskviz")
-    except BrokenPipeError:  # the reader has seen enough (maskviz ... | head)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.SHOWN)
+    except MaskvizError as error:  # the parser writes help and version before there is a command
+        report(error)
+        sys.exit(error.exit_code)

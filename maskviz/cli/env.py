@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,12 +22,71 @@ from maskviz.core.releases import newer_than_tested
 LARGEST_TEXT = 10_000_000
 
 
-class _Console(Console):
-    """A console whose reader may leave early (maskviz ... | head) without that being an error."""
+class _Results:
+    """Standard output. A reader may leave early (maskviz ... | head), which is no error; a full disk is one."""
 
-    def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(ExitCode.SHOWN)
+    def __init__(self, stream: Any, nothing: str | bytes = "") -> None:
+        self._stream, self._nothing = stream, nothing
+
+    @property
+    def buffer(self) -> _Results:
+        """The same for bytes."""
+        return _Results(self._stream.buffer, b"")
+
+    def write(self, text: str | bytes) -> int:
+        """Write a text."""
+        if text == self._nothing:  # a library asks so whether this takes text, and swallows what it is told
+            return 0
+        with self._said():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write out what is held back."""
+        with self._said():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # nothing more can be written there
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(ExitCode.SHOWN) from None
+            raise NotFoundError(f"cannot write to standard output: {error.strerror}", "check the disk") from error
+
+
+class _Talk:
+    """Standard error. Where it cannot be written, nobody can be told, and the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write out what is held back."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def guard_streams() -> None:
+    """Let standard output and standard error of this process say what they cannot take, whoever writes to them."""
+    if sys.stdout is not None:
+        sys.stdout = cast("TextIO", _Results(sys.stdout))
+    if sys.stderr is not None:
+        sys.stderr = cast("TextIO", _Talk(sys.stderr))
 
 
 def _closed(mode: str) -> TextIO:
@@ -62,7 +121,7 @@ class Env:
 
     def console(self) -> Console:
         """The console results are drawn on."""
-        console = _Console(file=self.stdout, width=self.width, markup=False, highlight=False, emoji=False)
+        console = Console(file=self.stdout, width=self.width, markup=False, highlight=False, emoji=False)
         if console.width < 1:  # COLUMNS=0 says nothing
             console.width = 80
         return console

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskviz.cli.env import Env
-from maskviz.core.errors import NotFoundError, UsageError
+from maskviz.core.errors import UsageError
 from maskviz.core.words import Style
 from maskviz.store.files import check_writable, write_whole
 
@@ -87,8 +86,8 @@ def deliver(
     if not paths:
         from maskviz.render.terminal import render
 
-        with _written_out(env):
-            render(page, env.console(), env.lines())
+        render(page, env.console(), env.lines())
+        env.stdout.flush()
         return
     contents = {path: _content(page, path, drawing, data or {}) for path in paths}
     for path, content in contents.items():
@@ -102,21 +101,8 @@ def print_out(env: Env, text: str) -> None:
     Raises:
         NotFoundError: it cannot be written there.
     """
-    with _written_out(env):
-        env.stdout.write(text)
-
-
-@contextmanager
-def _written_out(env: Env) -> Iterator[None]:
-    """Where standard output cannot be written, say so in one line."""
-    try:
-        yield
-        env.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), env.stdout.fileno())  # nothing more can be written there
-        raise NotFoundError(f"cannot write to standard output: {error.strerror}", "check the disk") from error
+    env.stdout.write(text)
+    env.stdout.flush()
 
 
 def _content(page: Page, path: Path, drawing: Drawing, data: Mapping[str, DataWriter]) -> bytes:
