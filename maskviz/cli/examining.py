@@ -18,7 +18,7 @@ from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids
 from maskviz.cli.tracing import loaded_by
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
 from maskviz.core.heads import HeadMask
 from maskviz.core.importance import Effects, Site
 from maskviz.core.panels import Note, Panel
@@ -162,9 +162,7 @@ def examination_of(
     check(request)
     loaded = loaded_by(env, loading, request)
     if loaded.weightless:
-        raise UsageError(
-            "silencing heads changes numbers, and there are none without weights", "try --random-weights 0"
-        )
+        raise NoWeightsError("silencing heads changes numbers", loaded.card.note)
     notes = list(loaded.notes)
     encoded = _each_alone(loaded, request)
     for index, one in enumerate(encoded):

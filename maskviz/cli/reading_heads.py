@@ -14,7 +14,7 @@ from maskviz.cli.asking import feeding_of, loading_of, request_of
 from maskviz.cli.env import Env
 from maskviz.cli.tracing import encoded_for, loaded_by, traced
 from maskviz.core.arrays import BoolArray
-from maskviz.core.errors import UsageError
+from maskviz.core.errors import NoWeightsError, UsageError
 from maskviz.core.grouping import Grouping
 from maskviz.core.panels import Page
 from maskviz.core.trace import Trace
@@ -78,6 +78,8 @@ def prepared(env: Env, options: Mapping[str, Any], texts: tuple[str, ...]) -> Pr
     encoded, calling = encoded_for(env, loaded, request, feeding_of(options, request))
     words = words_of(loaded, request, encoded.batch) if options["words"] else None
     trace = traced(env, loaded, encoded, None, calling).trace
+    if loaded.weightless:
+        raise NoWeightsError("heads are read from numbers", loaded.card.note)
     if all(call.pattern is None for call in trace.calls):
         raise UsageError("there is no attention to read heads of", "it takes weights, and attention with a matrix")
     if options["no_sink"]:

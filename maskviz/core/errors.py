@@ -40,6 +40,13 @@ class UsageError(MaskvizError):
     exit_code = ExitCode.USAGE
 
 
+class NoWeightsError(UsageError):
+    """Numbers are asked of a model that has none, with why it has none: `note` is that of its card."""
+
+    def __init__(self, what: str, note: str, hint: str = "try --random-weights 0") -> None:
+        super().__init__(f"{what}, and there are none" + (f" ({note})" if note else ""), hint)
+
+
 class NotFoundError(MaskvizError):
     """A model or file is missing, unreadable, damaged, or cannot be written."""
 

@@ -11,7 +11,7 @@ import torch
 from transformers import GenerationConfig
 
 from maskviz.core.arrays import IntArray
-from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
 from maskviz.load.encode import Encoded, Request, encode, labelled
 from maskviz.load.model import Loaded
 from maskviz.load.source import in_one_line
@@ -62,7 +62,7 @@ def continued(loaded: Loaded, request: Request, steps: int) -> tuple[Encoded, in
 def _check(loaded: Loaded, request: Request) -> None:
     model = loaded.model
     if loaded.weightless:
-        raise UsageError("--step generates, and there are no weights to generate with", "--past needs none")
+        raise NoWeightsError("--step generates from numbers", loaded.card.note, "--past needs none")
     if not model.can_generate():
         raise UsageError(f"{loaded.card.architecture} does not generate", "give a model with a language head")
     if request.cumulative_positions:

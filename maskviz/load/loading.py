@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from maskviz.core.errors import UsageError
+from maskviz.core.errors import NoWeightsError
 from maskviz.core.words import Parallel
 from maskviz.load.images import load_processor, read_image
 from maskviz.load.input_files import read_inputs
-from maskviz.load.model import Loaded, build_model, load_config, load_model, with_tokenizer
+from maskviz.load.model import NO_FILE, Loaded, build_model, load_config, load_model, with_tokenizer
 from maskviz.load.request import Request
 from maskviz.load.source import Source
 from maskviz.load.stand_in import with_stand_ins
@@ -47,7 +47,8 @@ def bring_in(loading: Loading, request: Request) -> Loaded:
         read_inputs(request.inputs)
     source = loading.source
     if loading.parallel is not None and (loading.seed is not None or source.config_only or not loading.weights):
-        raise UsageError("--parallel spreads a model's own weights, and none are loaded", "leave out --parallel")
+        why = NO_FILE if loading.seed is None and source.lacks_weights else ""
+        raise NoWeightsError("--parallel spreads a model's own weights", why, "leave out --parallel")
     config = load_config(source)
     if loading.seed is not None:
         loaded = build_model(source, config, seed=loading.seed, device=loading.device)

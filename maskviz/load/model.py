@@ -20,13 +20,15 @@ from maskviz.core.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
 from maskviz.load.card import card_of
 from maskviz.load.classes import architecture_of, model_class
+from maskviz.load.named_values import named_values
 from maskviz.load.parallel import devices_of, spreading
 from maskviz.load.sizes import check_random_fits, check_sizes
-from maskviz.load.source import Source, explained, in_one_line
+from maskviz.load.source import Source, explained, explanation, in_one_line
 from maskviz.load.weights import with_random_weights, without_weights
 
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "*.spm")
 _NO_WEIGHTS = "no weights: masks alone"
+NO_FILE = "no weights file in the folder: masks alone"
 _RANDOM = "the weights are random (seed {seed}): the masks are the model's, where its heads look means nothing"
 
 
@@ -80,8 +82,10 @@ def read_config(source: Source) -> tuple[PreTrainedConfig, dict[str, Any]]:
         raw = {} if source.gguf_file else PreTrainedConfig.get_config_dict(source.location, **source.arguments)[0]
     if isinstance(raw, dict):  # what is no config at all is said below
         check_sizes(raw, source.name)
-    with explained(source, "config"):
+    try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(source.location, **source.arguments)
+    except Exception as error:
+        raise explanation(source, "config", error, ", ".join(named_values(source, error))) from error
     return config, raw if isinstance(raw, dict) else {}
 
 
@@ -124,13 +128,11 @@ def build_model(
             model = with_random_weights(partial(build, dtype=torch.float32), config, seed).to(place)
     except MaskvizError:
         raise
-    except Exception as error:  # a config is free text: any number in it may be absurd in any way
-        raise CannotTraceError(
-            f"no model can be built from the config of {source.name!r}: {in_one_line(str(error))}",
-            "check its numbers; 'maskviz info' lists the main ones",
-        ) from error
+    except Exception as error:  # a config is free text: any value in it may be absurd in any way
+        raise _unbuildable(source, error) from error
     found, problem = load_tokenizer(source) if tokenizer else (None, "")
-    card = replace(_card(source, model), note=_NO_WEIGHTS if seed is None else f"RANDOM weights (seed {seed})")
+    without = NO_FILE if source.lacks_weights else _NO_WEIGHTS
+    card = replace(_card(source, model), note=without if seed is None else f"RANDOM weights (seed {seed})")
     if seed is None:
         card = replace(card, device="", dtype="")
     notes = (*_class_note(source, config, model), *(() if seed is None else (_RANDOM.format(seed=seed),)))
@@ -165,16 +167,20 @@ def load_model(
         if device != "auto":
             raise UsageError(f"--parallel chooses the devices, and --device {device} is given", "leave out --device")
         spread = spreading(parallel, config, card_of(config, source.name, chosen_class.__name__))
-    with explained(source, "weights"):
-        model, info = chosen_class.from_pretrained(
-            source.location,
-            config=config,
-            dtype=chosen,
-            use_safetensors=None if source.gguf_file else True,
-            output_loading_info=True,
-            **source.arguments,
-            **spread,
-        )
+    try:
+        with explained(source, "weights"):
+            model, info = chosen_class.from_pretrained(
+                source.location,
+                config=config,
+                dtype=chosen,
+                use_safetensors=None if source.gguf_file else True,
+                output_loading_info=True,
+                **source.arguments,
+                **spread,
+            )
+    except MaskvizError:
+        build_model(source, config, tokenizer=False)  # where that fails too, it is the config and not the weights
+        raise
     try:
         model = (model if spread else model.to(place)).eval()
     except (RuntimeError, AssertionError) as error:
@@ -184,6 +190,21 @@ def load_model(
     tokenizer, problem = load_tokenizer(source)
     notes = (*_class_note(source, config, model), *_notes(info))
     return Loaded(model, tokenizer, _card(source, model), notes, problem)
+
+
+def _unbuildable(source: Source, error: Exception) -> CannotTraceError:
+    """Why no model can be built from a config, with the values it is about."""
+    named = ", ".join(named_values(source, error))
+    if named and isinstance(error, KeyError):
+        return CannotTraceError(
+            f"the config of {source.name!r} says {named}, which transformers {transformers.__version__} does not know",
+            "check its spelling, or install a newer transformers",
+        )
+    return CannotTraceError(
+        f"no model can be built from the config of {source.name!r}: {in_one_line(str(error))}"
+        + (f" (it says {named})" if named else ""),
+        "check its values; 'maskviz info' lists the main ones",
+    )
 
 
 def with_tokenizer(loaded: Loaded, source: Source) -> Loaded:

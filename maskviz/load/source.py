@@ -51,6 +51,11 @@ class Source:
         return path.parent if path.is_file() else path
 
     @property
+    def lacks_weights(self) -> bool:
+        """Whether it is a folder that should have weights and has none."""
+        return self.config_only and Path(self.location).is_dir()
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments every `from_pretrained` of this source takes."""
         arguments: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
@@ -120,10 +125,11 @@ def explained(source: Source, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the libraries below it raise kinds of their own, and every one is about the input
-        raise _explanation(source, what, error) from error
+        raise explanation(source, what, error) from error
 
 
-def _explanation(source: Source, what: str, error: Exception) -> NotFoundError | CannotTraceError:
+def explanation(source: Source, what: str, error: Exception, values: str = "") -> NotFoundError | CannotTraceError:
+    """What `from_pretrained` raised as a user reads it; `values` are those of the config that it is about."""
     said = str(error)
     lowered = said.lower()
     if "trust_remote_code" in said or "remote code" in lowered:
@@ -152,6 +158,13 @@ def _explanation(source: Source, what: str, error: Exception) -> NotFoundError |
         )
     if not Path(source.location).exists():
         return _not_on_hub(source, what, lowered)
+    told = said.startswith("Validation error for field")  # it names the key and the value itself
+    if values or told:
+        about = f" (it says {values})" if values and not told else ""
+        return NotFoundError(
+            f"cannot load the {what} of {source.name!r}: {in_one_line(said)}{about}",
+            "check that value, or install a newer transformers",
+        )
     return NotFoundError(
         f"cannot load the {what} of {source.name!r}: {in_one_line(said)}",
         "its files may be damaged, or not belong together",

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.errors import UsageError
+from maskviz.core.errors import NoWeightsError, UsageError
 from maskviz.core.masks import Delivery
 from maskviz.core.results import CallProof, FutureProof, Proof
 from maskviz.core.trace import AttentionCall, Batch, Trace
@@ -51,7 +51,7 @@ def prove(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> Proof:
         CannotTraceError: the model fails on its own.
     """
     if is_weightless(model):
-        raise UsageError("--prove runs the model, and there are no weights", "try --random-weights 0")
+        raise NoWeightsError("--prove follows numbers", trace.card.note)
     longest = max(side.length for side in (trace.batch, trace.batch.decoder or trace.batch))
     if longest > MOST_TOKENS:
         raise UsageError(f"--prove takes up to {MOST_TOKENS} tokens, there are {longest}", "cut it: --max-length")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.errors import CannotTraceError, NoWeightsError
 from maskviz.core.heads import HeadMask
 from maskviz.core.trace import Batch, ModelCard, Outputs, Trace
 from maskviz.core.words import Stack
@@ -139,7 +139,7 @@ def _gated(
     model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask, calling: Calling
 ) -> tuple[Recorder, Sequence[Any]]:
     if is_weightless(model):
-        raise UsageError("a head mask changes numbers, and there are none without weights", "try --random-weights 0")
+        raise NoWeightsError("a head mask changes numbers", plain.card.note)
     recorder = replace(_recorder(model, plain.batch, plain.card, calling), gates=gates_of(plain, head_mask))
     if plain.own_masks:
         heard, _ = _heard(model, inputs, plain.batch, plain.card, calling)

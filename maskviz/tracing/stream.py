@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.algebra import Opaque, Rule
-from maskviz.core.errors import CannotTraceError
+from maskviz.core.errors import CannotTraceError, NoWeightsError
 from maskviz.core.long import LongCall, LongTrace
 from maskviz.core.recognise import recognise
 from maskviz.core.trace import Batch, ModelCard, Trace
@@ -58,7 +58,7 @@ def rehearse(model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCa
         CannotTraceError: it cannot be traced, or not be streamed.
     """
     if is_weightless(model):
-        raise CannotTraceError("a long run needs weights", "'maskviz mask' shows masks of any length without")
+        raise NoWeightsError("a long run adds up numbers", card.note, "'maskviz mask' shows masks of any length")
     if shards_of(model).paths:
         raise CannotTraceError("a model spread with --parallel tp cannot run long texts", "leave out --parallel")
     inputs, part = shortened(inputs, batch)

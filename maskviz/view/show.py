@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from maskviz.core.errors import UsageError
+from maskviz.core.errors import NoWeightsError, UsageError
 from maskviz.core.heads import parse_selection
 from maskviz.core.long import Region
 from maskviz.core.panels import Note, Page, Panel, Tone
@@ -160,8 +160,11 @@ def chosen_text(batch: Batch, number: int) -> int:
 
 def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row: int) -> list[Panel]:
     panels: list[Panel] = []
+    if choice.heads is not None and not calls:
+        raise UsageError("there is no attention to draw heads of", "'maskviz info' lists the layers")
     if choice.heads is not None and all(call.pattern is None for call in calls):
-        raise UsageError("there is no attention to draw heads of", "without weights there are masks alone")
+        hint = "run 'maskviz show' with weights, or with --random-weights 0"
+        raise NoWeightsError("--head draws numbers", trace.card.note, hint)
     for stack in trace.stacks:
         of_stack = [call for call in calls if call.stack is stack and call.pattern is not None]
         if not of_stack:

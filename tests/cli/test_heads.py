@@ -170,7 +170,7 @@ def test_what_is_wrong_is_said_in_a_line(maskviz: Run, arguments: tuple[str, ...
 def test_without_weights_there_is_nothing_to_read(maskviz: Run, tmp_path: Path) -> None:
     tiny("bert").config.save_pretrained(tmp_path)
     response = maskviz("heads", "-m", str(tmp_path / "config.json"), "a text", expect=2)
-    assert "there is no attention to read heads of" in response.stderr
+    assert "heads are read from numbers, and there are none" in response.stderr
 
 
 def test_pictures_are_written(maskviz: Run, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_region_of_a_short_text_is_drawn_whole(maskviz: Run) -> None:
         (["--pool", "8", "--region", "4:2,0:1"], 2, "region, queries"),
         (["--pool", "8", "--layer", "9"], 2, "layer 9"),
         (["--max-memory", "lots"], 2, "--max-memory 'lots' is no size"),
-        (["--pool", "8", "--no-weights"], 4, "a long run needs weights"),
+        (["--pool", "8", "--no-weights"], 2, "a long run adds up numbers, and there are none"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(maskviz: Run, arguments: list[str], code: int, said: str) -> None:
