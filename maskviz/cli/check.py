@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -174,9 +175,24 @@ def _check_together(options: dict[str, Any]) -> None:
     if options["mask"] is None:
         for name, option in (("dialect", "--as"), ("window", "--window"), ("queries", "--queries")):
             if options[name] is not None:
-                raise UsageError(f"{option} is of a mask file, and none is given", "maskviz check mask.npy --as sdpa")
+                raise _no_mask_file(option, options["texts"])
     if options["no_mask"] and (options["mask"] is not None or options["packed"]):
         raise UsageError("--no-mask and another mask are given together", "give one or the other")
+
+
+def _no_mask_file(option: str, texts: list[str]) -> UsageError:
+    """What is there where an option of mask files is given without one."""
+    hint = "maskviz check mask.npy --as sdpa"
+    for text in texts:
+        if os.path.isdir(text):  # noqa: PTH112 - no text is too long for it
+            return UsageError(
+                f"{option} is of a mask file, and {text!r} is a folder",
+                f"a model is checked with --model: maskviz check -m {text} 'a text'",
+            )
+        a_file = os.path.isfile(text)  # noqa: PTH113
+        what = f"does not end in one of {' '.join(MASK_SUFFIXES)}" if a_file else "is a text"
+        return UsageError(f"{option} is of a mask file, and {text[:60]!r} {what}", hint)
+    return UsageError(f"{option} is of a mask file, and none is given", hint)
 
 
 def _batch_of(env: Env, options: dict[str, Any]) -> tuple[tuple[str, ...], GivenBatch | None]:
