@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 
 import pexpect
@@ -25,6 +26,7 @@ class Terminal:
         size: tuple[int, int] = (40, 110),
         environment: Mapping[str, str] | None = None,
         answers: Mapping[bytes, bytes] | None = None,
+        stderr: Path | None = None,
     ) -> None:
         """Start it.
 
@@ -33,6 +35,7 @@ class Terminal:
             size: Lines and columns.
             environment: Variables beside a plain colour terminal's.
             answers: What the terminal answers when it is asked.
+            stderr: The file standard error goes to; None for the terminal.
         """
         kept = {name: value for name, value in os.environ.items() if name not in _ABOUT_TERMINALS}
         own = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
@@ -40,9 +43,10 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._answers = dict(answers or {})
         self.raw = b""
-        self._child = pexpect.spawn(
-            sys.executable, ["-m", "maskviz", *arguments], dimensions=size, env={**kept, **own}, timeout=PATIENCE
-        )
+        command = [sys.executable, "-m", "maskviz", *arguments]
+        if stderr is not None:
+            command = ["bash", "-c", 'log="$1"; shift; exec "$@" 2> "$log"', "bash", str(stderr), *command]
+        self._child = pexpect.spawn(command[0], command[1:], dimensions=size, env={**kept, **own}, timeout=PATIENCE)
 
     def __enter__(self) -> Terminal:
         return self

@@ -89,6 +89,8 @@ def _check_terminal(env: Env) -> None:
     """
     if not (env.stdin.isatty() and env.stdout.isatty()):
         raise UsageError("explore needs a terminal to draw on and to read keys from", "'maskviz show' writes to pipes")
+    if not env.stderr.isatty():
+        raise UsageError("explore draws on standard error, and that is no terminal here", "leave out 2>")
     for library in ("textual", "textual_image"):
         if find_spec(library) is None:
             raise UsageError(f"explore needs {library.replace('_', '-')}", "pip install 'maskviz[explore]'")

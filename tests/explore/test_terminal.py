@@ -110,3 +110,12 @@ def test_any_size_of_terminal_will_do(causal_run: Path, size: tuple[int, int]) -
         terminal.wait("query 0 'the'")
         terminal.press("q", until="")
         assert terminal.ends() == 0
+
+
+def test_a_standard_error_that_is_no_terminal_is_refused_in_a_line(causal_run: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Terminal("explore", str(causal_run), stderr=log) as terminal:
+        assert terminal.ends() == 2
+    assert log.read_text(encoding="utf-8").startswith(
+        "maskviz: error: explore draws on standard error, and that is no terminal here\n  hint: "
+    )
