@@ -93,7 +93,7 @@ class Trace(core.Trace):
         to_screen(self._page(picture))
 
     def figure(self, **picture: Unpack[Picture]) -> Figure:
-        """The picture `save("x.png")` writes, as a matplotlib Figure that pyplot knows nothing of.
+        """The picture `save("x.png")` writes, as a matplotlib Figure that pyplot knows nothing of and notebooks show.
 
         Raises:
             UsageError: there is no such layer, head, stack or text.

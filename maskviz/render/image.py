@@ -100,6 +100,23 @@ _SETTINGS: Any = {
 }
 
 
+class PageFigure(Figure):
+    """A figure that a notebook shows where it is a cell's last line: pyplot, which shows all others, does not know it.
+
+    Attributes:
+        facts: What the metadata of a PNG of it say.
+    """
+
+    facts: Any = None
+
+    def _repr_png_(self) -> bytes:
+        """The same bytes as the PNG file of the page."""
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(_SETTINGS):
+            self.savefig(buffer, format="png", dpi=self.dpi, metadata=self.facts)
+        return buffer.getvalue()
+
+
 def figure(page: Page, *, dpi: int = 150, layout: Layout = SCREEN) -> Figure:
     """Return the page as a matplotlib figure on an Agg canvas, never registered with pyplot.
 
@@ -109,7 +126,9 @@ def figure(page: Page, *, dpi: int = 150, layout: Layout = SCREEN) -> Figure:
         layout: How wide it is.
     """
     with matplotlib.rc_context(_SETTINGS):
-        return _figure(page, dpi, layout)
+        drawn = _figure(page, dpi, layout)
+    drawn.facts = _metadata(page, "png")
+    return drawn
 
 
 def image_bytes(page: Page, format: ImageFormat, *, dpi: int = 150, layout: Layout = SCREEN) -> bytes:
@@ -120,7 +139,7 @@ def image_bytes(page: Page, format: ImageFormat, *, dpi: int = 150, layout: Layo
         return buffer.getvalue()
 
 
-def _figure(page: Page, dpi: int, layout: Layout) -> Figure:
+def _figure(page: Page, dpi: int, layout: Layout) -> PageFigure:
     typeface = typeface_for(_strings(page), dpi)
     grids = sum(isinstance(panel, MaskGrid | Heatmap | DiffGrid) for panel in page.panels)
     paper = Paper(typeface, dpi, layout.width, crowded=grids >= _CROWD, exact=layout.exact)
@@ -133,7 +152,7 @@ def _figure(page: Page, dpi: int, layout: Layout) -> Figure:
     inches = layout.width if layout.exact else max(content.width, _LEAST_WIDTH) + 2 * margin
     # Whole device pixels: the picture code places cells on them.
     width, height = (math.ceil(length * dpi) / dpi for length in (inches, content.height + 2 * margin))
-    drawn = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
+    drawn = PageFigure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(drawn)
     content.draw(Canvas(drawn, typeface), margin, margin)
     return drawn
