@@ -40,10 +40,10 @@ def config_file(folder: Path, **changes: object) -> str:
 
 def test_a_config_alone_shows_masks_and_says_what_it_does_not_have(maskviz: Run, tmp_path: Path) -> None:
     config = config_file(tmp_path)
-    for model in (config, str(tmp_path)):
+    for model, why in ((config, "no weights"), (str(tmp_path), "no weights file in the folder")):
         shown = maskviz("show", "-m", model, "one two three").stdout
         said = " ".join(shown.split())
-        assert "no weights: masks alone" in said
+        assert f"{why}: masks alone" in said
         assert "no tokenizer: words stand in for tokens" in said
         assert "all layers: causal" in said
         assert "2 three ██████" in shown
