@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from maskviz.core.masks import Delivery
-from maskviz.core.trace import OutputKind
+from maskviz.core.trace import UNKNOWN, OutputKind
 from maskviz.core.words import Role, Stack, Statistic, Way
 from maskviz.store.schema import (
     Anything,
@@ -108,7 +108,7 @@ WHAT_IF = {
     "names": MapOf(Text(r"\d{1,10}"), TEXT),
 }
 RUN = Record(
-    WHAT_IF,
+    WHAT_IF | {"rounding": NUMBER},
     **ANY_RUN,
     kind=OneOf(("run",)),
     calls=ListOf(CALL, most=9_999),
@@ -141,7 +141,7 @@ def rule_kind(rows: int, heads: int) -> Kind:
             "any_of": lambda inner: Record(any_of=ListOf(inner, 1, 64)),
             "repositioned": lambda inner: Record(repositioned=inner, position=places),
             "rule": lambda _: Record(rule=OneOf(("all", "causal", "itself"))),
-            "opaque": lambda _: Record(opaque=TEXT),
+            "opaque": lambda _: Record({"claimed": TEXT}, opaque=TEXT),
             "window": lambda _: Record(window=REACH),
             "band": lambda _: Record(band=REACH),
             "ahead": lambda _: Record(ahead=Whole(-(2**24), 2**62)),
@@ -184,7 +184,7 @@ def arrays_of(meta: Meta) -> dict[str, Array]:
 
 def _of_batch(prefix: str, rows: int, length: int) -> dict[str, Array]:
     return {
-        f"{prefix}ids": Array("int64", (rows, length), 0, 2**31),
+        f"{prefix}ids": Array("int64", (rows, length), UNKNOWN, 2**31),
         f"{prefix}keep": Array("bool", (rows, length)),
         f"{prefix}token_types": Array("int64", (rows, length), 0, 2**31, needed=False),
         f"{prefix}position_ids": Array("int64", ("...", length), -(2**24), 2**24, needed=False),

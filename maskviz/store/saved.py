@@ -55,6 +55,7 @@ def to_parts(saved: Saved) -> tuple[dict[str, Any], Arrays]:
         "calls": [_call_to_json(index, trace, arrays) for index in range(len(trace.calls))],
         "drift": trace.drift,
         "plain_attention": trace.plain_attention,
+        "rounding": trace.rounding,
         "notes": list(trace.notes),
         "silent": [asdict(layer) for layer in trace.silent],
     }
@@ -79,6 +80,7 @@ def from_parts(meta: dict[str, Any], arrays: Arrays) -> Saved:
     head_mask = None if gates is None else HeadMask({name: np.array(table) for name, table in gates.items()})
     silent = tuple(SilentLayer(**{**layer, "stack": Stack(layer["stack"])}) for layer in meta["silent"])
     trace = Trace(card, batch, calls, None, head_mask, meta["drift"], meta["plain_attention"], notes, silent)
+    trace = replace(trace, rounding=meta.get("rounding"))
     if "change" not in meta:
         return Saved(trace)
     earlier = tuple(

@@ -61,13 +61,13 @@ def test_a_token_alone_does_not_make_a_decoder_an_encoder() -> None:
 def test_an_unreadable_rule_that_blocks_nothing_here_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left is what explains every cell."""
     with_own(monkeypatch, lambda inner: masking_utils.and_masks(inner, lambda b, h, q, k: k >= 0))
-    trace = maskviz.trace(tiny("llama"), IDS)
+    trace = maskviz.trace(tiny("llama", attention="eager"), IDS)
     assert {str(call.mask.rule) for call in trace.calls} == {"causal"}
 
 
 def test_an_unreadable_rule_that_blocks_something_stays_opaque(monkeypatch: pytest.MonkeyPatch) -> None:
     with_own(monkeypatch, lambda inner: masking_utils.and_masks(inner, lambda b, h, q, k: (q + k) % 3 < 2))
-    trace = maskviz.trace(tiny("llama"), IDS)
+    trace = maskviz.trace(tiny("llama", attention="eager"), IDS)
     assert all(str(call.mask.rule).startswith("causal ∧ opaque(") for call in trace.calls)
 
 
@@ -122,7 +122,7 @@ def test_a_function_whose_cells_are_not_its_names_is_called_what_its_cells_are(m
     """As where a release, or somebody's patch, changes an inequality and keeps the name."""
 
     with_own(monkeypatch, lambda causal: masking_utils.and_masks(causal, renamed(3, lambda query: 1)))
-    trace = maskviz.trace(tiny("llama"), IDS)
+    trace = maskviz.trace(tiny("llama", attention="eager"), IDS)
     # Every cell is explained by the window it really is.
     assert {str(call.mask.rule) for call in trace.calls} == {"causal ∧ window(4)"}
     assert trace.misnamed() == {}
@@ -130,7 +130,7 @@ def test_a_function_whose_cells_are_not_its_names_is_called_what_its_cells_are(m
 
 def test_where_no_rule_explains_the_cells_the_claim_is_kept_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with_own(monkeypatch, lambda causal: masking_utils.and_masks(causal, renamed(3, lambda query: query % 2)))
-    trace = maskviz.trace(tiny("llama"), IDS)
+    trace = maskviz.trace(tiny("llama", attention="eager"), IDS)
     assert all(isinstance(call.mask.rule, Opaque) for call in trace.calls)
     assert trace.misnamed().keys() == {"causal ∧ window(3)"}
     assert any("called causal ∧ window(3) and lets other cells through" in note for note in trace.notes)
