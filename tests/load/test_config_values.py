@@ -49,7 +49,6 @@ VALUES = [
     ("gpt", "n_positions", -5, "n_positions -5"),
     ("gpt", "n_head", 3, "n_head 3"),
     ("bert", "hidden_dropout_prob", 7, "hidden_dropout_prob 7"),
-    ("gpt", "attn_implementation", "evil", "evil"),
     ("gpt", "dtype", "evil", "evil"),
 ]
 
