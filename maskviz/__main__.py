@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 
-from maskviz.cli.interrupts import CODE, leave, leave_at_interrupt
+try:
+    from maskviz.cli.interrupts import CODE, leave, leave_at_interrupt
 
-leave_at_interrupt()
+    leave_at_interrupt()
+except KeyboardInterrupt:  # before there is anybody who could say it
+    os.write(2, b"maskviz: interrupted\n")
+    os._exit(130)
 
 
 def main() -> None:
