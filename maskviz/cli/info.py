@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -58,13 +59,14 @@ def info(
     loaded = None
     try:
         loaded = build_model(source, config, tokenizer=False)
+        card = replace(card, architecture=loaded.card.architecture)
         ran = layers_of(loaded, source, config, raw)
     except CannotTraceError as error:
-        deliver(env, info_page_unrun(card, error.message), paths, Drawing(dpi))
+        deliver(env, info_page_unrun(card, error.message, () if loaded is None else loaded.notes), paths, Drawing(dpi))
         if loaded is None:  # there is no such model
             raise
         return
-    page = info_page(card, ran.trace, ran.unused, ran.beyond, _compared(ran, length))
+    page = info_page(card, ran.trace, (ran.unused, ran.beyond), _compared(ran, length), loaded.notes)
     deliver(env, page, paths, Drawing(dpi))
 
 

@@ -13,7 +13,6 @@ from maskviz.core.results import HeadSize, Ruled, RuledLayers
 from maskviz.core.trace import CONTENT, AttentionCall, Trace
 from maskviz.core.words import Stack
 from maskviz.load.card import card_of, head_width
-from maskviz.load.classes import architecture_of
 from maskviz.load.model import build_model, read_config
 from maskviz.load.source import Source
 from maskviz.view.card import card_line
@@ -32,8 +31,9 @@ def rules_of_model(source: Source, name: str, size: Lengths) -> Ruled:
         CannotTraceError: it cannot be run on tokens alone, or none of its rules can be told at this length.
     """
     config, raw = read_config(source)
-    card = card_of(config, name, architecture_of(source, config))
-    ran = layers_of(build_model(source, config, tokenizer=False), source, config, raw)
+    loaded = build_model(source, config, tokenizer=False)
+    card = card_of(config, name, loaded.card.architecture)
+    ran = layers_of(loaded, source, config, raw)
     longest = max(size.keys, size.offset + size.queries)
     if ran.until is not None and longest > ran.until:
         raise CannotTraceError(
@@ -58,7 +58,7 @@ def rules_of_model(source: Source, name: str, size: Lengths) -> Ruled:
         notes.append(f"The config gives the model {card.positions:,} positions.")
     if width is None:
         notes.append("Operations are not counted: the config gives its heads no single width.")
-    return Ruled(printable(name), card_line(card), tuple(layers), tuple(untold), tuple(notes))
+    return Ruled(printable(name), card_line(card), tuple(layers), tuple(untold), (*loaded.notes, *notes))
 
 
 def _rules(trace: Trace) -> tuple[dict[tuple[Stack, Rule], list[AttentionCall]], list[str]]:

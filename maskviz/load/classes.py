@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 import transformers
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
 
-from maskviz.load.source import Source
+from maskviz.core.errors import CannotTraceError
+from maskviz.core.printable import printable
+from maskviz.load.source import Source, explained
+
+# The auto class of a model by what its name ends in; any other is the base model's.
+_TASKS = {
+    "ForCausalLM": "AutoModelForCausalLM",
+    "LMHeadModel": "AutoModelForCausalLM",
+    "ForMaskedLM": "AutoModelForMaskedLM",
+    "ForConditionalGeneration": "AutoModelForSeq2SeqLM",
+    "ForSequenceClassification": "AutoModelForSequenceClassification",
+    "ForTokenClassification": "AutoModelForTokenClassification",
+    "ForQuestionAnswering": "AutoModelForQuestionAnswering",
+}
 
 
 def architecture_of(source: Source, config: PreTrainedConfig) -> str:
@@ -29,15 +45,56 @@ def architecture_of(source: Source, config: PreTrainedConfig) -> str:
 
 
 def model_class(source: Source, config: PreTrainedConfig) -> Any:
-    """The class to build or load: as named, from code that is trusted, from the config's own file, else AutoModel."""
+    """The class to build or load: of code that is trusted, as the config names it, from the config's own file, else
+    AutoModel.
+
+    Raises:
+        MaskvizError: trusted code cannot be run, or has no such model.
+    """
+    reference = own_code(source, config)
+    if source.trust_remote_code and reference is not None:
+        return _class_of_code(source, reference)
     name = architecture_of(source, config)
-    custom = getattr(config, "auto_map", None) or {}
-    if source.trust_remote_code and custom:
-        for auto_name in custom:
-            if auto_name.startswith("AutoModel") and custom[auto_name].endswith(f".{name}"):
-                return getattr(transformers, auto_name)
     found = getattr(transformers, name, None) or getattr(_modeling_file(config), name, None)
     return found if isinstance(found, type) else AutoModel
+
+
+def own_code(source: Source, config: PreTrainedConfig) -> str | None:
+    """What the config calls its model in code that comes with it, such as `modeling_own.OwnModel`, or None: the class
+    of the architecture, else that of the architecture's task, of the base model, or the only one."""
+    listed = getattr(config, "auto_map", None)
+    items = listed.items() if isinstance(listed, Mapping) else ()
+    models = {
+        auto: name
+        for auto, name in items
+        if isinstance(auto, str) and auto.startswith("AutoModel") and isinstance(name, str)
+    }
+    named = architecture_of(source, config)
+    same = [name for name in models.values() if name.endswith(f".{named}")]
+    task = next((auto for end, auto in _TASKS.items() if named.endswith(end)), "AutoModel")
+    return next((one for one in (*same, models.get(task), models.get("AutoModel"), *models.values()) if one), None)
+
+
+def file_of(reference: str) -> str:
+    """The file a class of a model's own code is in, as a reader would look for it: `org/name--file.Class` names another
+    repository's."""
+    repository, _, name = reference.rpartition("--")
+    file = f"{name.rpartition('.')[0] or name}.py"
+    return printable(f"{file} of {repository}" if repository else file)
+
+
+def _class_of_code(source: Source, reference: str) -> type[PreTrainedModel]:
+    """Run the code a model comes with, and return its class; the caller has seen to it that the code is trusted."""
+    location = str(source.folder) if source.folder.is_dir() else source.location
+    where = {name: value for name, value in source.arguments.items() if name in ("revision", "local_files_only")}
+    with explained(source, "code"):
+        found = add_generation_mixin_to_remote_model(get_class_from_dynamic_module(reference, location, **where))
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        raise CannotTraceError(
+            f"{printable(reference)} in the code of {source.name!r} is no PreTrainedModel",
+            "check auto_map in its config",
+        )
+    return found
 
 
 def _classes_for(config: PreTrainedConfig) -> list[type[PreTrainedModel]]:

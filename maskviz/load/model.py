@@ -19,9 +19,10 @@ from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, U
 from maskviz.core.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
 from maskviz.load.card import card_of
-from maskviz.load.classes import architecture_of, model_class
+from maskviz.load.classes import model_class
 from maskviz.load.named_values import named_values
 from maskviz.load.parallel import devices_of, spreading
+from maskviz.load.remarks import of_building, of_checkpoint
 from maskviz.load.sizes import check_random_fits, check_sizes
 from maskviz.load.source import Source, explained, explanation, in_one_line
 from maskviz.load.weights import with_random_weights, without_weights
@@ -135,7 +136,7 @@ def build_model(
     card = replace(_card(source, model), note=without if seed is None else f"RANDOM weights (seed {seed})")
     if seed is None:
         card = replace(card, device="", dtype="")
-    notes = (*_class_note(source, config, model), *(() if seed is None else (_RANDOM.format(seed=seed),)))
+    notes = (*of_building(source, config, model, found), *(() if seed is None else (_RANDOM.format(seed=seed),)))
     return Loaded(model, found, card, notes, problem, invented=True)
 
 
@@ -188,7 +189,7 @@ def load_model(
             f"the model does not go on {place}: {str(error).splitlines()[0]}", "try --device cpu"
         ) from error
     tokenizer, problem = load_tokenizer(source)
-    notes = (*_class_note(source, config, model), *_notes(info))
+    notes = (*of_building(source, config, model, tokenizer), *of_checkpoint(info))
     return Loaded(model, tokenizer, _card(source, model), notes, problem)
 
 
@@ -273,18 +274,3 @@ def _card(source: Source, model: PreTrainedModel) -> ModelCard:
         device=devices_of(model),
         note="a small demo model trained on generated sentences" if source.demo else "",
     )
-
-
-def _class_note(source: Source, config: PreTrainedConfig, model: PreTrainedModel) -> tuple[str, ...]:
-    named, built = architecture_of(source, config), type(model).__name__
-    if named in (built, "AutoModel"):
-        return ()
-    return (f"the config names {named}, which this transformers does not have; {built} runs instead, without its head",)
-
-
-def _notes(info: dict[str, Any]) -> tuple[str, ...]:
-    missing = sorted(info.get("missing_keys") or ())
-    if not missing:
-        return ()
-    named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    return (f"{len(missing)} weights are not in the checkpoint and are random: {named}",)

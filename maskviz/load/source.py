@@ -90,7 +90,8 @@ def resolve(name: str, *, revision: str | None = None, offline: bool = False, tr
         bare = not any(any(path.glob(pattern)) for pattern in _WEIGHTS)
         return Source(name, str(path), config_only=bare, offline=offline, trust_remote_code=trust)
     if path.suffix == ".json" and path.is_file():
-        return Source(name, str(path), config_only=True, offline=offline, trust_remote_code=trust)
+        location = path.parent if path.name == "config.json" else path
+        return Source(name, str(location), config_only=True, offline=offline, trust_remote_code=trust)
     if path.suffix == ".gguf":
         if not path.is_file():
             raise NotFoundError(f"model file {name!r} does not exist", "check the path")

@@ -26,34 +26,37 @@ def card_line(card: ModelCard) -> str:
 def info_page(
     card: ModelCard,
     trace: Trace,
-    unused: Mapping[str, int],
-    beyond: Mapping[str, int],
+    claims: tuple[Mapping[str, int], Mapping[str, int]],
     likeness: Sequence[Panel] = (),
+    notes: Sequence[str] = (),
 ) -> Page:
     """What a config says of a model, and the attention of its layers as a run without weights heard it.
 
     Args:
         card: What the config says.
         trace: The run.
-        unused: Windows the config names and no layer has, in tokens, by name.
-        beyond: Numbers of the config that begin to block cells only in texts longer than the run, by name.
+        claims: Windows the config names and no layer has, in tokens, by name; and numbers of the config that begin to
+            block cells only in texts longer than the run.
         likeness: Whose masks look the same.
+        notes: What is to know of the model that was built.
     """
     panels: list[Panel] = [_fact_table(card), *layer_tables(trace)]
-    panels += [Note(note, Tone.WARNING) for note in disagreements(card, trace, unused, beyond)]
+    panels += [Note(note, Tone.WARNING) for note in (*notes, *disagreements(card, trace, *claims))]
     panels += likeness
     count = plural((trace.batch.decoder or trace.batch).length, "token")
     panels.append(Note(f"As the model's own code makes the masks, run without weights on {count}.", Tone.QUIET))
     return _info_page(card, panels)
 
 
-def info_page_unrun(card: ModelCard, problem: str) -> Page:
-    """What a config says of a model, and of the attention of its layers, where these could not be run."""
+def info_page_unrun(card: ModelCard, problem: str, notes: Sequence[str] = ()) -> Page:
+    """What a config says of a model, and of the attention of its layers, where these could not be run; `notes` are what
+    is to know of the model that was built."""
     return _info_page(
         card,
         [
             _fact_table(card),
             _layer_table(card),
+            *(Note(note, Tone.WARNING) for note in notes),
             Note(f"The layers were not run: {printable(problem)}.", Tone.WARNING),
             Note("As the config words it. What a layer really sees is what 'maskviz show' traces.", Tone.QUIET),
         ],

@@ -1,0 +1,55 @@
+"""What a reader must know of how a model came to be: what was not run, not read, or is not what its config names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from maskviz.load.classes import architecture_of, file_of, own_code
+from maskviz.load.source import Source
+
+
+def of_building(
+    source: Source, config: PreTrainedConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None
+) -> tuple[str, ...]:
+    """Sentences on the class of a model and on code that comes with it."""
+    return (*_of_class(source, config, model), *_of_tokenizer(source, tokenizer))
+
+
+def of_checkpoint(info: dict[str, Any]) -> tuple[str, ...]:
+    """Sentences on weights the checkpoint lacks, from what `from_pretrained` says of loading."""
+    missing = sorted(info.get("missing_keys") or ())
+    if not missing:
+        return ()
+    named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    return (f"{len(missing)} weights are not in the checkpoint and are random: {named}",)
+
+
+def _of_class(source: Source, config: PreTrainedConfig, model: PreTrainedModel) -> tuple[str, ...]:
+    named, built = architecture_of(source, config), type(model).__name__
+    code = own_code(source, config)
+    if code is not None and source.trust_remote_code:
+        return () if named == built else (f"the config names {named}; {built} of {file_of(code)} runs",)
+    if code is not None:
+        return (
+            f"{file_of(code)}, which comes with the model, was not run: {built} is transformers' own, and its masks "
+            "may be others; --trust-remote-code runs the model's own code",
+        )
+    if named in (built, "AutoModel"):
+        return ()
+    return (f"the config names {named}, which this transformers does not have; {built} runs instead, without its head",)
+
+
+def _of_tokenizer(source: Source, tokenizer: PreTrainedTokenizerBase | None) -> tuple[str, ...]:
+    """Code of a tokenizer that was not run: transformers then makes one of its own from the same files."""
+    listed = getattr(tokenizer, "init_kwargs", {}).get("auto_map")
+    name = listed.get("AutoTokenizer") if isinstance(listed, dict) else None
+    names = [one for one in (name if isinstance(name, list | tuple) else [name]) if isinstance(one, str)]
+    if not names or source.trust_remote_code:
+        return ()
+    return (
+        f"{file_of(names[0])}, the tokenizer that comes with the model, was not run: {type(tokenizer).__name__} is "
+        "transformers' own, and its tokens may be others; --trust-remote-code runs it",
+    )
