@@ -11,7 +11,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.inputs import parse_ids, read_texts
+from maskviz.cli.inputs import parse_backends, parse_ids, read_texts
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect, Purpose, Severity
 
@@ -63,7 +63,12 @@ Number = Annotated[int | None, typer.Option(min=1)]
 Window = Annotated[int | None, typer.Option("--window", min=1, help="Keys a query is meant to see at most.")]
 RunDtype = Annotated[str, typer.Option("--dtype", help="Type the model computes in: auto, float32, float16, bfloat16.")]
 AskedBackend = Annotated[
-    Backend | None, typer.Option("--attn", help="The attention backend to ask; default: the model's own.")
+    list[str] | None,
+    typer.Option(
+        "--attn",
+        metavar="BACKEND",
+        help=f"The attention backend to ask, of {', '.join(Backend)}; default: the model's own.",
+    ),
 ]
 AblatedHeads = Annotated[
     str | None, typer.Option("--head-mask", metavar="SPEC", help="Heads you silenced to get --outputs.")
@@ -140,7 +145,7 @@ def check(
         listed_traps(env, chosen, form, output, dpi)
         return
     texts, mask = _split(subjects, mask)
-    options |= {"texts": texts, "mask": mask}
+    options |= {"texts": texts, "mask": mask, "attn": _one_backend(attn)}
     _check_together(options)
     paths = destinations(output, form, file)
     pictures: tuple[Panel, ...] = ()
@@ -164,6 +169,13 @@ def _split(subjects: list[str] | None, mask: Path | None) -> tuple[list[str], Pa
     if len(files) > 1 or (files and mask is not None):
         raise UsageError("two mask files are given", "check one after the other")
     return [one for one in texts if one not in files], Path(files[0]) if files else mask
+
+
+def _one_backend(values: list[str] | None) -> Backend | None:
+    found = parse_backends(values)
+    if len(found) > 1:
+        raise UsageError(f"--attn names {len(found)} backends: {', '.join(found)}", "check one after the other")
+    return found[0] if found else None
 
 
 def _check_together(options: dict[str, Any]) -> None:

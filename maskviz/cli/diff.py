@@ -9,7 +9,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.inputs import parse_ids, read_texts
+from maskviz.cli.inputs import parse_backends, parse_ids, read_texts
 from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, CacheKind, Dialect, Style
@@ -22,7 +22,8 @@ Things = Annotated[
 ]
 Against = Annotated[str | None, typer.Option("--against", metavar="MODEL", help="The model that --model is beside.")]
 Backends = Annotated[
-    str | None, typer.Option("--attn", metavar="A,B", help="Two attention backends of one model, such as eager,sdpa.")
+    list[str] | None,
+    typer.Option("--attn", metavar="A,B", help="Two attention backends of one model, such as eager,sdpa."),
 ]
 Dialects = Annotated[
     list[Dialect] | None,
@@ -112,7 +113,7 @@ def _files(
     ctx: typer.Context,
     things: list[str] | None,
     against: str | None,
-    attn: str | None,
+    attn: list[str] | None,
     dialects: list[Dialect] | None,
 ) -> tuple[Path, Path] | None:
     """The two files that are named, or None where there are texts.
@@ -141,15 +142,12 @@ def _files(
     return paths[0], paths[1]
 
 
-def _two_backends(text: str) -> tuple[Backend, Backend]:
-    try:
-        first, second = (Backend(name.strip()) for name in text.split(","))
-    except ValueError as error:
-        known = ", ".join(Backend)
-        raise UsageError(f"--attn {text[:60]!r} is no two backends", f"give two of {known}: eager,sdpa") from error
-    if first is second:
-        raise UsageError(f"--attn {text[:60]!r} is one backend twice", "give two different ones")
-    return first, second
+def _two_backends(values: list[str]) -> tuple[Backend, Backend]:
+    found, typed = parse_backends(values), ",".join(values)[:60]
+    if len(found) != 2:
+        twice = "one backend twice" if len(found) == 1 and "," in typed else "no two backends"
+        raise UsageError(f"--attn {typed!r} is {twice}", f"give two of {', '.join(Backend)}: eager,sdpa")
+    return found[0], found[1]
 
 
 def _of_runs(a: Path, b: Path) -> RunDiff:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from maskviz.cli.env import LARGEST_TEXT, Env, decoded
 from maskviz.core.errors import NotFoundError, UsageError
+from maskviz.core.words import Backend
 
 
 def read_texts(
@@ -45,6 +46,22 @@ def parse_ids(rows: list[str] | None, option: str) -> tuple[tuple[int, ...], ...
         except ValueError as error:
             raise UsageError(f"{option} {row[:60]!r}: not all of it are ids", f'write {option} "5 17 3"') from error
     return tuple(parsed)
+
+
+def parse_backends(values: list[str] | None) -> tuple[Backend, ...]:
+    """Attention backends as they were typed, `A,B` or one option for each, each once and in that order.
+
+    Raises:
+        UsageError: one of them is none.
+    """
+    known = ", ".join(Backend)
+    found: dict[Backend, None] = {}
+    for name in (name.strip() for value in values or () for name in value.split(",")):
+        try:
+            found[Backend(name)] = None
+        except ValueError as error:
+            raise UsageError(f"--attn {name[:60]!r} is no attention backend", f"there are {known}") from error
+    return tuple(found)
 
 
 def bytes_of(path: Path, what: str) -> bytes:

@@ -111,9 +111,13 @@ HeadMaskText = Annotated[
         help='What-if: silence heads, "0:3,5; 2:*; 4:1=0.5; keep 6:1,2; kv:3.1", or @file.json / @file.npy, 1 keeps.',
     ),
 ]
-BackendName = Annotated[
-    Backend | None,
-    typer.Option("--attn", help="Also say what this backend would be handed; on the page, not in .json and .npz."),
+BackendNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attn",
+        metavar="A,B",
+        help=f"Also say what these backends would be handed, of {', '.join(Backend)}; on the page, not in .json and .npz.",
+    ),
 ]
 Layers = Annotated[str | None, typer.Option("--layer", metavar="LAYERS", help="Layers to draw, such as 0,2-4,-1.")]
 Heads = Annotated[str | None, typer.Option("--head", metavar="HEADS", help="Heads to draw, such as 3,7.")]

@@ -6,7 +6,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.inputs import parse_ids, read_texts
+from maskviz.cli.inputs import parse_backends, parse_ids, read_texts
 from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import ExitCode
 from maskviz.core.words import CacheKind, Style
@@ -40,7 +40,7 @@ def show(
     prove: o.Prove = False,
     check: o.Check = False,
     head_mask: o.HeadMaskText = None,
-    attn: o.BackendName = None,
+    attn: o.BackendNames = None,
     layer: o.Layers = None,
     head: o.Heads = None,
     pool: o.Pool = None,
@@ -68,6 +68,7 @@ def show(
     paths = checked(output, (".html", ".json", ".npz"), file)
     drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
+    backends = parse_backends(attn)
     found = read_texts(env, texts, file, ids, inputs)
 
     from maskviz.cli.asking import choice_of, feeding_of, loading_of, request_of  # torch and transformers start here
@@ -94,8 +95,8 @@ def show(
         saved: Run | None = long_traced(env, loaded, encoded, calling, long)
         if saved is None:
             saved = whole = traced(env, loaded, encoded, head_mask, calling, long.most)
-            if attn is not None:
-                more += hand_over_of(env, Handed(attn, loaded, encoded, calling, whole.trace), choice)
+            for backend in backends:
+                more += hand_over_of(env, Handed(backend, loaded, encoded, calling, whole.trace), choice)
             proof = proven(env, loaded, encoded, whole) if prove else None
             more += [] if proof is None else proof_panels(proof, whole.trace)
             found_traps = checked_run(env, loading, (loaded, encoded), whole) if check else None

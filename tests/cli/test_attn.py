@@ -32,8 +32,32 @@ def test_nothing_else_on_the_page_changes(maskviz: Run) -> None:
 
 def test_an_unknown_backend_is_a_wrong_usage(maskviz: Run) -> None:
     response = maskviz("show", "x", "--attn", "flash", expect=2)
-    assert response.stderr.startswith("maskviz: error: Invalid value for '--attn'")
-    assert "'flash' is not one of 'eager', 'sdpa', 'flex_attention', 'flash_attention_2'" in response.stderr
+    assert response.stderr.startswith("maskviz: error: --attn 'flash' is no attention backend")
+    assert "there are eager, sdpa, flex_attention, flash_attention_2" in response.stderr
+
+
+@pytest.mark.parametrize(
+    "typed", [("--attn", "sdpa,flash_attention_2"), ("--attn", "sdpa", "--attn", " flash_attention_2")]
+)
+def test_several_backends_are_asked_one_after_the_other(maskviz: Run, typed: tuple[str, ...]) -> None:
+    both = maskviz(*PACKED, *typed).stdout
+    for backend in ("sdpa", "flash_attention_2"):
+        alone = maskviz(*PACKED, "--attn", backend).stdout
+        table = alone[alone.index(f"handed to {backend}") : alone.index("\nhead 0.0")]
+        assert table in both
+    assert both.index("handed to sdpa") < both.index("handed to flash_attention_2")
+
+
+def test_commands_that_ask_one_or_two_backends_take_no_others_in_silence(maskviz: Run) -> None:
+    check = maskviz("check", "-m", "demo:gpt", "The cat", "--attn", "eager", "--attn", "sdpa", expect=2)
+    assert "--attn names 2 backends: eager, sdpa" in check.stderr
+    three = ("--attn", "eager,sdpa", "--attn", "flash_attention_2")
+    assert "is no two backends" in maskviz("diff", "-m", "demo:gpt", "The cat", *three, expect=2).stderr
+    two = maskviz("diff", "-m", "demo:gpt", "The cat", "--attn", "eager", "--attn", "sdpa").stdout
+    assert (
+        two.splitlines()[2:]
+        == maskviz("diff", "-m", "demo:gpt", "The cat", "--attn", "eager,sdpa").stdout.splitlines()[2:]
+    )
 
 
 @pytest.mark.parametrize(

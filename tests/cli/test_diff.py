@@ -144,7 +144,7 @@ def test_help_needs_no_heavy_library() -> None:
         (["a.npy", "b.npy"], 3, "does not exist"),
         (["a.npz", "b.npz", "-m", "demo:gpt"], 2, "--model does not go with files"),
         (["x", "--attn", "eager"], 2, "no two backends"),
-        (["x", "--attn", "eager,flash"], 2, "no two backends"),
+        (["x", "--attn", "eager,flash"], 2, "no attention backend"),
         (["x", "--attn", "sdpa,sdpa"], 2, "twice"),
         (["x", "--attn", "sdpa,eager", "--against", "demo:gpt"], 2, "given together"),
         (["--attn", "sdpa,eager"], 2, "there is no text"),
