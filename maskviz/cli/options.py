@@ -116,7 +116,8 @@ BackendNames = Annotated[
     typer.Option(
         "--attn",
         metavar="A,B",
-        help=f"Also say what these backends would be handed, of {', '.join(Backend)}; on the page, not in .json and .npz.",
+        help=f"Also say what these backends would be handed, of {', '.join(Backend)}; "
+        "on the page, not in .json and .npz.",
     ),
 ]
 Layers = Annotated[str | None, typer.Option("--layer", metavar="LAYERS", help="Layers to draw, such as 0,2-4,-1.")]

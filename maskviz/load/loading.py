@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from maskviz.core.errors import NoWeightsError
 from maskviz.core.words import Parallel
+from maskviz.load.gguf_files import read_once
 from maskviz.load.images import load_processor, read_image
 from maskviz.load.input_files import read_inputs
 from maskviz.load.model import NO_FILE, Loaded, build_model, load_config, load_model, with_tokenizer
@@ -49,15 +50,20 @@ def bring_in(loading: Loading, request: Request) -> Loaded:
     if loading.parallel is not None and (loading.seed is not None or source.config_only or not loading.weights):
         why = NO_FILE if loading.seed is None and source.lacks_weights else ""
         raise NoWeightsError("--parallel spreads a model's own weights", why, "leave out --parallel")
-    config = load_config(source)
-    if loading.seed is not None:
-        loaded = build_model(source, config, seed=loading.seed, device=loading.device)
-    elif source.config_only or not loading.weights:
-        loaded = build_model(source, config)
-    else:
-        loaded = load_model(source, config, device=loading.device, dtype=loading.dtype, parallel=loading.parallel)
+    with read_once(source.gguf_file):
+        loaded = _built_or_loaded(loading)
     if request.images:
         loaded = replace(loaded, processor=load_processor(source, loaded))
     if loading.tokenizer is not None:
         return with_tokenizer(loaded, loading.tokenizer)
     return with_stand_ins(loaded, (*request.texts, *request.pairs, *request.targets))
+
+
+def _built_or_loaded(loading: Loading) -> Loaded:
+    source = loading.source
+    config = load_config(source)
+    if loading.seed is not None:
+        return build_model(source, config, seed=loading.seed, device=loading.device)
+    if source.config_only or not loading.weights:
+        return build_model(source, config)
+    return load_model(source, config, device=loading.device, dtype=loading.dtype, parallel=loading.parallel)

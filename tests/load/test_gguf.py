@@ -1,0 +1,40 @@
+"""A .gguf file is read once while a model is brought in, and nothing of that is left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+
+from maskviz.load.gguf_files import read_once
+from maskviz.load.loading import Loading, bring_in
+from maskviz.load.request import Request
+from maskviz.load.source import resolve
+
+
+def test_config_and_tokenizer_of_a_gguf_file_come_from_one_reading(
+    smollm2_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, read = gguf.GGUFReader, []
+
+    def counted(path: Any) -> Any:
+        read.append(path)
+        return reader(path)
+
+    monkeypatch.setattr(gguf, "GGUFReader", counted)
+    loaded = bring_in(Loading(resolve(str(smollm2_gguf)), weights=False), Request(texts=("a text",)))
+    assert loaded.tokenizer is not None
+    assert len(read) == 1
+    assert gguf.GGUFReader is counted
+
+
+def test_overlapping_readings_leave_the_library_as_it_was() -> None:
+    before = gguf.GGUFReader, gguf.get_tensor_name_map
+    first, second = read_once("a.gguf"), read_once("b.gguf")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert (gguf.GGUFReader, gguf.get_tensor_name_map) == before
