@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-# What transformers asks of the gguf package: the whole file once for the config, once for the tokenizer and once for the
-# weights, and the names of all tensors once for every module of the model.
+# What transformers asks of the gguf package: the whole file once for the config, once for the tokenizer and once for
+# the weights, and the names of all tensors once for every module of the model.
 _ASKED_AGAIN = ("GGUFReader", "get_tensor_name_map")
 
 

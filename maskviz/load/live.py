@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +9,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.printable import printable
+from maskviz.core.errors import UsageError
+from maskviz.load.adapters import adapters_in_force, check_inside, is_adapted
 from maskviz.load.card import card_of
 from maskviz.load.model import Loaded, load_tokenizer
 from maskviz.load.parallel import devices_of
@@ -41,7 +40,7 @@ def loaded_object(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> Load
         parameters=sum(parameter.numel() for parameter in own.parameters()),
         dtype=str(own.dtype).removeprefix("torch."),
         device=devices_of(own),
-        note=_adapters_of(own),
+        note=adapters_in_force(own),
     )
     found, problem = (tokenizer, "") if tokenizer is not None else _tokenizer_of(own)
     loaded = Loaded(own, found, card, tokenizer_problem=problem)
@@ -51,8 +50,8 @@ def loaded_object(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> Load
 def _unwrapped(model: Any) -> PreTrainedModel:
     """The model inside of what wraps it."""
     while not isinstance(model, PreTrainedModel):
-        if isinstance(getattr(model, "peft_config", None), Mapping):
-            _check_inside(model)
+        if is_adapted(model):
+            check_inside(model)
             model = model.get_base_model()
             continue
         held = [getattr(model, name, None) for name in _WRAPPERS]
@@ -63,30 +62,6 @@ def _unwrapped(model: Any) -> PreTrainedModel:
             )
         model = inner
     return model
-
-
-def _check_inside(model: Any) -> None:
-    """Refuse adapters that are no part of the model's own layers."""
-    for name in _names(model.active_adapter):
-        if getattr(model.peft_config.get(name), "is_prompt_learning", False):
-            raise CannotTraceError(
-                f"adapter {name!r} puts tokens of its own in front of every text, outside of the model",
-                "a trace would show the model without them; adapters within its layers (LoRA) are traced",
-            )
-
-
-def _adapters_of(model: PreTrainedModel) -> str:
-    """A sentence on the adapters in force in a model's layers, empty where there are none."""
-    active: dict[str, None] = {}
-    for module in model.modules():
-        if getattr(module, "disable_adapters", None) is False:  # PEFT's layers have it, True where they are off
-            active |= dict.fromkeys(_names(getattr(module, "active_adapters", [])))
-    named = ", ".join(map(printable, active))
-    return f"with adapter{'s' if len(active) > 1 else ''} {named}" if named else ""
-
-
-def _names(active: str | list[str]) -> list[str]:
-    return [active] if isinstance(active, str) else list(active)
 
 
 def _name(model: PreTrainedModel) -> str:

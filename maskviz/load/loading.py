@@ -64,6 +64,9 @@ def _built_or_loaded(loading: Loading) -> Loaded:
     config = load_config(source)
     if loading.seed is not None:
         return build_model(source, config, seed=loading.seed, device=loading.device)
-    if source.config_only or not loading.weights:
+    if not loading.weights:
         return build_model(source, config)
+    if source.config_only:
+        built = build_model(source, config)
+        return replace(built, notes=(*built.notes, source.not_read)) if source.not_read else built
     return load_model(source, config, device=loading.device, dtype=loading.dtype, parallel=loading.parallel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,16 +19,18 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
 from maskviz.core.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
+from maskviz.load.adapters import adapters_in_force, tokenizer_folder, trained_for, with_adapter
 from maskviz.load.card import card_of
 from maskviz.load.classes import model_class
 from maskviz.load.named_values import named_values
 from maskviz.load.parallel import devices_of, spreading
-from maskviz.load.remarks import of_building, of_checkpoint
+from maskviz.load.remarks import of_building, of_checkpoint, quantisation_of
 from maskviz.load.sizes import check_random_fits, check_sizes
 from maskviz.load.source import Source, explained, explanation, in_one_line
 from maskviz.load.weights import with_random_weights, without_weights
 
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "*.spm")
+_CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
 _NO_WEIGHTS = "no weights: masks alone"
 NO_FILE = "no weights file in the folder: masks alone"
 _RANDOM = "the weights are random (seed {seed}): the masks are the model's, where its heads look means nothing"
@@ -87,13 +90,14 @@ def read_config(source: Source) -> tuple[PreTrainedConfig, dict[str, Any]]:
         config: PreTrainedConfig = AutoConfig.from_pretrained(source.location, **source.arguments)
     except Exception as error:
         raise explanation(source, "config", error, ", ".join(named_values(source, error))) from error
+    config = trained_for(source, config)
     return config, raw if isinstance(raw, dict) else {}
 
 
 def load_tokenizer(source: Source) -> tuple[PreTrainedTokenizerBase | None, str]:
     """Load a tokenizer; where the model comes without a usable one, return None and the reason."""
     quiet()
-    folder = source.folder
+    folder = tokenizer_folder(source)
     if folder.is_dir() and source.gguf_file is None and not any(any(folder.glob(name)) for name in _TOKENIZER_FILES):
         return None, "it has no tokenizer files"  # some releases of transformers make one up
     location = str(folder) if folder.is_dir() else source.location
@@ -148,7 +152,7 @@ def load_model(
     dtype: str = "auto",
     parallel: Parallel | None = None,
 ) -> Loaded:
-    """Load a model from safetensors or gguf weights.
+    """Load a model from safetensors or gguf weights, or from a pickle of tensors alone.
 
     Args:
         source: Where from.
@@ -158,23 +162,24 @@ def load_model(
         parallel: How to spread the model, which chooses the devices; None puts it on one.
 
     Raises:
-        MaskvizError: no weights, a pickle, an unknown class, device or type; a model that cannot be spread so.
+        MaskvizError: no weights, a pickle that holds more than tensors, an unknown class, device or
+            type; a model that cannot be spread so.
     """
     place = _device(device)
     chosen = _dtype(dtype, place)
     chosen_class = model_class(source, config)
     spread: dict[str, Any] = {}
+    asked = quantisation_of(config)
     if parallel is not None:
         if device != "auto":
             raise UsageError(f"--parallel chooses the devices, and --device {device} is given", "leave out --device")
         spread = spreading(parallel, config, card_of(config, source.name, chosen_class.__name__))
     try:
-        with explained(source, "weights"):
+        with explained(source, "weights"), _no_conversion():
             model, info = chosen_class.from_pretrained(
                 source.location,
                 config=config,
                 dtype=chosen,
-                use_safetensors=None if source.gguf_file else True,
                 output_loading_info=True,
                 **source.arguments,
                 **spread,
@@ -182,6 +187,8 @@ def load_model(
     except MaskvizError:
         build_model(source, config, tokenizer=False)  # where that fails too, it is the config and not the weights
         raise
+    if source.adapter is not None:
+        model = with_adapter(source, model)
     try:
         model = (model if spread else model.to(place)).eval()
     except (RuntimeError, AssertionError) as error:
@@ -189,7 +196,7 @@ def load_model(
             f"the model does not go on {place}: {str(error).splitlines()[0]}", "try --device cpu"
         ) from error
     tokenizer, problem = load_tokenizer(source)
-    notes = (*of_building(source, config, model, tokenizer), *of_checkpoint(info))
+    notes = (*of_building(source, config, model, tokenizer), *of_checkpoint(info, asked, model))
     return Loaded(model, tokenizer, _card(source, model), notes, problem)
 
 
@@ -225,6 +232,20 @@ def quiet() -> None:
     huggingface_hub.utils.logging.set_verbosity_error()
     transformers.utils.logging.set_verbosity(CRITICAL)  # what matters of an error is raised
     transformers.utils.logging.disable_progress_bar()
+
+
+@contextmanager
+def _no_conversion() -> Iterator[None]:
+    """Keep transformers from asking the hub, in a thread, to make safetensors of a pickle that is loaded."""
+    before = os.environ.get(_CONVERSION)
+    os.environ[_CONVERSION] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_CONVERSION]
+        else:
+            os.environ[_CONVERSION] = before
 
 
 @contextmanager
@@ -272,5 +293,5 @@ def _card(source: Source, model: PreTrainedModel) -> ModelCard:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(model.dtype).removeprefix("torch."),
         device=devices_of(model),
-        note="a small demo model trained on generated sentences" if source.demo else "",
+        note="a small demo model trained on generated sentences" if source.demo else adapters_in_force(model),
     )

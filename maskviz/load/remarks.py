@@ -7,6 +7,8 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from maskviz.core.printable import printable
+from maskviz.load.card import text_part
 from maskviz.load.classes import architecture_of, file_of, own_code
 from maskviz.load.source import Source
 
@@ -14,17 +16,38 @@ from maskviz.load.source import Source
 def of_building(
     source: Source, config: PreTrainedConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[str, ...]:
-    """Sentences on the class of a model and on code that comes with it."""
-    return (*_of_class(source, config, model), *_of_tokenizer(source, tokenizer))
+    """Sentences on what the name was taken for, on the class of the model and on code that comes with it."""
+    remark = (source.remark,) if source.remark else ()
+    return (*remark, *_of_class(source, config, model), *_of_tokenizer(source, tokenizer))
 
 
-def of_checkpoint(info: dict[str, Any]) -> tuple[str, ...]:
-    """Sentences on weights the checkpoint lacks, from what `from_pretrained` says of loading."""
+def of_checkpoint(info: dict[str, Any], asked: str, model: PreTrainedModel) -> tuple[str, ...]:
+    """Sentences on weights that were loaded.
+
+    Args:
+        info: What `from_pretrained` says of loading.
+        asked: The quantisation the config names, as `quantisation_of` said before loading.
+        model: What came of it.
+    """
     missing = sorted(info.get("missing_keys") or ())
-    if not missing:
-        return ()
-    named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    return (f"{len(missing)} weights are not in the checkpoint and are random: {named}",)
+    said = []
+    if missing:
+        named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        said.append(f"{len(missing)} weights are not in the checkpoint and are random: {named}")
+    if asked and getattr(model, "hf_quantizer", None) is None:
+        kind = str(model.dtype).removeprefix("torch.")
+        said.append(f"the config names {asked} quantization; here the weights are not quantized and run as {kind}")
+    return tuple(said)
+
+
+def quantisation_of(config: PreTrainedConfig) -> str:
+    """The kind of quantisation a config names, empty where it names none; loading takes it out of the config."""
+    for part in (config, text_part(config)):
+        named = getattr(part, "quantization_config", None)
+        kind = named.get("quant_method") if isinstance(named, dict) else getattr(named, "quant_method", None)
+        if kind:
+            return printable(str(getattr(kind, "value", kind)))
+    return ""
 
 
 def _of_class(source: Source, config: PreTrainedConfig, model: PreTrainedModel) -> tuple[str, ...]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import transformers
 from safetensors import SafetensorError
 
 from maskviz import demo
-from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
+from maskviz.core.printable import printable
+from maskviz.load.folders import base_of, folder_of_file, part_of
 
 _NAMES_HINT = "give a hub id, a folder, a config.json, a .gguf file or demo:bert"
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt")
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "model.ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,9 @@ class Source:
         revision: Branch, tag or commit on the hub, or None.
         offline: Whether only what is on disk may be used.
         trust_remote_code: Whether code that comes with the model may run.
+        adapter: Folder of an adapter of PEFT, whose base model this is, or None.
+        remark: What the reader must know of what the name was taken for, or empty.
+        not_read: What there is to say where a folder has no weights that are read, or empty.
     """
 
     name: str
@@ -43,6 +47,9 @@ class Source:
     revision: str | None = None
     offline: bool = False
     trust_remote_code: bool = False
+    adapter: Path | None = None
+    remark: str = ""
+    not_read: str = ""
 
     @property
     def folder(self) -> Path:
@@ -84,11 +91,10 @@ def resolve(name: str, *, revision: str | None = None, offline: bool = False, tr
         path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         raise NotFoundError(f"{name[:60]!r} is no model name: {in_one_line(str(error))[:60]}", _NAMES_HINT) from error
+    if path.is_file() and (folder := folder_of_file(path)) is not None:
+        path = folder
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise _no_config(name, path)
-        bare = not any(any(path.glob(pattern)) for pattern in _WEIGHTS)
-        return Source(name, str(path), config_only=bare, offline=offline, trust_remote_code=trust)
+        return _of_folder(name, path, offline, trust)
     if path.suffix == ".json" and path.is_file():
         location = path.parent if path.name == "config.json" else path
         return Source(name, str(location), config_only=True, offline=offline, trust_remote_code=trust)
@@ -97,7 +103,11 @@ def resolve(name: str, *, revision: str | None = None, offline: bool = False, tr
             raise NotFoundError(f"model file {name!r} does not exist", "check the path")
         return Source(name, str(path.parent), gguf_file=path.name, trust_remote_code=trust)
     if path.exists():
-        raise NotFoundError(f"{name!r} is a file and no model", "give a folder, its config.json, or a .gguf file")
+        beside = (path.parent / "config.json").is_file()
+        raise NotFoundError(
+            f"{name!r} is a file and no model",
+            f"give its folder: --model {path.parent}" if beside else "give a folder, its config.json, or a .gguf file",
+        )
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise NotFoundError(
             f"model folder {name!r} does not exist", "check the path; hub ids look like bert-base-uncased"
@@ -113,11 +123,32 @@ def _demo(name: str) -> Source:
     return Source(name, str(demo.folder(demo_name)), demo=True)
 
 
-def _no_config(name: str, folder: Path) -> NotFoundError:
-    files = sorted(folder.glob("*.gguf"))
-    if files:
-        return NotFoundError(f"folder {name!r} has no config.json", f"for its .gguf file write --model {files[0]}")
-    return NotFoundError(f"folder {name!r} has no config.json", "give a folder written by save_pretrained")
+def _of_folder(name: str, path: Path, offline: bool, trust: bool) -> Source:
+    part = part_of(path, name)
+    if not part.adapter:
+        return Source(
+            name,
+            str(part.folder),
+            config_only=not part.weights,
+            offline=offline,
+            trust_remote_code=trust,
+            remark=part.remark,
+            not_read=part.not_read,
+        )
+    base = base_of(part.folder, name)
+    try:
+        found = resolve(base, offline=offline, trust=trust)
+    except MaskvizError as error:
+        raise _without_base(name, error) from error
+    remarks = (part.remark, f"an adapter on {printable(base)}", found.remark)
+    return replace(found, name=name, adapter=part.folder, remark="; ".join(filter(None, remarks)))
+
+
+def _without_base(name: str, error: MaskvizError) -> NotFoundError:
+    return NotFoundError(
+        f"adapter {name!r} cannot be put into its base model: {error.message}",
+        "put the model there, or write its place into base_model_name_or_path of adapter_config.json",
+    )
 
 
 @contextmanager
@@ -126,7 +157,10 @@ def explained(source: Source, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the libraries below it raise kinds of their own, and every one is about the input
-        raise explanation(source, what, error) from error
+        if source.adapter is None or what == "adapter":
+            raise explanation(source, what, error) from error
+        said = explanation(replace(source, name=source.location, adapter=None), what, error)
+        raise (said if isinstance(said, CannotTraceError) else _without_base(source.name, said)) from error
 
 
 def explanation(source: Source, what: str, error: Exception, values: str = "") -> NotFoundError | CannotTraceError:
@@ -150,8 +184,13 @@ def explanation(source: Source, what: str, error: Exception, values: str = "") -
         return NotFoundError(
             f"the {what} of {source.name!r} are damaged: {in_one_line(said)}", "copy or download the file again"
         )
-    if "safetensors" in lowered or any(name in said for name in _PICKLES):
-        return _without_safetensors(source, said)
+    if isinstance(error, UnpicklingError) or "weights_only" in said:
+        return _unpickled(source, said)
+    if "safetensors" in lowered or "pytorch_model" in lowered:
+        return NotFoundError(
+            f"no usable weights in {source.name!r}: {in_one_line(said)}",
+            "maskviz reads model.safetensors, pytorch_model.bin and .gguf; --no-weights shows the masks without them",
+        )
     if "ignore_mismatched_sizes" in said:
         return NotFoundError(
             f"the weights of {source.name!r} do not have the shapes its config names",
@@ -172,15 +211,14 @@ def explanation(source: Source, what: str, error: Exception, values: str = "") -
     )
 
 
-def _without_safetensors(source: Source, said: str) -> NotFoundError:
-    if any((Path(source.location) / name).exists() for name in _PICKLES) or any(name in said for name in _PICKLES):
-        return NotFoundError(
-            f"the weights of {source.name!r} are a pickle, which can run code when it is opened: not loaded",
-            "convert it once where you trust it: AutoModel.from_pretrained(...).save_pretrained('folder')",
-        )
+def _unpickled(source: Source, said: str) -> NotFoundError:
+    """What is said of a pickle that torch does not open: it may hold tensors, and nothing else."""
+    named = re.search(r"(?:GLOBAL|global:?) ([\w.]+)", said)
+    what = f" ({named[1]})" if named else ""
     return NotFoundError(
-        f"no usable weights in {source.name!r}: {in_one_line(said)}",
-        "maskviz reads model.safetensors and .gguf files; --no-weights shows the masks without them",
+        f"the weights of {source.name!r} are a pickle that is damaged, or holds more than tensors{what} and could run "
+        "code: not loaded",
+        "--no-weights shows the masks; the model's author can save it as safetensors",
     )
 
 

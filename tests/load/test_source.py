@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, ExitCode, MaskvizError, NotFoundError, UsageError
@@ -92,14 +91,6 @@ def test_a_cached_hub_model_loads_by_its_id(tmp_path: Path, monkeypatch: pytest.
 def test_the_class_the_config_names_is_loaded(bert_folder: Path, minilm: Path) -> None:
     assert type(load(str(bert_folder)).model).__name__ == "BertForMaskedLM"
     assert type(load(str(minilm)).model).__name__ == "BertModel"
-
-
-def test_a_pickle_checkpoint_is_refused_with_a_way_out(bert_folder: Path) -> None:
-    (bert_folder / "model.safetensors").unlink()
-    torch.save({"weight": torch.zeros(1)}, bert_folder / "pytorch_model.bin")
-    with pytest.raises(NotFoundError, match="pickle") as caught:
-        load(str(bert_folder))
-    assert "save_pretrained" in str(caught.value.hint)
 
 
 def test_missing_and_damaged_weights_are_said(bert_folder: Path) -> None:
