@@ -194,7 +194,7 @@ def _rows(loaded: Loaded, request: Request, notes: list[str]) -> tuple[list[list
         _check_ids(request.ids, loaded)
         rows = [list(row) for row in request.ids]
         cut = rows if request.max_length is None else [row[: request.max_length] for row in rows]
-        _note_cuts(rows, cut, notes)
+        _note_cuts(rows, cut, notes, "--max-length")
         return cut, None
     tokenizer = _needed(loaded)
     pairs: Sequence[str | None] = request.pairs or [None] * len(request.texts)
@@ -202,11 +202,13 @@ def _rows(loaded: Loaded, request: Request, notes: list[str]) -> tuple[list[list
     full = [list(encoding["input_ids"]) for encoding in encodings]
     if not all(full):
         raise UsageError("a text has no tokens", "give at least one word")
-    if request.max_length is not None and max(map(len, full)) > request.max_length:
-        encodings = [_shortened(tokenizer, one, request.max_length) for one in zip(request.texts, pairs, strict=True)]
+    limit = request.max_length or loaded.longest_text
+    if limit is not None and max(map(len, full)) > limit:
+        encodings = [_shortened(tokenizer, one, limit) for one in zip(request.texts, pairs, strict=True)]
     rows = [list(encoding["input_ids"]) for encoding in encodings]
     _check_ids(rows, loaded, hint="the tokenizer belongs to another model")
-    _note_cuts(full, rows, notes)
+    of_model = "as sentence-transformers cuts it: its max_seq_length; --max-length allows more"
+    _note_cuts(full, rows, notes, "--max-length" if request.max_length else of_model)
     has_types = all("token_type_ids" in encoding for encoding in encodings)
     return rows, [list(encoding["token_type_ids"]) for encoding in encodings] if has_types else None
 
@@ -222,10 +224,10 @@ def _shortened(tokenizer: PreTrainedTokenizerBase, texts: tuple[str, str | None]
     return encoding
 
 
-def _note_cuts(full: Sequence[Sequence[int]], cut: Sequence[Sequence[int]], notes: list[str]) -> None:
+def _note_cuts(full: Sequence[Sequence[int]], cut: Sequence[Sequence[int]], notes: list[str], why: str) -> None:
     for index, (before, after) in enumerate(zip(full, cut, strict=True)):
         if len(after) < len(before):
-            notes.append(f"text {index + 1} was cut from {len(before)} to {len(after)} tokens (--max-length)")
+            notes.append(f"text {index + 1} was cut from {len(before)} to {len(after)} tokens ({why})")
 
 
 def _needed(loaded: Loaded) -> PreTrainedTokenizerBase:

@@ -11,6 +11,7 @@ from maskviz.load.images import load_processor, read_image
 from maskviz.load.input_files import read_inputs
 from maskviz.load.model import NO_FILE, Loaded, build_model, load_config, load_model, with_tokenizer
 from maskviz.load.request import Request
+from maskviz.load.sentences import max_seq_length
 from maskviz.load.source import Source
 from maskviz.load.stand_in import with_stand_ins
 
@@ -56,6 +57,8 @@ def bring_in(loading: Loading, request: Request) -> Loaded:
         loaded = replace(loaded, processor=load_processor(source, loaded))
     if loading.tokenizer is not None:
         return with_tokenizer(loaded, loading.tokenizer)
+    if loaded.tokenizer is not None:
+        loaded = replace(loaded, longest_text=max_seq_length(source))
     return with_stand_ins(loaded, (*request.texts, *request.pairs, *request.targets))
 
 

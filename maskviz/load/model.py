@@ -47,6 +47,7 @@ class Loaded:
         notes: What the reader must know.
         tokenizer_problem: Why there is no tokenizer, in the library's words.
         invented: Whether it has no weights, or random ones: then any ids will do for a text.
+        longest_text: Tokens that sentence-transformers cuts its texts to, where it was saved by that; else None.
         processor: What makes inputs from text and images; None where none was asked for.
     """
 
@@ -56,6 +57,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
     tokenizer_problem: str = ""
     invented: bool = False
+    longest_text: int | None = None
     processor: Any = None
 
     @property

@@ -18,6 +18,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError
+from maskviz.load.encode import encode
 from maskviz.load.loading import Loading, bring_in
 from maskviz.load.model import Loaded
 from maskviz.load.request import Request
@@ -373,3 +374,28 @@ def test_a_file_that_no_folder_is_read_from_names_its_folder(tmp_path: Path) -> 
     with pytest.raises(NotFoundError) as caught:
         resolve(str(other))
     assert str(folder) in str(caught.value.hint)
+
+
+def test_texts_are_cut_as_sentence_transformers_cuts_them_and_that_is_said(tmp_path: Path) -> None:
+    folder = bert(tmp_path / "bert")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 5, "do_lower_case": false}')
+    loaded, text = load(folder), "The cat sat on the mat."
+    tokenizer = loaded.tokenizer
+    assert tokenizer is not None
+    cut = encode(loaded, Request(texts=(text, "A dog.")))
+    assert cut.batch.ids[0].tolist() == tokenizer(text, truncation=True, max_length=5)["input_ids"]
+    whole = tokenizer(text)["input_ids"]
+    assert cut.notes == (
+        f"text 1 was cut from {len(whole)} to 5 tokens (as sentence-transformers cuts it: its max_seq_length; "
+        "--max-length allows more)",
+    )
+    asked = encode(loaded, Request(texts=(text,), max_length=len(whole)))
+    assert (asked.batch.ids[0].tolist(), asked.notes) == (whole, ())
+    assert encode(loaded, Request(ids=(tuple(whole),))).batch.length == len(whole)
+
+
+@pytest.mark.parametrize("said", ["{", "[]", "{}", '{"max_seq_length": null}', '{"max_seq_length": -1}'])
+def test_a_limit_that_is_none_cuts_nothing(tmp_path: Path, said: str) -> None:
+    folder = bert(tmp_path / "bert")
+    (folder / "sentence_bert_config.json").write_text(said)
+    assert encode(load(folder), Request(texts=("The cat sat on the mat.",))).notes == ()
