@@ -112,19 +112,19 @@ def saved_with_processor(name: str, folder: Path) -> Path:
 def _processor(name: str, tokenizer: Any) -> Any:
     size = {"height": 28, "width": 28}
     if name == "gemma3":
-        images = _image_processor("Gemma3ImageProcessor", size=size)
+        images = image_processor("Gemma3ImageProcessor", size=size)
         return transformers.Gemma3Processor(images, tokenizer, image_seq_length=4)
     if name == "llava":
-        images = _image_processor("CLIPImageProcessor", size=size, crop_size=size)
+        images = image_processor("CLIPImageProcessor", size=size, crop_size=size)
         return transformers.LlavaProcessor(
             images, tokenizer, patch_size=7, vision_feature_select_strategy="default", num_additional_image_tokens=1
         )
-    images = _image_processor("SiglipImageProcessor", size=size)
+    images = image_processor("SiglipImageProcessor", size=size)
     images.image_seq_length = 16
     return transformers.PaliGemmaProcessor(images, tokenizer)
 
 
-def _image_processor(name: str, **numbers: Any) -> Any:
+def image_processor(name: str, **numbers: Any) -> Any:
     """The class that works with pillow alone, by its name in this release."""
     return getattr(transformers, f"{name}Pil" if hasattr(transformers, f"{name}Pil") else name)(**numbers)
 

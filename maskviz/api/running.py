@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from maskviz.analyse.comparison import compare
 from maskviz.analyse.user_mask import with_user_mask
@@ -19,8 +20,10 @@ from maskviz.core.words import Stack
 from maskviz.load.encode import Encoded
 from maskviz.load.labels import token_labels
 from maskviz.load.model import Loaded
+from maskviz.load.senses import on_text_alone
 from maskviz.store.saved import Saved
 from maskviz.tracing.calling import Calling, MaskBehind
+from maskviz.tracing.naming import towers_of
 from maskviz.tracing.positions import position_note
 from maskviz.tracing.run import run, run_gated
 
@@ -52,15 +55,35 @@ def run_once(loaded: Loaded, encoded: Encoded, calling: Calling = _AT_ONCE) -> S
     """
     model, batch, card = loaded.model, encoded.batch, loaded.card
     given, inputs = encoded.user_mask, inputs_of(encoded)
-    if given is None:
-        trace = run(model, inputs, batch, card, calling)
-    else:
-        plain = run(model, encoded.inputs, batch, card, calling)
-        trace = with_user_mask(run(model, inputs, batch, card, calling, like=plain), plain, given.visible)
+    with on_text_alone(model, inputs):
+        if given is None:
+            trace = run(model, inputs, batch, card, calling)
+        else:
+            plain = run(model, encoded.inputs, batch, card, calling)
+            trace = with_user_mask(run(model, inputs, batch, card, calling, like=plain), plain, given.visible)
     positions = () if calling.parts or loaded.invented else position_note(model, encoded.inputs, trace)
     of_mask = () if given is None else given.notes
-    notes = (*loaded.notes, *encoded.notes, *of_mask, *positions, *_packing_notes(loaded, inputs, trace), *trace.notes)
+    notes = (
+        *loaded.notes,
+        *left_out(model),
+        *encoded.notes,
+        *of_mask,
+        *positions,
+        *_packing_notes(loaded, inputs, trace),
+        *trace.notes,
+    )
     return Saved(replace(trace, notes=notes))
+
+
+def left_out(model: PreTrainedModel) -> tuple[str, ...]:
+    """A sentence on the parts of a model that read images, sound or video, whose own attention is not shown."""
+    towers = set(towers_of(model))
+    kinds = [str(module.config.model_type) for path, module in model.named_modules() if path in towers]
+    sound = [kind for kind in kinds if any(word in kind for word in ("audio", "speech", "sound", "whisper", "codec"))]
+    named = [*(["image"] if len(sound) < len(kinds) else []), *(["audio"] if sound else [])]
+    return (
+        (f"the {' and '.join(named)} encoder is left out: this is the attention of the text's layers",) if named else ()
+    )
 
 
 def run_with(loaded: Loaded, encoded: Encoded, plain: Trace, mask: HeadMask, calling: Calling = _AT_ONCE) -> Saved:

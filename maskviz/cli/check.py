@@ -221,7 +221,7 @@ def _batch_of(env: Env, options: dict[str, Any]) -> tuple[tuple[str, ...], Given
             _check_as_they_are(options)
             return (), found
         file, texts = None, [*texts, *found]
-    return read_texts(env, texts, file, options["ids"], options["inputs"]), None
+    return read_texts(env, texts, file, options["ids"], options["image"], options["inputs"]), None
 
 
 def _check_as_they_are(options: dict[str, Any]) -> None:

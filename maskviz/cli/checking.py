@@ -37,6 +37,7 @@ from maskviz.load.given import encoded_rows, given_of, with_special_ids
 from maskviz.load.labels import token_labels
 from maskviz.load.loading import Loading
 from maskviz.load.model import Loaded, read_config
+from maskviz.load.senses import on_text_alone
 from maskviz.load.user_mask import given_mask
 from maskviz.tracing.backends import hand_over
 from maskviz.tracing.budget import check_fits
@@ -279,8 +280,9 @@ class _Experiment:
             return None, run(loaded.model, encoded.inputs, encoded.batch, loaded.card, calling)
         self._encoded = replace(encoded, user_mask=given)
         without = {name: one for name, one in encoded.inputs.items() if name != "attention_mask"}
-        plain = run(loaded.model, without, encoded.batch, loaded.card, calling)
-        own = run(loaded.model, self._inputs(), encoded.batch, loaded.card, calling, like=plain)
+        with on_text_alone(loaded.model, without):
+            plain = run(loaded.model, without, encoded.batch, loaded.card, calling)
+            own = run(loaded.model, self._inputs(), encoded.batch, loaded.card, calling, like=plain)
         return plain, with_user_mask(own, plain, given.visible)
 
     def _rounds(self, behaviour: Behaviour) -> bool:

@@ -95,7 +95,7 @@ def diff(
         found = _of_runs(*files) if files[0].suffix == _RUN else _of_masks(*files, dialects)
     else:
         parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")
-        texts = read_texts(env, things, file, ids, inputs)
+        texts = read_texts(env, things, file, ids, inputs=inputs)
 
         from maskviz.cli.differing import backends_differ, models_differ  # torch and transformers start here
 

@@ -31,6 +31,7 @@ from maskviz.load.loading import Loading
 from maskviz.load.masking import masked_in_turn
 from maskviz.load.model import Loaded
 from maskviz.load.request import check
+from maskviz.load.senses import on_text_alone
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.run import run, run_gated
 from maskviz.view.changes import most_moved_grid
@@ -171,7 +172,8 @@ def examination_of(
     shortest = min(texts, key=lambda text: text.batch.length)
     check_fits(loaded.card, shortest.batch)
     env.progress(f"running {loaded.card.architecture} on the shortest of {len(texts)} texts ...")
-    trace = run(loaded.model, shortest.inputs, shortest.batch, loaded.card)
+    with on_text_alone(loaded.model, shortest.inputs):
+        trace = run(loaded.model, shortest.inputs, shortest.batch, loaded.card)
     if not trace.calls:
         raise UsageError(f"{loaded.card.architecture} has no heads to silence", "maskviz info says what it has")
     names = tuple(one.batch.texts[0] or " ".join(map(str, one.batch.ids[0])) for one in encoded)

@@ -106,7 +106,7 @@ def _read(path: Path) -> Trace:
 
 def _run(env: Env, options: dict[str, Any]) -> Trace:
     parse_ids(options["ids"], "--ids"), parse_ids(options["target_ids"], "--target-ids")
-    found = read_texts(env, options["texts"], options["file"], options["ids"], options["inputs"])
+    found = read_texts(env, options["texts"], options["file"], options["ids"], options["image"], options["inputs"])
 
     from maskviz.cli.asking import feeding_of, loading_of, request_of  # torch and transformers start here
     from maskviz.cli.tracing import encoded_for, loaded_by, traced

@@ -72,7 +72,7 @@ def explore(
     path = saved_run(ctx, texts, {"texts"})
     if path is None:
         parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")
-        saved, answers = _live(env, options, read_texts(env, texts, file, ids, inputs))
+        saved, answers = _live(env, options, read_texts(env, texts, file, ids, image, inputs))
     else:
         saved, answers = _read(path)
     if not saved.trace.calls:

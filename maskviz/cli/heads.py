@@ -86,7 +86,7 @@ def heads(
     check_together(options)
     paths = checked(output, () if maps else (".json",), file)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
-    found = () if probe else read_texts(env, texts, file, ids, inputs)
+    found = () if probe else read_texts(env, texts, file, ids, inputs=inputs)
 
     from maskviz.cli.asking import choice_of  # torch and transformers start here
     from maskviz.cli.processes import working_together

@@ -66,7 +66,7 @@ def importance(
         raise UsageError(
             "--method gradient is the slope of the loss at open gates", "leave out --measure and --ablation"
         )
-    found = read_texts(env, texts, file, ids, inputs)
+    found = read_texts(env, texts, file, ids, inputs=inputs)
 
     from maskviz.analyse.ranking import ranked
     from maskviz.cli.asking import loading_of  # torch and transformers start here

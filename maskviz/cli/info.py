@@ -44,6 +44,7 @@ def info(
     env: Env = ctx.obj
     paths = checked(output, ())
 
+    from maskviz.api.running import left_out
     from maskviz.cli.layers import layers_of
     from maskviz.load.card import card_of
     from maskviz.load.classes import architecture_of
@@ -66,7 +67,8 @@ def info(
         if loaded is None:  # there is no such model
             raise
         return
-    page = info_page(card, ran.trace, (ran.unused, ran.beyond), _compared(ran, length), loaded.notes)
+    notes = (*loaded.notes, *left_out(loaded.model))
+    page = info_page(card, ran.trace, (ran.unused, ran.beyond), _compared(ran, length), notes)
     deliver(env, page, paths, Drawing(dpi))
 
 

@@ -10,7 +10,12 @@ from maskviz.core.words import Backend
 
 
 def read_texts(
-    env: Env, texts: list[str] | None, file: Path | None, ids: list[str] | None, inputs: Path | None = None
+    env: Env,
+    texts: list[str] | None,
+    file: Path | None,
+    ids: list[str] | None,
+    images: list[Path] | None = None,
+    inputs: Path | None = None,
 ) -> tuple[str, ...]:
     """The texts of the arguments, of standard input for "-", and of a file, one per line; none where inputs are given.
 
@@ -28,6 +33,11 @@ def read_texts(
         found += [line for line in lines if line.strip()]
         if not found:
             raise UsageError(f"file {str(file)!r} has no text", "write one text per line")
+    if not found and not ids and images:
+        raise UsageError(
+            "there is no text beside --image",
+            "give one, for a model that reads both; models that read images alone are not shown yet",
+        )
     if not found and not ids and inputs is None:
         raise UsageError("there is no text", 'give one, such as "some text", or - for standard input')
     return tuple(found)

@@ -12,6 +12,7 @@ from maskviz.core.rules import Ahead, Band, Chunk, Window
 from maskviz.core.trace import Trace
 from maskviz.load.encode import encode
 from maskviz.load.model import Loaded, build_model
+from maskviz.load.senses import on_text_alone
 from maskviz.load.source import Source
 from maskviz.load.stand_in import meaningless_request
 from maskviz.load.windows import claimed_choices, claimed_windows, with_numbers
@@ -76,7 +77,8 @@ def layers_of(loaded: Loaded, source: Source, config: Any, raw: Mapping[str, Any
 
 def _run(loaded: Loaded, length: int) -> Trace:
     encoded = encode(loaded, meaningless_request(loaded, length))
-    trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    with on_text_alone(loaded.model, encoded.inputs):
+        trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
     return replace(trace, notes=(*loaded.notes, *trace.notes))
 
 

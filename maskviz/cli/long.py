@@ -16,6 +16,7 @@ from maskviz.core.regions import parse_region
 from maskviz.core.trace import Batch
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded
+from maskviz.load.senses import on_text_alone
 from maskviz.tracing.budget import pattern_bytes, usable_bytes
 from maskviz.tracing.calling import Calling
 from maskviz.tracing.long_budget import check_long_fits
@@ -94,7 +95,8 @@ def long_traced(env: Env, loaded: Loaded, encoded: Encoded, calling: Calling, op
     fits = usable is None or whole <= usable
     if not options.asked and (fits or options.whole or calling.parts or loaded.weightless):
         return None
-    rehearsed = rehearse(loaded.model, encoded.inputs, batch, card)
+    with on_text_alone(loaded.model, encoded.inputs):
+        rehearsed = rehearse(loaded.model, encoded.inputs, batch, card)
     keeping = _keeping(options, batch, rehearsed)
     need = check_long_fits(card, batch, rehearsed, keeping, options.most)
     tiles = -(-_longest(batch) // keeping.tile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from maskviz.analyse.likeness import NotComparableError, without_content
 from maskviz.analyse.sparsity import mask_cost
+from maskviz.api.running import left_out
 from maskviz.cli.layers import layers_of
 from maskviz.core.algebra import Rule
 from maskviz.core.errors import CannotTraceError
@@ -58,7 +59,9 @@ def rules_of_model(source: Source, name: str, size: Lengths) -> Ruled:
         notes.append(f"The config gives the model {card.positions:,} positions.")
     if width is None:
         notes.append("Operations are not counted: the config gives its heads no single width.")
-    return Ruled(printable(name), card_line(card), tuple(layers), tuple(untold), (*loaded.notes, *notes))
+    return Ruled(
+        printable(name), card_line(card), tuple(layers), tuple(untold), (*loaded.notes, *left_out(loaded.model), *notes)
+    )
 
 
 def _rules(trace: Trace) -> tuple[dict[tuple[Stack, Rule], list[AttentionCall]], list[str]]:

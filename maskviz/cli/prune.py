@@ -82,7 +82,7 @@ def prune(
     drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     _check(options)
-    found = read_texts(env, texts, file, ids, inputs)
+    found = read_texts(env, texts, file, ids, inputs=inputs)
 
     from maskviz.ablate.export import check_folder
     from maskviz.cli.asking import loading_of  # torch and transformers start here

@@ -69,7 +69,7 @@ def show(
     drawing = Drawing(dpi, style, columns)
     parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
     backends = parse_backends(attn)
-    found = read_texts(env, texts, file, ids, inputs)
+    found = read_texts(env, texts, file, ids, image, inputs)
 
     from maskviz.cli.asking import choice_of, feeding_of, loading_of, request_of  # torch and transformers start here
     from maskviz.cli.checked_run import checked_run, has_errors, uncheckable

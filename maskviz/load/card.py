@@ -96,7 +96,8 @@ def _described(kind: str, config: PreTrainedConfig) -> str:
 def _key_heads(config: PreTrainedConfig) -> int | None:
     if _read(config, "multi_query") is True and not _read(config, "new_decoder_architecture"):
         return 1
-    return _number(config, _KEY_HEADS)
+    mapped = getattr(config, "attribute_map", {})  # of Whisper: to the heads of its encoder
+    return _number(config, tuple(name for name in _KEY_HEADS if mapped.get(name) not in _HEADS))
 
 
 def _number(config: PreTrainedConfig, names: tuple[str, ...]) -> int | None:

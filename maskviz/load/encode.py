@@ -22,11 +22,9 @@ from maskviz.load.model import Loaded
 from maskviz.load.packing import check_packs, packed
 from maskviz.load.request import Request as Request
 from maskviz.load.request import check
+from maskviz.load.senses import check_reads_text
 from maskviz.load.token_types import checked_types, types_argument
 from maskviz.load.user_mask import GivenMask
-
-# What models call their token ids; Perceiver's forward takes "inputs".
-_IDS = ("input_ids", "inputs")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +55,7 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
         CannotTraceError: a row is longer than the model's positions.
     """
     check(request)
-    if loaded.model.main_input_name not in _IDS:
-        raise CannotTraceError(
-            f"{loaded.card.architecture} reads {loaded.model.main_input_name}", "maskviz gives a model text only"
-        )
+    check_reads_text(loaded.model)
     if request.images:
         return _with_images(loaded, request)
     notes: list[str] = []

@@ -21,6 +21,7 @@ from maskviz.load.encode import Encoded, encode, labelled, without_cache
 from maskviz.load.input_files import read_inputs
 from maskviz.load.model import Loaded
 from maskviz.load.request import Request, check
+from maskviz.load.senses import IDS, check_reads_text
 from maskviz.load.user_mask import GivenMask, meant_by
 from maskviz.tracing.seam.caches import cache_of, tensors_in, tokens_in
 
@@ -104,8 +105,11 @@ def encoded_inputs(loaded: Loaded, inputs: Mapping[str, Any]) -> Encoded:
 
     Raises:
         UsageError: the forward does not take an argument, there are no tokens, or an array has another shape.
+        CannotTraceError: the model reads something else than tokens.
     """
     given = {name: value for name, value in inputs.items() if value is not None and name not in _LEFT_OUT}
+    if "input_ids" not in given:
+        check_reads_text(loaded.model)
     notes = tuple(_not_taken(loaded, given))
     tensors = {name: _tensor(value, loaded) for name, value in given.items()}
     cache = cache_of(tensors)
@@ -151,7 +155,7 @@ def _ids(loaded: Loaded, tensors: Mapping[str, Any]) -> IntArray:
     Raises:
         UsageError: there are none.
     """
-    main = loaded.model.main_input_name
+    main = loaded.model.main_input_name if loaded.model.main_input_name in IDS else "input_ids"
     found = _tokens(loaded, tensors, "", main)
     if found is None and loaded.card.encoder_decoder and tensors.get("encoder_outputs") is not None:
         hidden = next((one for one in tensors_in(tensors["encoder_outputs"]) if one.ndim == 3), None)

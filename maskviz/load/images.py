@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.load.model import Loaded, quiet
+from maskviz.load.senses import check_reads_text
 from maskviz.load.source import Source, explained, in_one_line
 
 _MOST_BYTES = 200_000_000
@@ -52,6 +53,7 @@ def load_processor(source: Source, loaded: Loaded) -> Any:
     from transformers import AutoProcessor  # it takes a second to import, and few runs have images
 
     quiet()
+    check_reads_text(loaded.model)
     parameters = inspect.signature(loaded.model.forward).parameters
     if not any("pixel" in name or "image" in name for name in parameters):
         raise CannotTraceError(f"{loaded.card.architecture} reads no images", "leave out --image")

@@ -125,7 +125,8 @@ def build_model(
         MaskvizError: no model can be built from the config.
     """
     chosen_class = model_class(source, config)
-    build = getattr(chosen_class, "from_config" if chosen_class.__name__.startswith("Auto") else "_from_config")
+    is_model = isinstance(chosen_class, type) and issubclass(chosen_class, PreTrainedModel)
+    build = getattr(chosen_class, "_from_config" if is_model else "from_config")
     place = _device(device)
     try:
         if seed is None:

@@ -93,6 +93,7 @@ def _traced(asked: _Asked, recorder: Recorder, captured: Sequence[Any], plain: t
     hearing = hearing_of(recorder, batch, card, calling, asked.like)
     if weightless:
         hearing = _without_content(hearing, asked, recorder)
+    _check_rows(card, batch, hearing)
     silent = (*hearing.silent, *silent_layers(model, card, hearing))
     if not hearing.calls and not any(layer.kind for layer in silent):
         heard = "maskviz hears models on transformers' attention interface, and hand-written softmax over query x key"
@@ -104,6 +105,17 @@ def _traced(asked: _Asked, recorder: Recorder, captured: Sequence[Any], plain: t
     rounding = rounding_of(model, inputs, batch, card, calling, plain) if drift else None
     trace = replace(trace, plain_attention=implementation_of(model.config), drift=drift, rounding=rounding)
     return replace(trace, outputs=_outputs(captured, trace, model, calling))
+
+
+def _check_rows(card: ModelCard, batch: Batch, hearing: Hearing) -> None:
+    """Refuse a model that makes other rows of the rows it is given: MusicGen's ids are several codes of each moment."""
+    for call in hearing.calls:
+        rows = (call.mask.visible if call.pattern is None else call.pattern).shape[0]
+        if rows not in (1, batch.rows) or (call.pattern is not None and rows != batch.rows):
+            raise CannotTraceError(
+                f"{card.architecture} makes {rows} of the {batch.rows} rows of its input: they are no texts",
+                "maskviz shows models that read a text in each row",
+            )
 
 
 def run_gated(

@@ -56,6 +56,7 @@ def info_page_unrun(card: ModelCard, problem: str, notes: Sequence[str] = ()) ->
         [
             _fact_table(card),
             _layer_table(card),
+            *_decoder_table(card),
             *(Note(note, Tone.WARNING) for note in notes),
             Note(f"The layers were not run: {printable(problem)}.", Tone.WARNING),
             Note("As the config words it. What a layer really sees is what 'maskviz show' traces.", Tone.QUIET),
@@ -113,4 +114,19 @@ def _layer_table(card: ModelCard) -> Table:
         heads, key_heads = (str(counts[0]) if counts else "?" for counts in (card.heads, card.key_heads))
         rows.append((span, kind, heads, key_heads))
     title = "encoder layers" if card.encoder_decoder else "layers"
-    return Table(title, ("layer>", "attention", "heads>", "key heads>"), tuple(rows))
+    return Table(title, _LAYER_COLUMNS, tuple(rows))
+
+
+_LAYER_COLUMNS = ("layer>", "attention", "heads>", "key heads>")
+
+
+def _decoder_table(card: ModelCard) -> list[Table]:
+    """The decoder of an encoder-decoder, whose layers a config words with those of its encoder, if at all."""
+    if not card.encoder_decoder or len(card.layers) < 2:
+        return []
+    count, kinds = card.layers[1], set(card.attention)
+    heads, key_heads = (str(counts[1]) if len(counts) > 1 else "?" for counts in (card.heads, card.key_heads))
+    span = "0" if count == 1 else f"0-{count - 1}"
+    return [
+        Table("decoder layers", _LAYER_COLUMNS, ((span, kinds.pop() if len(kinds) == 1 else "?", heads, key_heads),))
+    ]
