@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def _unpacked(container: Container) -> tuple[Meta, Arrays]:
     """
     headers = {name: header for name, header in container.headers.items() if name != "meta"}
     written = container.headers["meta"]
-    if written.dtype.kind != "U" or written.shape or written.size > LARGEST_METADATA:
+    text = written.dtype.kind == "U" and written.dtype.isnative and written.shape == ()
+    if not text or not 0 < written.size <= LARGEST_METADATA:
         raise MisfitError(f"it is no text of at most {as_size(LARGEST_METADATA)}", "meta")
     meta = as_written_today(_json_in(container.read("meta")))
     check_metadata(meta)
@@ -125,11 +127,13 @@ def _unpacked(container: Container) -> tuple[Meta, Arrays]:
 
 
 def _json_in(written: AnyArray) -> Any:
+    if written.reshape(1).view(np.uint32).max() > sys.maxunicode:  # numpy makes strings of them that crash Python
+        raise MisfitError("it has characters that there are not", "meta")
     try:
         return json.loads(str(written))
     except RecursionError:
         raise MisfitError("it is nested too deeply", "meta") from None
-    except ValueError as error:  # also characters that are none, and numbers of thousands of digits
+    except ValueError as error:  # also numbers of thousands of digits
         raise MisfitError(f"it is no JSON: {error}", "meta") from error
 
 

@@ -208,8 +208,19 @@ def test_metadata_that_python_cannot_hold_is_said(tmp_path: Path) -> None:
     members = members_of((V1 / "batch.npz").read_bytes())
     for text in ("9" * 5000, "[" * 100_000, "{", "nul"):
         assert "meta: " in refused(zipped({**members, "meta.npy": npy(np.array(text))}), tmp_path)
-    no_character = npy(np.array("ab"))[:-4] + struct.pack("<I", 0x7FFFFFFF)
-    assert "meta: it is no JSON" in refused(zipped({**members, "meta.npy": no_character}), tmp_path)
+    text = str(np.load(V1 / "batch.npz")["meta"])
+    for place in (1, text.index("cat"), len(text) - 2):
+        for number in (0x110000, 0x7FFFFFFF, 0xFFFFFFFF):
+            points = np.array(text).reshape(1).view(np.uint32).copy()
+            points[place] = number
+            said = refused(zipped({**members, "meta.npy": npy(points.view(f"<U{len(text)}").reshape(()))}), tmp_path)
+            assert "meta: it has characters that there are not" in said
+
+
+def test_metadata_that_is_no_text_is_said(tmp_path: Path) -> None:
+    members = members_of((V1 / "batch.npz").read_bytes())
+    for array in (np.array("{}", ">U2"), np.array(["{}"]), np.array(b"{}"), np.array(1)):
+        assert "meta: it is no text of at most" in refused(zipped({**members, "meta.npy": npy(array)}), tmp_path)
 
 
 def test_words_of_a_file_give_the_terminal_no_orders(tmp_path: Path, maskviz: Callable[..., Any]) -> None:
