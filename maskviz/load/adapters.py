@@ -17,6 +17,7 @@ from maskviz.core.errors import CannotTraceError, NotFoundError
 from maskviz.core.printable import printable
 from maskviz.load.folders import read_adapter
 from maskviz.load.source import Source, explained
+from maskviz.tracing.seam.auto_classes import classes_built_by
 
 # The auto class of what an adapter was trained for, by PEFT's word for it.
 _TASKS = {
@@ -48,9 +49,9 @@ def trained_for(source: Source, config: PreTrainedConfig) -> PreTrainedConfig:
     if kind in _OF_PROMPTS:
         raise outside(kind)
     auto = getattr(transformers, _TASKS.get(str(said.get("task_type")), ""), None)
-    known = None if auto is None else auto._model_mapping.get(type(config), None)
-    if isinstance(known, type) and not getattr(config, "auto_map", None):
-        config.architectures = [known.__name__]
+    known = () if auto is None else classes_built_by(auto, config)
+    if len(known) == 1 and not getattr(config, "auto_map", None):
+        config.architectures = [known[0].__name__]
         labels = _labels(source.adapter)
         if labels is not None and hasattr(config, "num_labels"):
             config.num_labels = labels

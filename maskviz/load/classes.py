@@ -15,6 +15,7 @@ from transformers.models.auto.auto_factory import add_generation_mixin_to_remote
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.printable import printable
 from maskviz.load.source import Source, explained
+from maskviz.tracing.seam.auto_classes import classes_built_by
 
 # The auto class of a model by what its name ends in; any other is the base model's.
 _TASKS = {
@@ -36,10 +37,8 @@ def architecture_of(source: Source, config: PreTrainedConfig) -> str:
         return str(names[0])
     autos = (AutoModelForCausalLM, AutoModel) if source.gguf_file is not None else (AutoModel, AutoModelForCausalLM)
     for auto in autos:
-        known: Any = auto._model_mapping.get(type(config), None)
-        known = known[0] if isinstance(known, tuple) else known
-        if known is not None:
-            return str(known.__name__)
+        if known := classes_built_by(auto, config):
+            return known[0].__name__
     own = _classes_for(config)
     return own[0].__name__ if own else autos[0].__name__
 

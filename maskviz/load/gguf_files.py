@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from maskviz.tracing.seam.replacing import replaced
+
 # What transformers asks of the gguf package: the whole file once for the config, once for the tokenizer and once for
 # the weights, and the names of all tensors once for every module of the model.
 _ASKED_AGAIN = ("GGUFReader", "get_tensor_name_map")
@@ -21,15 +23,9 @@ def read_once(gguf_file: str | None) -> Iterator[None]:
         gguf_file: The file that is read, or None where the model is none: then nothing is replaced.
     """
     gguf = _package() if gguf_file is not None else None
-    found = {name: getattr(gguf, name) for name in _ASKED_AGAIN if hasattr(gguf, name)}
-    before = {name: getattr(one, "__wrapped__", one) for name, one in found.items()}  # of another thread in its block
-    for name, asked in before.items():
-        setattr(gguf, name, cache(asked))
-    try:
+    names = {} if gguf is None else vars(gguf)
+    with replaced(names, {name: cache(names[name]) for name in _ASKED_AGAIN if name in names}):
         yield
-    finally:
-        for name, asked in before.items():
-            setattr(gguf, name, asked)
 
 
 def _package() -> Any:
