@@ -86,7 +86,6 @@ def test_codes_of_sound_are_said(maskviz: Run, tmp_path: Path) -> None:
 def test_the_api_says_the_same() -> None:
     inputs = {
         "vit": {"pixel_values": torch.zeros(1, 3, 28, 28)},
-        "blip": {"pixel_values": torch.zeros(1, 3, 28, 28), "input_ids": torch.tensor([[5, 6]])},
         "whisper": {"input_features": torch.zeros(1, 8, 32)},
         "wav2vec2": {"input_values": torch.zeros(1, 200)},
     }
@@ -98,6 +97,16 @@ def test_the_api_says_the_same() -> None:
     for rows in (4, 8):
         with pytest.raises(CannotTraceError, match=f"makes {rows // 4} of the {rows} rows"):
             public.trace(tiny_senses("musicgen_decoder"), {"input_ids": torch.full((rows, 6), 5)})
+
+
+def test_a_model_of_images_that_is_given_ids_beside_them_is_run_as_it_is() -> None:
+    inputs = {"pixel_values": torch.randn(1, 3, 28, 28), "input_ids": torch.tensor([[5, 6, 7]])}
+    model = tiny_senses("blip")
+    trace = public.trace(model, inputs)
+    assert trace.drift is not None
+    assert trace.drift < 1e-4
+    assert {call.module.partition(".")[0] for call in trace.calls} == {"text_decoder"}
+    assert any("image encoder is left out" in note for note in trace.notes)
 
 
 def test_what_fails_for_another_reason_keeps_that_reason(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import gguf
@@ -30,11 +31,17 @@ def test_config_and_tokenizer_of_a_gguf_file_come_from_one_reading(
     assert gguf.GGUFReader is counted
 
 
-def test_overlapping_readings_leave_the_library_as_it_was() -> None:
+def test_readings_of_several_threads_leave_the_library_as_it_was() -> None:
     before = gguf.GGUFReader, gguf.get_tensor_name_map
-    first, second = read_once("a.gguf"), read_once("b.gguf")
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    second.__exit__(None, None, None)
+
+    def reading() -> None:
+        for _ in range(50):
+            with read_once("a.gguf"):
+                assert gguf.get_tensor_name_map is not before[1]
+
+    threads = [Thread(target=reading) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert (gguf.GGUFReader, gguf.get_tensor_name_map) == before
