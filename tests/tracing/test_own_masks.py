@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import masking_utils
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import maskviz
@@ -16,6 +17,10 @@ from maskviz.tracing.backends import hand_over
 from tests.architectures import tiny
 from tests.image_text import tiny_image_text
 
+# Before 5.10 PaliGemma takes a text alone for one prefix, which its masks say.
+MASK_LEFT_OUT = pytest.mark.skipif(
+    not hasattr(masking_utils, "remap_positions_for_packed_sequence"), reason="this release builds the mask"
+)
 IDS = {"input_ids": torch.tensor([[5, 6, 7, 8, 9]])}
 
 
@@ -28,6 +33,7 @@ def seen_by_gradient(model: Any, inputs: dict[str, torch.Tensor]) -> BoolArray:
     return torch.stack(rows).numpy()
 
 
+@MASK_LEFT_OUT
 def test_a_mask_left_out_is_drawn_as_the_kernel_takes_it() -> None:
     model = tiny_image_text("paligemma")
     trace = maskviz.trace(model, IDS)
@@ -44,6 +50,7 @@ def test_a_mask_left_out_is_drawn_as_the_kernel_takes_it() -> None:
     assert not any("listening moved" in note for note in trace.notes)
 
 
+@MASK_LEFT_OUT
 def test_the_same_model_run_eager_is_drawn_as_eager() -> None:
     model = tiny_image_text("paligemma")
     model.set_attn_implementation("eager")
@@ -52,6 +59,7 @@ def test_the_same_model_run_eager_is_drawn_as_eager() -> None:
     assert not any("drawn is what" in note for note in trace.notes)
 
 
+@MASK_LEFT_OUT
 def test_what_a_backend_departs_from_is_what_is_drawn() -> None:
     model = tiny_image_text("paligemma")
     trace = maskviz.trace(model, IDS)
@@ -71,6 +79,7 @@ def test_gates_hold_under_the_masks_that_are_drawn() -> None:
         assert float(np.triu(call.pattern[0, 0], 1).max()) > 0
 
 
+@MASK_LEFT_OUT
 def test_without_weights_the_config_is_drawn_as_it_would_run() -> None:
     config = tiny_image_text("paligemma").config
     with torch.device("meta"):
