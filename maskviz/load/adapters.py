@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NotFoundError
 from maskviz.core.printable import printable
-from maskviz.load.folders import read_adapter
+from maskviz.load.folders import has_adapter_weights, read_adapter
 from maskviz.load.source import Source, explained
 from maskviz.tracing.seam.auto_classes import classes_built_by
 
@@ -78,6 +78,10 @@ def with_adapter(source: Source, model: PreTrainedModel) -> PreTrainedModel:
     assert source.adapter is not None
     if importlib.util.find_spec("peft") is None:
         raise NotFoundError(f"{source.name!r} is an adapter, which needs the package peft", "pip install peft")
+    if not has_adapter_weights(source.adapter):  # PEFT would take the folder for a name on the hub
+        raise NotFoundError(
+            f"the adapter {source.name!r} has no weights", "adapter_model.safetensors belongs beside its config"
+        )
     if read_adapter(source.adapter, source.name).get("megatron_config"):
         raise CannotTraceError(
             f"adapter {source.name!r} names a library of its own to run (megatron_core)", "merge it into its base first"

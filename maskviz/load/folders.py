@@ -77,6 +77,11 @@ def folder_of_file(path: Path) -> Path | None:
     return path.parent if named or (_PART.fullmatch(path.name) and has_weights(path.parent)) else None
 
 
+def has_adapter_weights(folder: Path) -> bool:
+    """Whether an adapter's weights lie in a folder."""
+    return any((folder / name).is_file() for name in _ADAPTER_WEIGHTS)
+
+
 def read_adapter(folder: Path, name: str) -> dict[str, Any]:
     """What the config of an adapter says.
 
@@ -110,7 +115,7 @@ def base_of(folder: Path, name: str) -> str:
 def read_json(path: Path) -> Any:
     """What a small file of JSON holds; None where it holds none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -142,7 +142,7 @@ def test_masks_at_a_length_are_compared_with_the_catalogue(maskviz: Run, tmp_pat
 def test_a_model_that_cannot_be_run_on_tokens_shows_its_configs_words(maskviz: Run, tmp_path: Path) -> None:
     name = saved(tmp_path, {"model_type": "vit", "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32})
     out = maskviz("info", name).stdout
-    assert "! The layers were not run: ViTModel reads pixel_values." in out
+    assert "! The layers were not run: ViTModel reads images, which is not shown yet." in out
     assert "no window named" in out
 
 

@@ -244,6 +244,13 @@ def test_an_adapter_that_cannot_be_loaded_is_said(
     assert caught.value.hint
 
 
+def test_an_adapter_without_its_weights_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
+    folder = lora(tmp_path)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(NotFoundError, match="has no weights"):
+        load(folder)
+
+
 def test_an_adapter_on_itself_is_said(tmp_path: Path) -> None:
     folder = lora(tmp_path)
     changed(folder / "adapter_config.json", base_model_name_or_path=str(folder))
