@@ -126,7 +126,8 @@ def build_model(
     """
     chosen_class = model_class(source, config)
     is_model = isinstance(chosen_class, type) and issubclass(chosen_class, PreTrainedModel)
-    build = getattr(chosen_class, "_from_config" if is_model else "from_config")
+    with explained(source, "class"):  # one whose library is not installed raises when it is touched
+        build = getattr(chosen_class, "_from_config" if is_model else "from_config")
     place = _device(device)
     try:
         if seed is None:

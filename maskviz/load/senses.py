@@ -17,9 +17,10 @@ from maskviz.load.card import text_part
 IDS = ("input_ids", "inputs")
 # What their other inputs are, by parts of their names.
 _SENSES = {
-    "images": ("pixel", "image"),
+    "images": ("pixel", "image", "visual"),
     "videos": ("video",),
     "sound": ("input_features", "input_values", "audio", "speech", "spectrogram"),
+    "another model's states": ("shared_kv_states",),
     "time series": ("past_values", "time_series", "past_observed"),
 }
 # Names with such a part that hold no picture and no sound.
@@ -74,13 +75,27 @@ def on_text_alone(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Iterator
             raise CannotTraceError(
                 f"{name} cannot be run on text alone: it needs {needed}", "it is run by another model, or by generate()"
             ) from error
-        if not senses:
+        if not senses or not _for_want_of_it(error.__cause__, senses):
             raise
         hint = "add --image FILE; its processor must lie beside it" if "images" in senses else "it is not shown yet"
         also = "" if senses[-1].startswith("sound as") else "also "
         raise CannotTraceError(
             f"{name} cannot be run on text alone: it {also}reads {' and '.join(senses)}", hint
         ) from error
+
+
+def _for_want_of_it(cause: BaseException, senses: tuple[str, ...]) -> bool:
+    """Whether what a model raised is about an input that was not there, or about codes of sound."""
+    said = str(cause).lower()
+    words = (
+        "none",
+        "missing",
+        "must be",
+        "have to",
+        "has to",
+        *(part for one in senses for part in _SENSES.get(one, ())),
+    )
+    return senses[-1].startswith("sound as") or any(word in said for word in words)
 
 
 def _needed(model: PreTrainedModel, inputs: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ import torch
 import maskviz as public
 from maskviz.core.errors import CannotTraceError
 from tests import image_text
+from tests.bench.model_types import NEEDS_MORE, model_types
+from tests.bench.tiny_configs import tiny_configs
 from tests.conftest import Response
 from tests.other_senses import NEEDS_IMAGE, UNREADABLE, saved_with_processor, tiny_senses
 
@@ -109,10 +111,46 @@ def test_a_model_of_images_that_is_given_ids_beside_them_is_run_as_it_is() -> No
     assert any("image encoder is left out" in note for note in trace.notes)
 
 
-def test_what_fails_for_another_reason_keeps_that_reason(tmp_path: Path) -> None:
+def test_what_fails_for_another_reason_keeps_that_reason() -> None:
     text = torch.full((1, 900), 5)
     with pytest.raises(CannotTraceError) as caught:
         public.trace(tiny_senses("clip"), {"input_ids": text, "pixel_values": torch.zeros(1, 3, 28, 28)})
+    assert "text alone" not in caught.value.message
+
+
+def test_a_class_whose_library_is_missing_is_said(
+    maskviz: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refuses(type):
+        """As transformers' stand-ins for classes whose library is missing."""
+
+        def __getattribute__(cls, name: str) -> object:
+            if name.startswith(("_from", "from")):
+                raise ImportError("NeedsMore requires the no_such_library library")
+            return super().__getattribute__(name)
+
+    class NeedsMore(metaclass=Refuses):
+        pass
+
+    tiny_senses("vit").config.save_pretrained(tmp_path)
+    monkeypatch.setattr("maskviz.load.model.model_class", lambda *_: NeedsMore)
+    response = maskviz("info", str(tmp_path), expect=3)
+    assert "requires the no_such_library library" in response.stderr
+
+
+def test_a_type_whose_name_begins_as_an_auto_class_is_no_auto_class(maskviz: Run, tmp_path: Path) -> None:
+    from transformers import AutoformerConfig
+
+    config = AutoformerConfig(prediction_length=4, context_length=8, d_model=16, lags_sequence=[1, 2])
+    config.architectures = ["AutoformerModel"]
+    config.save_pretrained(tmp_path)
+    assert "reads time series, which is not shown yet" in flat(maskviz("info", str(tmp_path)).stdout)
+
+
+def test_a_text_that_fails_a_model_of_both_is_not_blamed_on_the_image() -> None:
+    model = image_text.tiny_image_text("llava")
+    with pytest.raises(CannotTraceError) as caught:
+        public.trace(model, {"input_ids": torch.tensor([[5, 6]]), "inputs_embeds": torch.zeros(1, 2, 32)})
     assert "text alone" not in caught.value.message
 
 
@@ -137,6 +175,25 @@ def test_pages_of_image_text_models_say_that_the_image_encoder_is_left_out(
         ("mask", "--length", "16", "-m", folder),
     ):
         assert LEFT_OUT in flat(maskviz(*command).stdout)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, what in NEEDS_MORE.items() if what in ("an image", "audio")))
+def test_no_type_that_needs_an_image_or_sound_ends_in_a_message_of_python(
+    maskviz: Run, tmp_path: Path, name: str
+) -> None:
+    known = model_types().get(name)
+    if known is None:
+        pytest.skip("this transformers does not have it")
+    try:
+        config = next(iter(tiny_configs(known.config_class)))
+    except Exception:  # the rules that shrink configs do not fit every type
+        pytest.skip("no tiny config")
+    config.architectures = [known.model_classes[0].__name__]
+    config.save_pretrained(tmp_path)
+    ids = ("--ids", "5 6 7", "--target-ids", "5 6")
+    response = maskviz("show", *ids, "-m", str(tmp_path / "config.json"), expect=(0, 2, 3, 4))
+    if "no model can be built" not in response.stderr:
+        assert "Error:" not in response.stderr
 
 
 def test_pages_of_text_models_say_nothing_of_it(maskviz: Run) -> None:
