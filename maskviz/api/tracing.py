@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
@@ -17,6 +18,7 @@ from maskviz.core.errors import UsageError
 from maskviz.core.heads import HeadMask, head_mask_of, parse_head_mask
 from maskviz.load.encode import Encoded, encode
 from maskviz.load.forward_inputs import encoded_inputs
+from maskviz.load.input_files import read_inputs
 from maskviz.load.live import loaded_object
 from maskviz.load.loading import Loading, bring_in
 from maskviz.load.model import Loaded, load_tokenizer, volume_kept
@@ -45,6 +47,7 @@ class Options(TypedDict, total=False):
         pair: A second text, or one for each text.
         target: The decoder's text, or one for each text.
         ids, target_ids: Rows of raw ids instead of texts; no special tokens are added.
+        inputs: File of the arguments of the model's forward instead of a text: .npz, .safetensors, .pt or .json.
         padding_side: "left" or "right"; None takes the tokenizer's.
         max_length: Tokens a text is cut to.
         weights: False builds a named model without weights, for its masks alone.
@@ -62,6 +65,7 @@ class Options(TypedDict, total=False):
     target: str | Sequence[str] | None
     ids: Sequence[Sequence[int]] | None
     target_ids: Sequence[Sequence[int]] | None
+    inputs: str | os.PathLike[str] | None
     padding_side: str | None
     max_length: int | None
     weights: bool
@@ -111,8 +115,8 @@ def trace(
 
 
 def _traced(model: Any, text: Any, options: Options) -> Trace:
-    given = text if isinstance(text, Mapping) else None
-    request = None if isinstance(text, Mapping) else _request(text, options)
+    given = _given(text, options)
+    request = _request(text, options) if given is None else None
     loaded = _loaded(model, request, options)
     encoded = _encoded(loaded, given, request, options)
     check_fits(loaded.card, encoded.batch, weightless=loaded.weightless)
@@ -123,6 +127,20 @@ def _traced(model: Any, text: Any, options: Options) -> Trace:
         check_has_heads(saved.trace)
         saved = run_with(loaded, encoded, saved.trace, _head_mask(gates, saved.trace), calling)
     return Trace.of(saved)
+
+
+def _given(text: Any, options: Options) -> Mapping[str, Any] | None:
+    """The arguments of the forward, as they are or out of a file; None where there is a text.
+
+    Raises:
+        UsageError: a text or other arguments beside a file.
+    """
+    file = options.get("inputs")
+    if file is None:
+        return text if isinstance(text, Mapping) else None
+    if text is not None:
+        raise UsageError("inputs= and a text are given together", "inputs are passed on as they are")
+    return read_inputs(Path(file))
 
 
 def _request(text: str | Sequence[str] | None, options: Options) -> Request:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from transformers import BrosConfig, BrosModel, LayoutLMConfig, LayoutLMForMaskedLM
 
 import maskviz
+from maskviz.core.errors import UsageError
 from maskviz.load.input_files import read_inputs
 from tests.architectures import tiny
 from tests.conftest import Response
@@ -177,6 +178,16 @@ def test_what_would_make_other_inputs_is_refused_beside_them(
     said = maskviz("show", "-m", "demo:gpt", *beside, "--inputs", str(path), expect=2).stderr
     assert "--inputs" in said
     assert "are given together" in said
+
+
+def test_python_takes_the_file_too_and_nothing_beside_it(tmp_path: Path) -> None:
+    path, model = dumped(tmp_path / "inputs.npz", input_ids=IDS, attention_mask=KEEP), tiny("llama")
+    given, expected = maskviz.trace(model, inputs=path), maskviz_of(model)
+    for call, other in zip(given.calls, expected.calls, strict=True):
+        assert np.array_equal(call.mask.visible, other.mask.visible)
+    for beside in ({"text": "a"}, {"ids": [[5]]}, {"max_length": 3}):
+        with pytest.raises(UsageError):
+            maskviz.trace(model, inputs=path, **beside)  # type: ignore[arg-type]
 
 
 def test_embeddings_in_the_place_of_ids_are_shown_by_their_numbers(maskviz: Run, tmp_path: Path) -> None:
