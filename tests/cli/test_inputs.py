@@ -187,7 +187,7 @@ def test_python_takes_the_file_too_and_nothing_beside_it(tmp_path: Path) -> None
         assert np.array_equal(call.mask.visible, other.mask.visible)
     for beside in ({"text": "a"}, {"ids": [[5]]}, {"max_length": 3}):
         with pytest.raises(UsageError):
-            maskviz.trace(model, inputs=path, **beside)  # type: ignore[arg-type]
+            maskviz.trace(model, inputs=path, **beside)
 
 
 def test_embeddings_in_the_place_of_ids_are_shown_by_their_numbers(maskviz: Run, tmp_path: Path) -> None:
