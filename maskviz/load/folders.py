@@ -184,12 +184,12 @@ def _chosen(folder: Path, inner: Path, found: Part) -> str:
 
 
 def _not_read(folder: Path) -> str:
-    """A sentence on a folder without weights that are read: which ones were passed over."""
+    """A sentence on a folder without weights that are read: which ones were passed over; empty where there are none."""
     if has_weights(folder):
         return ""
     passed_over = [printable(str(one.relative_to(folder))) for one in _other_weights(folder)]
     if not passed_over:
-        return "no weights lie beside its config: masks alone"
+        return ""
     named = ", ".join(passed_over[:3]) + (", ..." if len(passed_over) > 3 else "")
     was = "was" if len(passed_over) == 1 else "were"
     return f"{named} {was} passed over, {_way_out(folder, passed_over)}: masks alone"

@@ -60,7 +60,7 @@ class Source:
     @property
     def lacks_weights(self) -> bool:
         """Whether it is a folder that should have weights and has none."""
-        return self.config_only and Path(self.location).is_dir()
+        return self.config_only and not Path(self.name).expanduser().is_file()
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -113,6 +113,17 @@ def test_a_damaged_pickle_is_said(tmp_path: Path, content: bytes) -> None:
         load(folder)
 
 
+@pytest.mark.parametrize("files", [(), ("training_args.bin", "optimizer.pt")])
+def test_a_folder_with_no_weights_at_all_says_so_once(tmp_path: Path, files: tuple[str, ...]) -> None:
+    folder = bert(tmp_path / "bert")
+    (folder / "model.safetensors").unlink()
+    for name in files:
+        (folder / name).write_bytes(b"x")
+    loaded = load(folder)
+    assert loaded.card.note == "no weights file in the folder: masks alone"
+    assert not any("weights" in note for note in loaded.notes)
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -120,9 +131,7 @@ def test_a_damaged_pickle_is_said(tmp_path: Path, content: bytes) -> None:
         (("onnx/model.onnx", "tf_model.h5", "flax_model.msgpack"), "tf_model.h5, onnx/model.onnx were passed over"),
         (("tf_model.h5",), "tf_model.h5 was passed over"),
         (("model-q4.gguf",), "model-q4.gguf reads it"),
-        (("training_args.bin", "optimizer.pt"), "no weights lie beside its config"),
         (("openvino_model.bin",), "openvino_model.bin was passed over"),
-        ((), "no weights lie beside its config"),
     ],
 )
 def test_a_folder_without_weights_that_are_read_says_which_were_passed_over(

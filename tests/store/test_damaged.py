@@ -95,7 +95,7 @@ def test_metadata_outside_the_schema_is_said(name: str, place: str, value: objec
 
 
 ARRAYS: list[tuple[str, object, str]] = [
-    ("ids", np.full((2, 6), -1), "ids: its values are not between 0 and"),
+    ("ids", np.full((2, 6), -2), "ids: its values are not between -1 and"),
     ("ids", np.zeros((2, 6), np.int32), "ids: it is int32, not int64"),
     ("keep", np.ones((2, 7), bool), "keep: its shape is [2, 7], not [2, 6]"),
     ("keep", np.full((2, 6), 2, np.uint8).view(bool), "keep: its values are not between 0 and 1"),
