@@ -85,7 +85,8 @@ def test_flex_attention_obeys_its_block_mask_as_the_cells_say(queries: int, keys
     cells = block_cells(block_mask, None, (2, queries, keys))
 
     def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Any:
-        return flex_attention(query, key, value, block_mask=block_mask)
+        widened = torch.nn.functional.pad(value, (0, 2))  # torch 2.6 takes widths that are powers of two alone
+        return flex_attention(query, key, widened, block_mask=block_mask)[..., :keys]
 
     assert np.array_equal(np.broadcast_to(cells, (2, 2, queries, keys)), attended(attention, queries, keys))
 
