@@ -34,14 +34,19 @@ def given_array(path: Path, dialect: Dialect, sizes: Sizes, dtype: str) -> Given
         UsageError: another suffix.
         NotFoundError: the file is missing or damaged, needs code, or does not hold one mask.
     """
-    values, stored = values_of(read_mask(path))
+    return array_of(path.name, values_of(read_mask(path)), dialect, sizes, dtype)
+
+
+def array_of(name: str, given: tuple[AnyArray, str], dialect: Dialect, sizes: Sizes, dtype: str) -> GivenArray:
+    """The same for a mask that is at hand: its numbers and their type, under a name."""
+    values, stored = given
     visible, unreadable = None, ""
     try:
         if dialect not in (Dialect.HEAD_MASK, Dialect.WEIGHTS):
             visible = read(values, dialect, sizes)
     except UsageError as error:
         unreadable = error.message
-    array = GivenArray(path.name, values, stored, dialect, sizes, dtype, visible, unreadable)
+    array = GivenArray(name, values, stored, dialect, sizes, dtype, visible, unreadable)
     return tried(array)
 
 

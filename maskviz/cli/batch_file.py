@@ -11,9 +11,13 @@ from typing import Any
 from maskviz.cli.env import decoded
 from maskviz.cli.inputs import bytes_of
 from maskviz.core.errors import NotFoundError, UsageError
-from maskviz.core.given_batch import GivenBatch, Row
+from maskviz.core.given_batch import Axes, GivenBatch, Row
 
 _PARTS = ("attention_mask", "position_ids", "labels", "token_type_ids", "decoder_input_ids", "decoder_attention_mask")
+# Under these names chat templates leave which tokens an assistant wrote.
+ASSISTANT = ("assistant_masks", "assistant_mask")
+# Parts that are true and false by right.
+_OF_TRUTH = ("attention_mask", "decoder_attention_mask", *ASSISTANT)
 _HINT = 'a line is {"text": "..."}, or {"input_ids": [5, 17], "attention_mask": [1, 1]} with any of ' + " ".join(
     ("position_ids", "labels", "token_type_ids", "decoder_input_ids", "decoder_attention_mask")
 )
@@ -36,7 +40,8 @@ def read_batch(path: Path) -> GivenBatch | tuple[str, ...]:
         return tuple(texts)
     if texts:
         raise UsageError(f"some rows of {str(path)!r} have input_ids and some text alone", "give all rows the same")
-    parts: dict[str, list[Row | None]] = {name: [row.get(name) for _, row in rows] for name in _PARTS}
+    parts: dict[str, list[Row | None]] = {name: [row.get(name) for _, row in rows] for name in (*_PARTS, "assistant")}
+    axes: list[Axes | None] = [row.get("position_axes") for _, row in rows]
     decoder = [row for row in parts["decoder_input_ids"] if row is not None]
     if decoder and len(decoder) < len(rows):
         raise UsageError("some rows have decoder_input_ids and some have none", "give it in every row, or in none")
@@ -49,6 +54,10 @@ def read_batch(path: Path) -> GivenBatch | tuple[str, ...]:
         token_types=tuple(parts["token_type_ids"]),
         decoder_ids=tuple(decoder),
         decoder_keep=tuple(parts["decoder_attention_mask"]) if decoder else (),
+        position_axes=tuple(axes) if any(axes) else (),
+        assistant=tuple(parts["assistant"]) if any(parts["assistant"]) else (),
+        others=tuple(dict.fromkeys(name for _, row in rows for name in row["others"])),
+        booleans=tuple(dict.fromkeys(name for _, row in rows for name in row["booleans"])),
         lines=tuple(line for line, _ in rows),
     )
 
@@ -85,12 +94,18 @@ def _single(content: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
     if not isinstance(ids, list) or not ids or not isinstance(ids[0], list):
         yield content
         return
-    parts = {name: content[name] for name in ("input_ids", *_PARTS) if content.get(name) is not None}
+    parts = {name: rows for name, rows in content.items() if isinstance(rows, list)}
+    if _depth(parts.get("position_ids")) == 3:  # [axis, batch, token], as models with several axes take them
+        parts["position_ids"] = [list(row) for row in zip(*parts["position_ids"], strict=False)]
     for name, rows in parts.items():
-        if not isinstance(rows, list) or len(rows) != len(ids):
+        if len(rows) != len(ids) and name in _PARTS:
             raise UsageError(f"{where}: {name} has not {len(ids)} rows as input_ids has", _HINT)
     for row in range(len(ids)):
-        yield {name: rows[row] for name, rows in parts.items()}
+        yield {name: rows[row] for name, rows in parts.items() if len(rows) == len(ids)}
+
+
+def _depth(value: Any) -> int:
+    return 1 + _depth(value[0]) if isinstance(value, list) and value else 0
 
 
 def _of_the_text(labels: Any) -> bool:
@@ -101,22 +116,48 @@ def _of_the_text(labels: Any) -> bool:
 
 
 def _row(content: dict[str, Any], where: str) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name in ("input_ids", *_PARTS):
+    made: dict[str, Any] = {"others": [], "booleans": []}
+    for name in ("input_ids", *_PARTS, *ASSISTANT):
         value = content.get(name)
         if value is None or (name == "labels" and _of_the_text(value)):
             continue
-        if not isinstance(value, list) or not value or any(type(one) not in (int, bool) for one in value):
-            raise UsageError(f"{where}: {name} is no list of whole numbers", _HINT)
-        made[name] = tuple(int(one) for one in value)
-        if max(map(abs, made[name])) >= 2**31:
-            raise UsageError(f"{where}: {name} has a number beyond 2147483647", _HINT)
-    for name in ("attention_mask", "decoder_attention_mask"):
-        if any(one not in (0, 1) for one in made.get(name, ())):
-            raise UsageError(f"{where}: {name} has numbers other than 0 and 1", "1 keeps a token, 0 hides it")
+        if name == "position_ids" and _depth(value) == 2:
+            made["position_axes"] = tuple(_numbers(axis, name, where) for axis in value)
+            value = value[0]
+        own = "assistant" if name in ASSISTANT else name
+        made[own] = _numbers(value, name, where)
+        if name not in _OF_TRUTH and any(isinstance(one, bool) for one in value):
+            made["booleans"].append(name)
+    if any(one < 0 for one in made.get("attention_mask", ())):
+        raise UsageError(f"{where}: attention_mask has a number below 0", "1 keeps a token, 0 hides it")
+    if any(one not in (0, 1) for one in made.get("decoder_attention_mask", ())):
+        raise UsageError(
+            f"{where}: decoder_attention_mask has numbers other than 0 and 1", "1 keeps a token, 0 hides it"
+        )
     if "input_ids" not in made:
         text = content.get("text")
         if not isinstance(text, str) or not text.strip():
             raise UsageError(f"{where} has neither input_ids nor a text", _HINT)
         made["text"] = text
+    made["others"] = [name for name, value in content.items() if _is_other(name, value, made)]
     return made
+
+
+def _numbers(value: Any, name: str, where: str) -> Row:
+    """A list of whole numbers, true and false taken as 1 and 0."""
+    if not isinstance(value, list) or not value or any(type(one) not in (int, bool) for one in value):
+        raise UsageError(f"{where}: {name} is no list of whole numbers", _HINT)
+    made = tuple(int(one) for one in value)
+    if max(map(abs, made)) >= 2**31:
+        raise UsageError(f"{where}: {name} has a number beyond 2147483647", _HINT)
+    return made
+
+
+def _is_other(name: str, value: Any, made: dict[str, Any]) -> bool:
+    """Whether a part of a row is none of those that are known and has a number for each token."""
+    return (
+        name not in ("input_ids", *_PARTS)
+        and isinstance(value, list)
+        and len(value) == len(made.get("input_ids", ()))
+        and all(isinstance(one, int | float) for one in value)
+    )

@@ -56,11 +56,18 @@ BatchFile = Annotated[
 NoMask = Annotated[bool, typer.Option("--no-mask", help="Pass no attention mask, as code that forgets it.")]
 For = Annotated[
     Purpose | None,
-    typer.Option("--for", help="What the batch is for: generate, or a single forward pass; default: both are asked."),
+    typer.Option(
+        "--for",
+        help="What the batch is for: generate, or a single forward pass; default: rows with labels are trained on.",
+    ),
 ]
 As = Annotated[Dialect | None, typer.Option("--as", help="How the mask file is to be read; default: by its shape.")]
 Number = Annotated[int | None, typer.Option(min=1)]
 Window = Annotated[int | None, typer.Option("--window", min=1, help="Keys a query is meant to see at most.")]
+Meant = Annotated[
+    str | None,
+    typer.Option("--meant", metavar="RULE", help="The mask that is meant, such as 'block(4)' or 'causal & window(8)'."),
+]
 RunDtype = Annotated[str, typer.Option("--dtype", help="Type the model computes in: auto, float32, float16, bfloat16.")]
 AskedBackend = Annotated[
     list[str] | None,
@@ -100,6 +107,7 @@ def check(
     heads: Number = None,
     batch: Number = None,
     window: Window = None,
+    meant: Meant = None,
     no_weights: o.NoWeights = False,
     random_weights: o.RandomWeights = None,
     tokenizer: o.TokenizerName = None,

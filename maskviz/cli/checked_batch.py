@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from maskviz.analyse.check import check
+from maskviz.analyse.check import check, unasked
 from maskviz.cli.asking import loading_of, request_of
-from maskviz.cli.checking import Subject, examined
+from maskviz.cli.checked_subject import Subject
+from maskviz.cli.checking import examined
 from maskviz.cli.env import Env
 from maskviz.core.findings import Checked
 from maskviz.core.given_batch import GivenBatch
@@ -31,6 +32,7 @@ def checked_model(
         mask=options["mask"],
         dialect=options["dialect"],
         window=options["window"],
+        meant=options["meant"],
         purpose=options["purpose"],
         backend=options["attn"],
         head_mask=options["head_mask"],
@@ -44,4 +46,14 @@ def checked_model(
     what = options["file"] or options["inputs"] or (f"{texts[0]}{more}" if texts else "ids")
     lines = () if rows is None else rows.lines
     file = "" if options["file"] is None else str(options["file"])
-    return Checked(str(what), found.about, findings, found.asked, found.notes, file, lines)
+    return Checked(
+        str(what),
+        found.about,
+        findings,
+        found.asked,
+        found.notes,
+        file,
+        lines,
+        unasked(found.case, chosen),
+        0 if found.case.run is None else found.case.run.passes,
+    )

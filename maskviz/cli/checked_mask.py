@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maskviz.analyse.check import check
+from maskviz.analyse.check import check, unasked
 from maskviz.cli.array_case import given_array, guessed
 from maskviz.conventions.source import known
 from maskviz.core.algebra import Opaque
@@ -15,6 +15,7 @@ from maskviz.core.converted import Converted, Written
 from maskviz.core.errors import UsageError
 from maskviz.core.findings import Checked
 from maskviz.core.given_array import GivenArray, Sizes
+from maskviz.core.grammar import parse_rule
 from maskviz.core.panels import Panel
 from maskviz.core.words import DTYPES, Severity
 from maskviz.view.conversion import mask_pictures
@@ -36,12 +37,13 @@ def checked_array(options: Mapping[str, Any], path: Path, chosen: tuple[str, ...
     dialect, notes = guessed(path, options["dialect"])
     array = given_array(path, dialect, sizes, "" if options["dtype"] == "auto" else options["dtype"])
     asked = (f"{path.name} as {dialect}", *(("the framework's own attention with it",) if array.trial else ()))
-    findings = check(Case(array=array), chosen)
+    case = Case(array=array, meant=None if options["meant"] is None else parse_rule(options["meant"]))
+    findings = check(case, chosen)
     if array.unreadable:
-        if all(one.severity is Severity.NOTE for one in check(Case(array=array))):
+        if all(one.severity is Severity.NOTE for one in check(case)):
             raise UsageError(array.unreadable, f"maskviz convert --list says what {dialect} is")
         notes = (*notes, f"it cannot be read as {dialect}: {array.unreadable}")
-    checked = Checked(str(path), "", findings, asked, notes, str(path))
+    checked = Checked(str(path), "", findings, asked, notes, str(path), unasked=unasked(case, chosen))
     return checked, _drawn(array)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from maskviz.analyse.check import check
-from maskviz.cli.checking import Subject, examined_run
+from maskviz.analyse.check import check, unasked
+from maskviz.cli.checked_subject import Subject
+from maskviz.cli.checking import examined_run
 from maskviz.cli.env import Env
 from maskviz.core.errors import UsageError
 from maskviz.core.findings import Checked
@@ -39,7 +40,13 @@ def checked_run(env: Env, loading: Loading, run: tuple[Loaded, Encoded], saved: 
     env.progress("checking ...")
     found = examined_run(Subject(loading, Request()), loaded, encoded, saved.before or saved.trace)
     return Checked(
-        text_line(encoded.batch.texts) or "ids", found.about, check(found.case), found.asked, notes=found.notes
+        text_line(encoded.batch.texts) or "ids",
+        found.about,
+        check(found.case),
+        found.asked,
+        notes=found.notes,
+        unasked=unasked(found.case),
+        passes=0 if found.case.run is None else found.case.run.passes,
     )
 
 

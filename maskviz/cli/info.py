@@ -68,7 +68,7 @@ def info(
             raise
         return
     notes = (*loaded.notes, *left_out(loaded.model))
-    page = info_page(card, ran.trace, (ran.unused, ran.beyond), _compared(ran, length), notes)
+    page = info_page(card, ran.trace, (ran.unused, ran.beyond, ran.unused_because), _compared(ran, length), notes)
     deliver(env, page, paths, Drawing(dpi))
 
 

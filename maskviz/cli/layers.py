@@ -15,7 +15,7 @@ from maskviz.load.model import Loaded, build_model
 from maskviz.load.senses import on_text_alone
 from maskviz.load.source import Source
 from maskviz.load.stand_in import meaningless_request
-from maskviz.load.windows import claimed_choices, claimed_windows, with_numbers
+from maskviz.load.windows import claimed_choices, claimed_windows, unused_because, with_numbers
 from maskviz.tracing.run import run
 
 # Tokens of the run. A window that transformers' own functions make is read whatever its size.
@@ -33,12 +33,14 @@ class LayerRun:
     Attributes:
         trace: The run, of one text without padding.
         unused: Windows the config names and no layer has, in tokens, by their names there.
+        unused_because: What in the config keeps the layers from having them; "" where the code does not read them.
         beyond: Windows and choices of keys that layers have and that begin to block behind the end of the run.
     """
 
     trace: Trace
     unused: Mapping[str, int]
     beyond: Mapping[str, int]
+    unused_because: str = ""
 
     @property
     def until(self) -> int | None:
@@ -64,14 +66,15 @@ def layers_of(loaded: Loaded, source: Source, config: Any, raw: Mapping[str, Any
     choices = {name: size for name, size in claimed_choices(config, raw).items() if size >= LENGTH}
     beyond = choices if choices and _moves(source, config, choices, trace) else {}
     windows = claimed_windows(config, raw)
-    if not windows or _windowed(trace):
+    if not windows or windowed(trace):
         return LayerRun(trace, {}, beyond)
+    because = unused_because(config, raw, len({call.layer for call in trace.calls}))
     longest = max(windows.values())
     if LENGTH - 2 < longest <= _LONGEST - 2:
         trace = _longer(source, config, longest + 2) or trace
-        return LayerRun(trace, {} if _windowed(trace) else windows, beyond)
+        return LayerRun(trace, {} if windowed(trace) else windows, beyond, because)
     if longest < LENGTH - 2 or not _moves(source, config, windows, trace):
-        return LayerRun(trace, windows, beyond)
+        return LayerRun(trace, windows, beyond, because)
     return LayerRun(trace, {}, {**beyond, **windows})
 
 
@@ -103,7 +106,8 @@ def _moves(source: Source, config: Any, claimed: Mapping[str, int], trace: Trace
     )
 
 
-def _windowed(trace: Trace) -> bool:
+def windowed(trace: Trace) -> bool:
+    """Whether any layer has a window or chunks."""
     return any(is_local(call.mask.rule) for call in trace.calls)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from maskviz.core.findings import Unasked
 from maskviz.core.handover import HandedGroup
 from maskviz.core.packing import Crossing
 from maskviz.core.trace import Trace
@@ -25,6 +26,11 @@ class ModelFacts:
         windows: Windows and chunks the config names, in tokens, by their names there.
         use_sliding_window: What the config file says of it, None where it says nothing.
         asks_weights: Whether the config asks for attention weights.
+        reads: Arguments its forward takes by name; empty where it is not known.
+        classes: How many values a label may have: those of the vocabulary, or of a token's class; None where labels are
+            none of tokens.
+        unused: Windows that the config names, by their names there, and that no layer has.
+        unused_by: What in the config keeps the layers from having them, in words; "" where the code does not read them.
     """
 
     architecture: str
@@ -36,6 +42,23 @@ class ModelFacts:
     windows: Mapping[str, int] = field(default_factory=dict)
     use_sliding_window: bool | None = None
     asks_weights: bool = False
+    reads: tuple[str, ...] = ()
+    classes: int | None = None
+    unused: Mapping[str, int] = field(default_factory=dict)
+    unused_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A change that was tried, and what was left of the fault with it.
+
+    Attributes:
+        change: In words that are code where it is code, such as "~mask".
+        left: The measure that was too large, again.
+    """
+
+    change: str
+    left: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +69,10 @@ class PaddedText:
         row: Row of the batch.
         left: Whether its padding comes first.
         alone: Between its outputs in the batch and alone, without padding.
-        masked: The same with an attention mask that hides the padding; None where that one was passed anyway.
+        masked: The same with an attention mask that hides the padding, in company of the user's own where there is one;
+            None where that one was passed anyway.
         counted: The same with an attention mask and positions that count real tokens; None where the model takes none.
+        right: The same with its padding moved to the right; None where it is there, or positions can be passed.
         last: Token predicted at the last column, and at the last real token; None where nothing is predicted.
     """
 
@@ -56,6 +81,7 @@ class PaddedText:
     alone: float
     masked: float | None = None
     counted: float | None = None
+    right: float | None = None
     last: tuple[int, int] | None = None
 
 
@@ -71,16 +97,24 @@ class Behaviour:
             weights in float32 do not.
         cached: Whether the model keeps a cache in that run.
         padded: The texts that have padding and could be run alone.
-        earlier: Largest change of an output before a text's last token when that token is changed; None where it was
-            not asked.
+        earlier: Largest change of an output before a text's last token, the decoder's where there is one, when that
+            token is changed; None where it was not asked.
+        earlier_with: The same with a change that might put it right; the smallest change first.
         backend: The attention backend asked about, None where it has no name of transformers' own.
         handed: What that backend is handed.
         weights: Whether the model returns attention weights as its config asks; None where it does not ask.
         broken: Ids of padding tokens whose embeddings are not numbers.
         crossing: What crosses between packed texts, None where nothing is packed.
+        crossed: Largest change of an output of a later text when the tokens of the first are others; None where nothing
+            is packed, or it was not asked.
         separated_without_cache: Whether packed texts are separated with use_cache=False; None where not asked.
         names: Printable tokens of the ids that are predicted.
         plain: The run without the user's own mask, None where there is none.
+        counted: Largest change of an output of a real token when its position is the number of keys it sees less one;
+            None where the mask is none that says so, or it was not asked.
+        weighted: Whether the model has its weights.
+        unasked: What this run could not be asked, and why.
+        passes: Forward passes it took.
     """
 
     trace: Trace
@@ -90,14 +124,24 @@ class Behaviour:
     cached: bool = True
     padded: tuple[PaddedText, ...] = ()
     earlier: float | None = None
+    earlier_with: tuple[Tried, ...] = ()
     backend: Backend | None = None
     handed: tuple[HandedGroup, ...] = ()
     weights: bool | None = None
     broken: tuple[int, ...] = ()
     crossing: Crossing | None = None
+    crossed: float | None = None
     separated_without_cache: bool | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     plain: Trace | None = None
+    counted: float | None = None
+    weighted: bool = True
+    unasked: tuple[Unasked, ...] = ()
+    passes: int = 0
+
+    def padded_text(self, row: int) -> PaddedText | None:
+        """What padding did to a row; None where it has none, or was not run alone."""
+        return next((one for one in self.padded if one.row == row), None)
 
     @property
     def noticeable(self) -> float:

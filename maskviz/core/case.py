@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from maskviz.core.algebra import Rule
 from maskviz.core.behaviour import Ablated, Behaviour, ModelFacts
 from maskviz.core.given_array import GivenArray
 from maskviz.core.given_batch import GivenBatch
@@ -21,6 +22,7 @@ class Case:
         model: What the model is said to be.
         run: What it did.
         ablated: Logits of somebody's own ablation.
+        meant: The mask that is meant, in the words of rules; None where nobody said.
     """
 
     array: GivenArray | None = None
@@ -29,3 +31,4 @@ class Case:
     model: ModelFacts | None = None
     run: Behaviour | None = None
     ablated: Ablated | None = None
+    meant: Rule | None = None

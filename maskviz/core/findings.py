@@ -24,7 +24,7 @@ class Trap:
     Attributes:
         id: Stable, a letter of its group and a number, such as "P1".
         name: A few words with hyphens, such as "pad-no-mask".
-        severity: How bad it is.
+        severity: How bad it is at its worst; a finding may say that here it is less.
         sentence: What goes wrong, one sentence.
         fix: What to do, one sentence.
         source: Where it was met: issue numbers, papers, documentation; without links.
@@ -49,6 +49,10 @@ class Finding:
         measured: What it costs in this run, one sentence with numbers; empty where nothing could be run.
         confidence: How it is known.
         row: Row of the batch it is about, from 0, or None.
+        tried: The smallest change that was tried and made it go away, with what was left, such as "with ~mask: 0.0";
+            empty where none was tried.
+        cure: What to do about this one, by the cause that was measured; empty where the trap's own fix says it.
+        lighter: Its severity where it is not that of the trap.
     """
 
     trap: Trap
@@ -57,11 +61,32 @@ class Finding:
     measured: str = ""
     confidence: Confidence = Confidence.CERTAIN
     row: int | None = None
+    tried: str = ""
+    cure: str = ""
+    lighter: Severity | None = None
 
     @property
     def severity(self) -> Severity:
-        """That of the trap."""
-        return self.trap.severity
+        """How bad it is here."""
+        return self.lighter or self.trap.severity
+
+    @property
+    def fix(self) -> str:
+        """What to do, one sentence."""
+        return self.cure or self.trap.fix
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """Rules that a check could not ask.
+
+    Attributes:
+        traps: Ids, in the order of the traps.
+        reason: What is missing, such as "no mask file is given".
+    """
+
+    traps: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +101,8 @@ class Checked:
         notes: What else there is to know, a sentence each.
         file: The file that was checked; "" for texts of the command line.
         lines: Line of the file each row is from; empty where it has none.
+        unasked: The chosen rules that could not be asked, with what is missing.
+        passes: Forward passes of the model that the check took.
     """
 
     subject: str
@@ -85,6 +112,8 @@ class Checked:
     notes: tuple[str, ...] = ()
     file: str = ""
     lines: tuple[int, ...] = ()
+    unasked: tuple[Unasked, ...] = ()
+    passes: int = 0
 
     def count(self, severity: Severity) -> int:
         """Findings of one severity."""

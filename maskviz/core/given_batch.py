@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 Row = tuple[int, ...]
+# Positions of a row on several axes, such as time, height and width of pictures.
+Axes = tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +16,17 @@ class GivenBatch:
     Attributes:
         name: Where it is from: a file, or "" for the command line.
         ids: Token ids of each row.
-        keep: The attention mask of each row, 1 = keep, as it was given; None where there was none.
+        keep: The attention mask of each row as it was given, 1 = keep, 0 = padding; numbers above 1 are those of packed
+            texts; None where there was none.
         position_ids, labels, token_types: Of each row as given, or None.
+        position_axes: Positions of each row on several axes, or None; those on the first are in `position_ids` too.
+        assistant: The mask of each row's tokens that an assistant wrote, 1 = its own, or None.
+        others: Names of what else the rows have a number of for each token.
+        booleans: Names of parts that are true and false where whole numbers are meant.
         decoder_ids, decoder_keep: The decoder's rows and their mask, or None.
         lines: Line of the file each row is from, from 1; empty where there is no file.
         pad_id, eos_id: The tokenizer's or the config's, or None.
+        first_id: The id the tokenizer puts in front of a text (bos or cls), or None.
         specials: Special tokens the tokenizer puts around one text, or None.
     """
 
@@ -28,9 +36,14 @@ class GivenBatch:
     position_ids: tuple[Row | None, ...] = ()
     labels: tuple[Row | None, ...] = ()
     token_types: tuple[Row | None, ...] = ()
+    position_axes: tuple[Axes | None, ...] = ()
+    assistant: tuple[Row | None, ...] = ()
+    others: tuple[str, ...] = ()
+    booleans: tuple[str, ...] = ()
     decoder_ids: tuple[Row, ...] = ()
     decoder_keep: tuple[Row | None, ...] = ()
     lines: tuple[int, ...] = ()
     pad_id: int | None = None
     eos_id: int | None = None
+    first_id: int | None = None
     specials: int | None = None

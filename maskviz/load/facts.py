@@ -17,6 +17,8 @@ from maskviz.tracing.seam.implementation import implementation_of
 
 # Classes that predict the next token, by the ends of their names.
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
+# And whose labels are ids of the vocabulary.
+_OF_VOCABULARY = (*_CAUSAL, "ForMaskedLM", "ForConditionalGeneration", "ForPreTraining", "WithLMHead")
 
 
 def facts_of(loaded: Loaded, raw: Mapping[str, Any]) -> ModelFacts:
@@ -40,8 +42,28 @@ def facts_of(loaded: Loaded, raw: Mapping[str, Any]) -> ModelFacts:
         layer_types=tuple(map(str, kinds)) if isinstance(kinds, list | tuple) else (),
         windows=claimed_windows(config, raw),
         use_sliding_window=used if isinstance(used, bool) else None,
+        reads=_reads(loaded),
+        classes=_classes(loaded),
         asks_weights=getattr(config, "output_attentions", False) is True or raw.get("output_attentions") is True,
     )
+
+
+def _reads(loaded: Loaded) -> tuple[str, ...]:
+    """Arguments that the forward takes by name."""
+    parameters = inspect.signature(loaded.model.forward).parameters
+    return tuple(name for name, one in parameters.items() if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD))
+
+
+def _classes(loaded: Loaded) -> int | None:
+    """How many values a token's label may have."""
+    name = loaded.card.architecture
+    if name.endswith("ForTokenClassification"):
+        return len(loaded.model.config.id2label or ())
+    if loaded.card.encoder_decoder:  # the decoder of a translator may have a vocabulary of its own
+        for own in ("tgt_vocab_size", "decoder_vocab_size"):
+            if isinstance(size := getattr(loaded.model.config, own, None), int):
+                return size
+    return loaded.card.vocabulary if name.endswith(_OF_VOCABULARY) else None
 
 
 def _predicts_next(loaded: Loaded) -> bool:

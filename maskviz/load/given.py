@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,61 @@ def given_of(loaded: Loaded, encoded: Encoded) -> GivenBatch:
     return with_special_ids(loaded, given)
 
 
+# Where a part of a batch is kept, by the name of the argument it is.
+_KEPT_AS = {
+    "attention_mask": "keep",
+    "position_ids": "position_ids",
+    "labels": "labels",
+    "token_type_ids": "token_types",
+    "decoder_attention_mask": "decoder_keep",
+}
+
+
+def given_in(inputs: Mapping[str, Any], main: str, name: str) -> GivenBatch | None:
+    """Arguments of a forward as a batch that was given; None where there are no ids [batch, token] among them.
+
+    Args:
+        inputs: The arguments, arrays or tensors.
+        main: The name of the ids.
+        name: Where they are from.
+    """
+    arrays = {
+        own: np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+        for own, value in inputs.items()
+        if isinstance(value, torch.Tensor | np.ndarray | list | tuple)
+    }
+    ids = arrays.get(main, arrays.get("input_ids"))
+    if ids is None or ids.ndim != 2 or ids.dtype.kind not in "biu" or not ids.size:
+        return None
+    rows = len(ids)
+    parts: dict[str, Any] = {}
+    for argument, kept_as in _KEPT_AS.items():
+        array = arrays.get(argument)
+        if array is not None and array.ndim == 2 and array.dtype.kind in "biu" and len(array) in (1, rows):
+            parts[kept_as] = _rows(np.broadcast_to(array, (rows, array.shape[1])))
+    positions = arrays.get("position_ids")
+    if positions is not None and positions.ndim == 3 and positions.shape[1] == rows:
+        parts["position_ids"] = _rows(positions[0])
+        parts["position_axes"] = tuple(_rows(positions[:, row]) for row in range(rows))
+    decoder = arrays.get("decoder_input_ids")
+    if decoder is not None and decoder.ndim == 2:
+        parts["decoder_ids"] = _rows(decoder)
+        parts.setdefault("decoder_keep", (None,) * rows)
+    known = (main, "input_ids", "decoder_input_ids", *_KEPT_AS)
+    return GivenBatch(
+        ids=_rows(ids),
+        keep=parts.pop("keep", (None,) * rows),
+        name=name,
+        others=tuple(own for own, one in arrays.items() if own not in known and one.shape == ids.shape),
+        booleans=tuple(
+            own
+            for own in ("input_ids", "labels", "position_ids", "decoder_input_ids")
+            if own in arrays and arrays[own].dtype.kind == "b"
+        ),
+        **parts,
+    )
+
+
 def with_special_ids(loaded: Loaded, given: GivenBatch) -> GivenBatch:
     """The same rows with what the tokenizer, or else the config, says of padding and ends."""
     tokenizer, config = loaded.tokenizer, loaded.model.config
@@ -44,6 +100,11 @@ def with_special_ids(loaded: Loaded, given: GivenBatch) -> GivenBatch:
         given,
         pad_id=_id(getattr(tokenizer, "pad_token_id", None), getattr(config, "pad_token_id", None)),
         eos_id=_id(getattr(tokenizer, "eos_token_id", None), getattr(config, "eos_token_id", None)),
+        first_id=_id(
+            getattr(tokenizer, "bos_token_id", None),
+            getattr(tokenizer, "cls_token_id", None),
+            getattr(config, "bos_token_id", None),
+        ),
         specials=specials,
     )
 
@@ -55,18 +116,23 @@ def _id(*candidates: object) -> int | None:
 def encoded_rows(loaded: Loaded, given: GivenBatch, side: str) -> Encoded:
     """Call a model with rows as they are; rows of different length are padded first, as a collator pads them.
 
+    A part that is not as long as its ids is left out, which a note says: the rest of the batch can be run.
+
     Args:
         loaded: The model.
-        given: The rows; every part as long as its ids.
+        given: The rows.
         side: Where padding goes if rows differ in length.
 
     Raises:
-        UsageError: parts differ from their ids in length, or some rows have a part and others have not.
+        UsageError: ids or positions are not the model's, or some rows have a part and others have not.
     """
+    given, notes = _fitting(given)
     _check(loaded, given)
     pad = given.pad_id or 0
     ids, real = padded(given.ids, pad, side)
     ragged = len({len(row) for row in given.ids}) > 1
+    if ragged:
+        notes = (*notes, "rows of different length: padded as a collator does it, with an attention mask")
     keep = _kept(given, ids, real, side, ragged)
     inputs: dict[str, AnyArray] = {"input_ids": ids}
     masks = _together(given.keep, side)
@@ -74,8 +140,10 @@ def encoded_rows(loaded: Loaded, given: GivenBatch, side: str) -> Encoded:
         inputs["attention_mask"] = keep.astype(np.int64) if masks is None else masks
     batch = labelled(loaded, ids, keep, ("",) * len(ids))
     if (positions := _together(given.position_ids, side)) is not None:
-        inputs["position_ids"] = positions
+        inputs["position_ids"] = positions if not given.position_axes else _axes_of(given, side)
         batch = replace(batch, position_ids=positions, documents=documents_of(positions, keep))
+    if masks is not None and masks.max() > 1:
+        batch = replace(batch, documents=masks)
     if (types := _together(given.token_types, side)) is not None:
         inputs["token_type_ids"] = types
         batch = replace(batch, token_types=types)
@@ -85,8 +153,47 @@ def encoded_rows(loaded: Loaded, given: GivenBatch, side: str) -> Encoded:
         raise UsageError("the rows have no decoder_input_ids", f"{loaded.card.architecture} needs them")
     tensors = {name: torch.as_tensor(np.array(one), device=loaded.device) for name, one in inputs.items()}
     tensors[loaded.model.main_input_name] = tensors.pop("input_ids")
-    notes = ("rows of different length: padded as a collator does it, with an attention mask",) if ragged else ()
     return Encoded(batch, dict(tensors), notes)
+
+
+def _fitting(given: GivenBatch) -> tuple[GivenBatch, tuple[str, ...]]:
+    """The rows without parts that have another length than their ids, and a note of each: a mask is left out of its
+    row, any other part of the whole batch."""
+    notes: list[str] = []
+
+    def masks(name: str, parts: tuple[Row | None, ...], rows: tuple[Row, ...]) -> tuple[Row | None, ...]:
+        wrong = [number for number, (part, row) in enumerate(zip(parts, rows, strict=False)) if _misfits(part, row)]
+        notes.extend(f"text {number + 1} was run without its {name}, which does not fit" for number in wrong)
+        return tuple((1,) * len(rows[number]) if number in wrong else part for number, part in enumerate(parts))
+
+    def whole(name: str, parts: tuple[Row | None, ...]) -> tuple[Row | None, ...]:
+        if not any(_misfits(part, row) for part, row in zip(parts, given.ids, strict=False)):
+            return parts
+        notes.append(f"the batch was run without its {name}, which do not fit")
+        return ()
+
+    positions = whole("position_ids", given.position_ids)
+    fitting = replace(
+        given,
+        keep=masks("attention_mask", given.keep, given.ids),
+        decoder_keep=masks("decoder_attention_mask", given.decoder_keep, given.decoder_ids),
+        position_ids=positions,
+        position_axes=given.position_axes if positions else (),
+        token_types=whole("token_type_ids", given.token_types),
+    )
+    return fitting, tuple(notes)
+
+
+def _misfits(part: Row | None, row: Row) -> bool:
+    return part is not None and len(part) != len(row)
+
+
+def _axes_of(given: GivenBatch, side: str) -> IntArray:
+    """int64 [axis, batch, token], positions of every axis."""
+    axes = [one for one in given.position_axes if one is not None]
+    if len(axes) < len(given.ids) or len({len(one) for one in axes}) > 1:
+        raise UsageError("rows have positions on several axes and on one", "give every row as many axes")
+    return np.stack([padded([row[axis] for row in axes], 0, side)[0] for axis in range(len(axes[0]))])
 
 
 def documents_of(positions: IntArray, keep: BoolArray) -> IntArray | None:
@@ -99,24 +206,30 @@ def documents_of(positions: IntArray, keep: BoolArray) -> IntArray | None:
     return documents
 
 
+def with_documents(encoded: Encoded) -> Encoded:
+    """The same with the texts that its positions, or the numbers in its mask, tell apart."""
+    batch, mask = encoded.batch, encoded.inputs.get("attention_mask")
+    if batch.documents is not None or encoded.past:
+        return encoded
+    documents = None if batch.position_ids is None else documents_of(batch.position_ids, batch.keep)
+    if isinstance(mask, torch.Tensor) and mask.ndim == 2 and not mask.is_floating_point() and int(mask.max()) > 1:
+        documents = mask.cpu().to(torch.int64).numpy()
+    return encoded if documents is None else replace(encoded, batch=replace(batch, documents=documents))
+
+
 def _check(loaded: Loaded, given: GivenBatch) -> None:
     vocabulary = loaded.card.vocabulary
     for token in (token for row in (*given.ids, *given.decoder_ids) for token in row):
         if token < 0 or (vocabulary is not None and token >= vocabulary):
             raise UsageError(f"id {token} is not in the vocabulary", f"ids run from 0 to {(vocabulary or 1) - 1}")
-    for name, parts, rows in (
-        ("attention_mask", given.keep, given.ids),
-        ("position_ids", given.position_ids, given.ids),
-        ("token_type_ids", given.token_types, given.ids),
-        ("decoder_attention_mask", given.decoder_keep, given.decoder_ids),
+    for name, parts in (
+        ("attention_mask", given.keep),
+        ("position_ids", given.position_ids),
+        ("token_type_ids", given.token_types),
+        ("decoder_attention_mask", given.decoder_keep),
     ):
         if any(one is None for one in parts) and any(one is not None for one in parts):
             raise UsageError(f"some rows have {name} and some have none", "give it in every row, or in none")
-        for index, (part, row) in enumerate(zip(parts, rows, strict=False)):
-            if part is not None and len(part) != len(row):
-                raise UsageError(
-                    f"row {index + 1} has {len(row)} ids and {name} of {len(part)}", "one entry for each token"
-                )
     _check_positions(loaded, given)
 
 

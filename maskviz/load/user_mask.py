@@ -19,7 +19,7 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # At or below this an additive mask blocks, as in `trace.doors`.
 _BLOCKED = -9e3
-_SHAPES_HINT = "give [batch, token] with 1 = keep, or [batch or 1, head or 1, query, key]"
+_SHAPES_HINT = "give [batch, token] with 1 = keep, or [batch or 1, head or 1, query or 1, key]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +44,8 @@ def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor, past: int = 0
 
     Args:
         loaded, batch: The model and what goes in.
-        tensor: [batch, token], or [batch or 1, head or 1, query, key]; behind a cache the queries may be those behind
-            it alone.
+        tensor: [batch, token], or [batch or 1, head or 1, query or 1, key]; behind a cache the queries may be those
+            behind it alone.
         past: Tokens of the batch that go into a cache first.
 
     Raises:
@@ -69,7 +69,7 @@ def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor, past: int = 0
     if lifted.ndim != tensor.ndim:
         axes = "query, key" if tensor.ndim == 2 else "batch, query, key"
         notes = (f"the mask is read as [{axes}] and passed as {list(lifted.shape)}",)
-    before = batch.length - lifted.shape[2]
+    before = 0 if lifted.shape[2] == 1 else batch.length - lifted.shape[2]
     return GivenMask(lifted.to(loaded.device), meant_by(lifted, before), notes, before)
 
 
@@ -90,7 +90,7 @@ def _with_four_axes(loaded: Loaded, batch: Batch, tensor: torch.Tensor, past: in
         lifted.ndim != 4
         or lifted.shape[0] not in (1, batch.rows)
         or lifted.shape[1] not in heads
-        or lifted.shape[2] not in {batch.length, batch.length - past}
+        or lifted.shape[2] not in {1, batch.length, batch.length - past}
         or lifted.shape[3] != batch.length
     ):
         size = f"{batch.rows} {'text' if batch.rows == 1 else 'texts'} of {batch.length} tokens"

@@ -50,6 +50,28 @@ def _claims(pattern: re.Pattern[str], config: PreTrainedConfig, raw: Mapping[str
     return found
 
 
+def unused_because(config: PreTrainedConfig, raw: Mapping[str, Any], layers: int) -> str:
+    """What in a config keeps its layers from having the window it names, in words; "" where nothing does, so that the
+    code of the model must be what does not read it."""
+    part = text_part(config)
+    if getattr(part, "use_sliding_window", None) is False:
+        said = "says" if "use_sliding_window" in _said(config, raw) else "by default has"
+        return f"the config {said} use_sliding_window: false"
+    full = getattr(part, "max_window_layers", None)
+    if isinstance(full, int) and full >= layers:
+        own = "" if "max_window_layers" in _said(config, raw) else ", its default,"
+        return f"max_window_layers is {full}{own} and there are {layers} layers"
+    kinds = getattr(part, "layer_types", None)
+    if isinstance(kinds, list | tuple) and kinds and set(map(str, kinds)) == {"full_attention"}:
+        return "layer_types calls every layer full_attention"
+    return ""
+
+
+def _said(config: PreTrainedConfig, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the config file itself says, of the part that reads text."""
+    return {**raw, **_as_dict(raw.get(_name_of_text_part(config)))}
+
+
 def with_numbers(config: PreTrainedConfig, names: Iterable[str], size: int) -> PreTrainedConfig:
     """A copy of a config in which every field of these names, of those it has, is `size`."""
     changed = copy.deepcopy(config)

@@ -23,6 +23,8 @@ def findings_json(checked: Checked, command: str) -> bytes:
         "model": checked.about,
         "findings": [_entry(finding) for finding in checked.findings],
         "asked": list(checked.asked),
+        "unasked": [{"rules": list(one.traps), "reason": one.reason} for one in checked.unasked],
+        "forward_passes": checked.passes,
         "notes": list(checked.notes),
     }
     return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
@@ -33,14 +35,15 @@ def _entry(finding: Finding) -> dict[str, Any]:
     return {
         "id": trap.id,
         "name": trap.name,
-        "severity": trap.severity.value,
+        "severity": finding.severity.value,
         "where": finding.where,
         "row": finding.row,
         "message": finding.message,
         "measured": finding.measured,
+        "tried": finding.tried,
         "confidence": finding.confidence.value,
         "sentence": trap.sentence,
-        "fix": trap.fix,
+        "fix": finding.fix,
         "source": trap.source,
     }
 
@@ -81,12 +84,13 @@ def _rule(trap: Trap) -> dict[str, Any]:
 
 def _result(checked: Checked, finding: Finding, index: int) -> dict[str, Any]:
     cost = f" Measured: {finding.measured}." if finding.measured else ""
+    cost += f" Tried: {finding.tried}." if finding.tried else ""
     where = f"{finding.where}: " if finding.where else ""
     return {
         "ruleId": finding.trap.id,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": f"{where}{finding.message}.{cost} {finding.trap.fix}"},
+        "message": {"text": f"{where}{finding.message}.{cost} {finding.fix}"},
         "locations": [_location(checked, finding)],
         "properties": {"confidence": finding.confidence.value, "subject": checked.subject},
     }

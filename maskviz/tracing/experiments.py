@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.arrays import BoolArray
+from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.behaviour import PaddedText
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.trace import Batch, Trace
+from maskviz.core.trace import Batch, ModelCard, Trace
 from maskviz.tracing.calling import Calling, Inputs, called
+from maskviz.tracing.doors import to_array
+from maskviz.tracing.leaks import hidden_where
 from maskviz.tracing.outputs import joined_output
+from maskviz.tracing.prove import other_ids
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.rounding import SHORT, widened
@@ -40,6 +43,7 @@ def padded_texts(model: PreTrainedModel, inputs: Inputs, trace: Trace, predicts_
 
     Returns:
         One for each text with padding and with something else; none where inputs do not run along the tokens (images).
+        A mask of four axes among the inputs is cut with its text.
     """
     batch = trace.batch
     if batch.documents is not None or not _along_tokens(inputs, batch):
@@ -81,9 +85,13 @@ def drifts_by_rounding(model: PreTrainedModel, inputs: Inputs, trace: Trace, siz
     return drift is not None and drift <= ROUNDING[torch.float32] * max(1.0, size)
 
 
-def returns_weights(model: PreTrainedModel, inputs: Inputs) -> bool:
-    """Whether the model, asked for attention weights as its config asks, returns a map for every layer it returns."""
-    with torch.no_grad(), evaluating(model), same_randomness():
+def returns_weights(model: PreTrainedModel, inputs: Inputs, card: ModelCard) -> bool:
+    """Whether the model, asked for attention weights as its config asks, returns a map for every layer it returns.
+
+    Raises:
+        CannotTraceError: it fails where it is asked for them.
+    """
+    with torch.no_grad(), evaluating(model), same_randomness(), explained(card, "returns no weights"):
         (returned,) = called(model, {**inputs, "output_attentions": True}, Calling())
     names = ("attentions", "encoder_attentions", "decoder_attentions")
     found = [one for name in names if (one := getattr(returned, name, None)) is not None]
@@ -91,9 +99,65 @@ def returns_weights(model: PreTrainedModel, inputs: Inputs) -> bool:
     return bool(maps) and all(isinstance(one, torch.Tensor) for one in maps)
 
 
+def moved_by_first_text(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> float | None:
+    """Give the first of the texts packed into each row other tokens.
+
+    Returns:
+        Largest change of an output of a token of another text; None where nothing is packed, or there are no ids or no
+        output for each token.
+
+    Raises:
+        CannotTraceError: the model fails on the changed text.
+    """
+    batch, ids = trace.batch, inputs.get(model.main_input_name)
+    if batch.documents is None or not isinstance(ids, torch.Tensor) or ids.shape != batch.ids.shape:
+        return None
+    first = batch.documents == np.where(batch.keep, batch.documents, np.iinfo(np.int64).max).min(axis=1, keepdims=True)
+    changed = torch.where(torch.as_tensor(first & batch.keep, device=ids.device), other_ids(ids, trace), ids)
+    with torch.no_grad(), evaluating(model), explained(trace.card, "fails on another first text"):
+        outputs = []
+        for one in (ids, changed):
+            with same_randomness():
+                outputs.append(joined_output(called(model, {**inputs, model.main_input_name: one}, Calling())))
+    before, after = outputs
+    if before is None or after is None or before.shape[:2] != batch.ids.shape:
+        return None
+    moved = to_array((before.float() - after.float()).abs().amax(dim=-1))
+    return float(moved[batch.keep & ~first].max(initial=0.0))
+
+
+def moved_by_positions(model: PreTrainedModel, inputs: Inputs, trace: Trace, positions: IntArray) -> float | None:
+    """Give the tokens other positions.
+
+    Args:
+        model, inputs, trace: The model, and the run of it.
+        positions: int64 [batch, token].
+
+    Returns:
+        Largest change of an output of a real token; None where the model takes none, or has no such output.
+    """
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return None
+    ids = inputs.get("position_ids", inputs.get(model.main_input_name))
+    device = ids.device if isinstance(ids, torch.Tensor) else model.device
+    other = {**inputs, "position_ids": torch.as_tensor(positions.copy(), device=device)}
+    before, after = (_output(model, one, trace) for one in (inputs, other))
+    if before is None or after is None or before.shape != after.shape or before.shape[:2] != trace.batch.ids.shape:
+        return None
+    moved = to_array((before.float() - after.float()).abs().amax(dim=-1))
+    return float(moved[trace.batch.keep].max(initial=0.0))
+
+
 def broken_padding(model: PreTrainedModel, trace: Trace) -> tuple[int, ...]:
-    """Ids that stand where the batch has padding and whose embeddings are not numbers."""
-    table = getattr(model.get_input_embeddings(), "weight", None)
+    """Ids that stand where the batch has padding and whose embeddings are not numbers.
+
+    Raises:
+        CannotTraceError: the model's class does not give its embeddings.
+    """
+    try:
+        table = getattr(model.get_input_embeddings(), "weight", None)
+    except (NotImplementedError, AttributeError) as error:
+        raise CannotTraceError(f"{trace.card.architecture} does not give its input embeddings") from error
     ids = np.unique(trace.batch.ids[~trace.batch.keep])
     if not isinstance(table, torch.Tensor) or table.device.type == "meta" or not len(ids):
         return ()
@@ -106,9 +170,14 @@ def broken_padding(model: PreTrainedModel, trace: Trace) -> tuple[int, ...]:
 def _ways(model: PreTrainedModel, inputs: Inputs, batch: Batch) -> dict[str, Inputs]:
     """The batch as it is, with a mask of its padding where it has another or none, and with positions of its own."""
     keep = torch.as_tensor(np.array(batch.keep, dtype=np.int64), device=_ids(inputs).device)
-    masked = {**inputs, "attention_mask": keep}
+    own = inputs.get("attention_mask")
     ways: dict[str, Inputs] = {"given": inputs}
-    if "attention_mask" not in inputs or not torch.equal(inputs["attention_mask"].to(keep.dtype), keep):
+    masked = inputs
+    if isinstance(own, torch.Tensor) and own.ndim == 4:
+        masked = {**inputs, "attention_mask": hidden_where(own, keep[:, None, None, :] == 0)}
+    elif own is None or not torch.equal(own.to(keep.dtype), keep):
+        masked = {**inputs, "attention_mask": keep}
+    if masked is not inputs and (own is None or not torch.equal(masked["attention_mask"], own)):
         ways["masked"] = masked
     takes_positions = "position_ids" in inspect.signature(model.forward).parameters
     if takes_positions and "position_ids" not in inputs and batch.decoder is None and not batch.keep[:, 0].all():
@@ -134,7 +203,38 @@ def _padded_text(
     if predicts_next and output is not None and output.ndim == 3 and not side.keep[row, -1]:
         real = int(np.flatnonzero(side.keep[row])[-1])
         last = (int(output[row, -1].argmax()), int(output[row, real].argmax()))
-    return PaddedText(row, not batch.keep[row, 0], own, moved.get("masked"), moved.get("counted"), last)
+    left = not batch.keep[row, 0]
+    right = None
+    if left and "counted" not in outputs:
+        right = _moved(alone, _padded_right(model, inputs, trace, row), _side_alone(side, row), 0)
+    return PaddedText(row, left, own, moved.get("masked"), moved.get("counted"), right, last)
+
+
+def _padded_right(model: PreTrainedModel, inputs: Inputs, trace: Trace, row: int) -> torch.Tensor | None:
+    """The outputs of one text with its padding behind it, for the text alone."""
+    count = int((~trace.batch.keep[row]).sum())
+    made = _alone(inputs, trace.batch, row)
+    for name, value in made.items():
+        if isinstance(value, torch.Tensor) and value.ndim == 2 and not name.startswith("decoder_"):
+            filled = 0 if name == "attention_mask" else inputs[name][row, 0]  # what stands in front is padding
+            made[name] = torch.cat(
+                [value, torch.full((1, count), int(filled), dtype=value.dtype, device=value.device)], 1
+            )
+    output = _output(model, made, trace)
+    if output is None or trace.batch.decoder is not None or output.ndim < 3:
+        return output
+    return output[:, : output.shape[1] - count]
+
+
+def _side_alone(side: Batch, row: int) -> Batch:
+    """One text of a side without its padding."""
+    kept = np.flatnonzero(side.keep[row])
+    return Batch(
+        side.ids[row : row + 1, kept],
+        side.keep[row : row + 1, kept],
+        (tuple(side.tokens[row][place] for place in kept),),
+        (tuple(side.roles[row][place] for place in kept),),
+    )
 
 
 def _moved(alone: torch.Tensor | None, output: torch.Tensor | None, side: Batch, row: int) -> float | None:
@@ -157,14 +257,23 @@ def _alone(inputs: Inputs, batch: Batch, row: int) -> dict[str, Any]:
             made[name] = value
             continue
         side = batch.decoder if name.startswith("decoder_") and batch.decoder is not None else batch
-        made[name] = value[row : row + 1][:, torch.as_tensor(side.keep[row].copy(), device=value.device)]
+        kept = torch.as_tensor(side.keep[row].copy(), device=value.device)
+        if name == "attention_mask" and value.ndim == 4:
+            own = value[row % len(value)][None][..., kept]
+            made[name] = own if own.shape[2] == 1 else own[:, :, kept]
+        else:
+            made[name] = value[row : row + 1][:, kept]
     return made
 
 
 def _along_tokens(inputs: Inputs, batch: Batch) -> bool:
     """Whether every tensor is [batch, token, ...]."""
     lengths = {batch.length, batch.length if batch.decoder is None else batch.decoder.length}
-    tensors = [one for one in inputs.values() if isinstance(one, torch.Tensor)]
+    tensors = [
+        one
+        for name, one in inputs.items()
+        if isinstance(one, torch.Tensor) and not (name == "attention_mask" and one.ndim == 4)
+    ]
     return all(one.ndim >= 2 and one.shape[0] == batch.rows and one.shape[1] in lengths for one in tensors)
 
 

@@ -174,7 +174,7 @@ def moved_by_last_token(model: PreTrainedModel, inputs: Inputs, trace: Trace) ->
     changed = inputs[name].clone()
     rows = torch.arange(len(last), device=changed.device)
     places = torch.as_tensor(last, device=changed.device)
-    changed[rows, places] = _other_id(changed[rows, places], trace)
+    changed[rows, places] = other_ids(changed[rows, places], trace)
     with torch.no_grad(), evaluating(model), explained(trace.card, "fails on another last token"):
         with same_randomness():
             before = joined_output(called(model, inputs, Calling()))
@@ -197,6 +197,7 @@ def _last_tokens(side: Batch) -> Any:
     return side.length - 1 - np.argmax(side.keep[:, ::-1], axis=1)
 
 
-def _other_id(ids: torch.Tensor, trace: Trace) -> torch.Tensor:
+def other_ids(ids: torch.Tensor, trace: Trace) -> torch.Tensor:
+    """Another id of the vocabulary for each."""
     vocabulary = trace.card.vocabulary or int(ids.max()) + 2
     return torch.where(ids + 1 < vocabulary, ids + 1, ids - 1)

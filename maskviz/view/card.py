@@ -26,7 +26,7 @@ def card_line(card: ModelCard) -> str:
 def info_page(
     card: ModelCard,
     trace: Trace,
-    claims: tuple[Mapping[str, int], Mapping[str, int]],
+    claims: tuple[Mapping[str, int], Mapping[str, int], str],
     likeness: Sequence[Panel] = (),
     notes: Sequence[str] = (),
 ) -> Page:
@@ -35,8 +35,8 @@ def info_page(
     Args:
         card: What the config says.
         trace: The run.
-        claims: Windows the config names and no layer has, in tokens, by name; and numbers of the config that begin to
-            block cells only in texts longer than the run.
+        claims: Windows the config names and no layer has, in tokens, by name; numbers of the config that begin to block
+            cells only in texts longer than the run; and what keeps the layers from having the former, in words.
         likeness: Whose masks look the same.
         notes: What is to know of the model that was built.
     """

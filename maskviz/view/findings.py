@@ -7,7 +7,7 @@ from itertools import groupby
 
 from maskviz.core.findings import Checked, Confidence, Finding, Trap
 from maskviz.core.panels import Note, Page, Panel, Table, Tone
-from maskviz.core.printable import printable
+from maskviz.core.printable import printable, ranges
 from maskviz.core.words import Severity
 
 _SURE = {
@@ -25,12 +25,15 @@ _LISTED = 6
 def findings_page(checked: Checked, facts: dict[str, str], pictures: Sequence[Panel] = ()) -> Page:
     """A check as a page: its verdict, every finding with its cost and its fix, pictures, and what was asked."""
     panels: list[Panel] = [Note(verdict(checked))]
-    for trap, findings in groupby(checked.findings, lambda one: one.trap):
-        panels.append(_note_of(trap, list(findings)))
+    for _, findings in groupby(checked.findings, lambda one: (one.trap, one.severity, one.fix)):
+        panels.append(_note_of(list(findings)))
     panels += pictures
     panels += [Note(printable(note), Tone.QUIET) for note in checked.notes]
     if checked.asked:
-        panels.append(Note(f"looked at: {'; '.join(map(printable, checked.asked))}", Tone.QUIET))
+        panels.append(Note(f"looked at: {'; '.join(map(printable, checked.asked))}{_passes(checked)}", Tone.QUIET))
+    if checked.unasked:
+        left = "; ".join(f"{spans(one.traps)} ({one.reason})" for one in checked.unasked)
+        panels.append(Note(f"not asked: {left}", Tone.QUIET))
     return Page(printable(checked.subject), printable(checked.about), tuple(panels), facts)
 
 
@@ -41,21 +44,39 @@ def verdict(checked: Checked) -> str:
     return said or "no findings"
 
 
-def _note_of(trap: Trap, findings: list[Finding]) -> Note:
-    """All findings of one trap: a single one in the first line, several below it."""
-    name = f"{trap.id} {trap.severity} {trap.name}"
+def spans(traps: Sequence[str]) -> str:
+    """Ids of traps in a few words: "P1-P9, T3"."""
+    groups: dict[str, list[int]] = {}
+    for one in traps:
+        groups.setdefault(one[0], []).append(int(one[1:]))
+    return ", ".join(
+        f"{letter}{part}".replace("-", f"-{letter}")
+        for letter, numbers in groups.items()
+        for part in ranges(numbers).split(", ")
+    )
+
+
+def _passes(checked: Checked) -> str:
+    return f"; {checked.passes} forward pass{'' if checked.passes == 1 else 'es'}" if checked.passes else ""
+
+
+def _note_of(findings: list[Finding]) -> Note:
+    """Findings of one trap that end alike: a single one in the first line, several below it."""
     first, *others = findings
+    trap = first.trap
+    name = f"{trap.id} {first.severity} {trap.name}"
     seen: tuple[str, ...] = ()
     if not others:
         head = f"{name} · {_said(first)}"
         seen = (f"measured: {printable(first.measured)}",) if first.measured else ()
+        seen = (*seen, f"tried: {printable(first.tried)}") if first.tried else seen
     else:
         head = f"{name} · {len(findings)} times"
         seen = tuple(f"{_said(one)}{_cost(one)}" for one in findings[:_LISTED])
         if len(findings) > _LISTED:
             seen = (*seen, f"and {len(findings) - _LISTED} more; --format json has them all")
-    details = (trap.sentence, *seen, f"fix: {trap.fix}", f"known from: {trap.source}")
-    return Note(head, Tone.PLAIN if trap.severity is Severity.NOTE else Tone.WARNING, details)
+    details = (trap.sentence, *seen, f"fix: {printable(first.fix)}", f"known from: {trap.source}")
+    return Note(head, Tone.PLAIN if first.severity is Severity.NOTE else Tone.WARNING, details)
 
 
 def _said(finding: Finding) -> str:
@@ -64,7 +85,8 @@ def _said(finding: Finding) -> str:
 
 
 def _cost(finding: Finding) -> str:
-    return f" ({printable(finding.measured)})" if finding.measured else ""
+    said = "; ".join(one for one in (finding.measured, finding.tried) if one)
+    return f" ({printable(said)})" if said else ""
 
 
 def traps_page(traps: Iterable[Trap], unchecked: dict[str, str]) -> Page:

@@ -49,13 +49,14 @@ def likeness_panels(likeness: Likeness) -> list[Panel]:
 
 
 def disagreements(
-    card: ModelCard, trace: Trace, unused: Mapping[str, int], beyond: Mapping[str, int]
+    card: ModelCard, trace: Trace, unused: Mapping[str, int], beyond: Mapping[str, int], because: str = ""
 ) -> tuple[str, ...]:
     """Where the config's words and what the layers do are not the same; arguments as `info_page` takes them."""
     notes = []
     if unused:
         named = _listed(unused)
-        notes.append(f"The config names {named}, and no layer has a window: the model's own code does not use it.")
+        why = because or "the model's own code does not use it"
+        notes.append(f"The config names {named}, and no layer has a window: {why}.")
     if beyond:
         notes.append(
             f"{_listed(beyond)} of the config blocks cells of longer texts only: up to there the rules are as they "

@@ -34,8 +34,14 @@ def batch(folder: Path, *rows: Any) -> str:
 def test_right_padding_of_a_decoder_is_found_measured_and_ends_with_5(
     maskviz: Maskviz, golden: Callable[[str, str], None]
 ) -> None:
-    answer = maskviz("check", "-m", "demo:gpt", "--padding-side", "right", *TWO, expect=5)
+    answer = maskviz("check", "-m", "demo:gpt", "--padding-side", "right", "--for", "generate", *TWO, expect=5)
     golden("cli_check_right", answer.stdout)
+
+
+def test_what_a_batch_is_for_is_asked_where_nothing_tells(maskviz: Maskviz) -> None:
+    answer = maskviz("check", "-m", "demo:gpt", "--padding-side", "right", *TWO)
+    assert "P3 warning decoder-right-pad-generate" in answer.stdout
+    assert "Pad on the left to generate; for a forward pass or training it is right" in answer.stdout
 
 
 def test_the_same_batch_run_forward_is_right(maskviz: Maskviz) -> None:
@@ -65,7 +71,8 @@ def test_packed_texts_that_see_each_other_are_found_and_the_way_out_is_tried(mas
     answer = maskviz("check", "-m", "demo:gpt", "--packed", *TWO, "--format", "json", expect=5)
     (finding,) = json.loads(answer.stdout)["findings"]
     assert finding["id"] == "K1"
-    assert "with use_cache=False and no attention_mask nothing crosses" in finding["measured"]
+    assert "with use_cache=False and no attention_mask nothing crosses" in finding["tried"]
+    assert "with another first text, outputs of the others move by up to" in finding["measured"]
     maskviz("check", "-m", "demo:gpt", "--packed", "--no-cache", *TWO, "--fail-on", "note")
 
 
@@ -90,16 +97,25 @@ def test_the_mask_of_a_file_may_be_left_out(maskviz: Maskviz, tmp_path: Path) ->
 
 def test_a_line_may_hold_a_whole_batch(maskviz: Maskviz, tmp_path: Path) -> None:
     both = {"input_ids": [[271, 623, 456], [271, 0, 0]], "attention_mask": [[1, 1, 1], [1, 0, 0]]}
-    assert found(maskviz("check", "-m", "demo:gpt", "--file", batch(tmp_path, both), "--format", "json", expect=5)) == [
-        "P3"
-    ]
+    assert found(maskviz("check", "-m", "demo:gpt", "--file", batch(tmp_path, both), "--format", "json")) == ["P3"]
+
+
+def test_a_mask_of_another_length_is_an_error_and_the_rest_is_run_without_it(maskviz: Maskviz, tmp_path: Path) -> None:
+    left = {"input_ids": [0, 0, 271, 623], "attention_mask": [0, 0, 1, 1]}
+    file = batch(tmp_path, ROW | {"attention_mask": [1, 1]}, left)
+    answer = maskviz("check", "-m", "demo:gpt", "--file", file, expect=5)
+    assert "P7 error mask-length · text 1: 4 ids and a mask of 2" in answer.stdout
+    assert "text 1 was run without its attention_mask, which does not fit" in answer.stdout
+    assert "P4 error left-pad-no-position-ids · text 2" in answer.stdout
 
 
 def test_a_batch_that_cannot_be_run_is_still_looked_at(maskviz: Maskviz, tmp_path: Path) -> None:
-    file = batch(tmp_path, ROW | {"attention_mask": [1, 1]})
-    answer = maskviz("check", "-m", "demo:gpt", "--file", file, "--fail-on", "warning", expect=5)
-    assert "P7 warning mask-length · text 1: 4 ids and a mask of 2" in answer.stdout
-    assert "the rows were not run: row 1 has 4 ids and attention_mask of 2" in answer.stdout
+    file = batch(tmp_path, {"input_ids": [271, 99_999], "attention_mask": [0, 0]})
+    answer = maskviz("check", "-m", "demo:gpt", "--file", file, expect=5)
+    assert "P6 error all-padded-row" in answer.stdout
+    assert "the rows were not run: id 99999 is not in the vocabulary" in answer.stdout
+    assert "L1, L3-L7" not in answer.stdout.split("not asked:")[0]
+    assert "(the model was not run)" in answer.stdout
 
 
 @pytest.mark.parametrize(
@@ -111,7 +127,8 @@ def test_a_batch_that_cannot_be_run_is_still_looked_at(maskviz: Maskviz, tmp_pat
         ({"input_ids": []}, 2, "no list of whole numbers"),
         ({"input_ids": [1.5]}, 2, "no list of whole numbers"),
         ({"input_ids": [2**40]}, 2, "beyond 2147483647"),
-        ({"input_ids": [5], "attention_mask": [2]}, 2, "numbers other than 0 and 1"),
+        ({"input_ids": [5], "attention_mask": [-1]}, 2, "attention_mask has a number below 0"),
+        ({"input_ids": [5], "decoder_attention_mask": [2]}, 2, "numbers other than 0 and 1"),
         ({"input_ids": [[5], [6]], "attention_mask": [[1]]}, 2, "has not 2 rows"),
         ({"text": " "}, 2, "neither input_ids nor a text"),
         ("[" * 100_000, 3, "is no JSON"),
@@ -194,7 +211,7 @@ def test_without_weights_what_masks_say_is_still_checked(maskviz: Maskviz, tmp_p
     path.write_text(json.dumps(config))
     asked = ("check", "-m", str(path), "--format", "json")
     assert found(maskviz(*asked, "one two three four five six", expect=5)) == ["L4"]
-    assert found(maskviz(*asked, "one two three four", "--fail-on", "note")) == []
+    assert found(maskviz(*asked, "one two three four")) == ["L13"]
 
 
 def test_packed_rows_of_a_file_are_run_without_a_cache_where_that_is_asked(maskviz: Maskviz, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_attention_weights_are_returned_by_eager_attention_alone(implementation:
     before = model.config._attn_implementation
     model.set_attn_implementation(implementation)
     try:
-        assert returns_weights(loaded.model, encoded.inputs) is given
+        assert returns_weights(loaded.model, encoded.inputs, loaded.card) is given
     finally:
         model.set_attn_implementation(before)
 

@@ -220,12 +220,12 @@ def test_info_groups_layers_of_a_kind() -> None:
 
 def test_info_says_the_rule_of_each_run_of_layers_per_stack() -> None:
     gemma, t5 = example_of("gemma3").trace, example_of("t5").trace
-    tables = panels(info_page(gemma.card, gemma, ({}, {})), Table)
+    tables = panels(info_page(gemma.card, gemma, ({}, {}, "")), Table)
     assert tables[1].rows == (
         ("0", "full", "causal ∧ padding", "", "4", "2"),
         ("1-2", "sliding window", "causal ∧ window(4) ∧ padding", "4", "4", "2"),
     )
-    titles = [table.title for table in panels(info_page(t5.card, t5, ({}, {})), Table)]
+    titles = [table.title for table in panels(info_page(t5.card, t5, ({}, {}, "")), Table)]
     assert titles == ["", "encoder layers", "decoder layers", "cross layers"]
 
 

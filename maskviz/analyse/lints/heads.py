@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maskviz.analyse.lints.kind import Lint, found
+from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 
@@ -41,4 +41,7 @@ def heads_taken_in_turn(case: Case) -> Iterator[Finding]:
         )
 
 
-LINTS: tuple[tuple[str, Lint], ...] = (("H1", ablated_after_projection), ("H3", heads_taken_in_turn))
+LINTS: tuple[Lint, ...] = (
+    Lint("H1", ablated_after_projection, (Need.ABLATED,)),
+    Lint("H3", heads_taken_in_turn, (Need.ABLATED,)),
+)

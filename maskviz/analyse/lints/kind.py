@@ -1,8 +1,10 @@
-"""What a rule is."""
+"""What a rule is, and what it needs to be asked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from maskviz.core.case import Case
@@ -10,8 +12,54 @@ from maskviz.core.findings import Finding
 from maskviz.core.given_array import GivenArray
 from maskviz.core.traps import TRAPS
 
-# A case goes in; a finding for each place that fell into the trap comes out, none where the case cannot tell.
-Lint = Callable[[Case], Iterable[Finding]]
+
+class Need(StrEnum):
+    """What a rule cannot be asked without, by the words that say it is missing."""
+
+    ARRAY = "no mask file is given"
+    BATCH = "no batch is given"
+    LABELS = "no labels are given"
+    MODEL = "no model is given"
+    RUN = "the model was not run"
+    WEIGHTS = "the model has no weights"
+    MEANT = "nobody said which mask is meant"
+    ABLATED = "no outputs of an ablation are given"
+
+    def met(self, case: Case) -> bool:
+        """Whether a case has it."""
+        match self:
+            case Need.ARRAY:
+                return case.array is not None
+            case Need.BATCH:
+                return case.batch is not None
+            case Need.LABELS:
+                return case.batch is not None and any(row is not None for row in case.batch.labels)
+            case Need.MODEL:
+                return case.model is not None
+            case Need.RUN:
+                return case.run is not None
+            case Need.WEIGHTS:
+                return case.run is None or case.run.weighted
+            case Need.MEANT:
+                return case.meant is not None
+            case Need.ABLATED:
+                return case.ablated is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Lint:
+    """A rule: one way to see whether something fell into a trap.
+
+    Attributes:
+        trap: Id of the trap.
+        ask: A case goes in; a finding for each place that fell into the trap comes out, none where the case cannot
+            tell.
+        needs: What a case must have for the answer to mean anything.
+    """
+
+    trap: str
+    ask: Callable[[Case], Iterable[Finding]]
+    needs: tuple[Need, ...]
 
 
 def found(identity: str, where: str, message: str, **more: Any) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, found
+from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.analyse.user_mask import parts_of
 from maskviz.core.behaviour import Behaviour
@@ -22,33 +22,6 @@ _LOCAL = (Window, Band, Chunk)
 _FUSED = (Backend.FLASH, Backend.FLEX)
 # Words with which `trace.kernels` begins where a backend is handed no mask.
 _NO_MASK = ("no mask", "nothing")
-
-
-def causal_leak(case: Case) -> Iterator[Finding]:
-    """L1: a class that predicts the next token, whose earlier outputs move when the last token is changed."""
-    run = case.run
-    if run is None or case.model is None or not case.model.predicts_next or run.earlier is None:
-        return
-    if run.earlier <= run.noticeable_alike or _sees_ahead_by_rule(run.trace):
-        return
-    ahead = [call for call in run.trace.calls if _sees_ahead(call)]
-    shown = f"the masks of {layers_in(ahead, run.trace)} show later tokens" if ahead else "no mask shows later tokens"
-    yield found(
-        "L1",
-        case.model.architecture,
-        f"outputs before the last token depend on it; {shown}",
-        measured=f"with another last token, earlier outputs move by up to {run.earlier:.2g}",
-        confidence=Confidence.MEASURED,
-    )
-
-
-def _sees_ahead(call: AttentionCall) -> bool:
-    return bool(np.triu(call.mask.visible.any(axis=(0, 1)), k=1 + call.mask.query_offset).any())
-
-
-def _sees_ahead_by_rule(trace: Trace) -> bool:
-    """Whether a rule lets tokens of one span see each other: a prefix or an image, both by design."""
-    return any(leaf.exception for call in trace.calls for leaf in call.mask.rule.leaves() if _sees_ahead(call))
 
 
 def window_off_by_one(case: Case) -> Iterator[Finding]:
@@ -309,6 +282,16 @@ def misnamed_mask_function(case: Case) -> Iterator[Finding]:
         )
 
 
+def unused_window(case: Case) -> Iterator[Finding]:
+    """L13: a window in the config that no layer has, though the config does not say that it is not used."""
+    model = case.model
+    if model is None or not model.unused or model.use_sliding_window is False or any(window_on_wrong_layers(case)):
+        return
+    named = ", ".join(f"{name} {size:,}" for name, size in sorted(model.unused.items()))
+    why = f": {model.unused_by}" if model.unused_by else f"; the code of {model.architecture} does not read it"
+    yield found("L13", "the config", f"it names {named}, and no layer has a window{why}")
+
+
 def layers_in(calls: Sequence[AttentionCall], trace: Trace) -> str:
     """Names of the layers of some calls, such as "layers 0-3" or "cross layer 2"."""
     several = len(trace.stacks) > 1
@@ -320,17 +303,17 @@ def layers_in(calls: Sequence[AttentionCall], trace: Trace) -> str:
     return ", ".join(words)
 
 
-LINTS: tuple[tuple[str, Lint], ...] = (
-    ("L1", causal_leak),
-    ("L2", window_off_by_one),
-    ("L3", mask_replaces_rules),
-    ("L4", window_on_wrong_layers),
-    ("L5", chunks_with_left_padding),
-    ("L6", image_spans),
-    ("L7", backend_drops_pattern),
-    ("L8", attention_without_mask_function),
-    ("L9", cross_attention_unmasked),
-    ("L10", recurrence_sees_padding),
-    ("L11", mask_skipped),
-    ("L12", misnamed_mask_function),
+LINTS: tuple[Lint, ...] = (
+    Lint("L2", window_off_by_one, (Need.RUN,)),
+    Lint("L3", mask_replaces_rules, (Need.RUN, Need.ARRAY)),
+    Lint("L4", window_on_wrong_layers, (Need.RUN,)),
+    Lint("L5", chunks_with_left_padding, (Need.RUN,)),
+    Lint("L6", image_spans, (Need.RUN,)),
+    Lint("L7", backend_drops_pattern, (Need.RUN,)),
+    Lint("L8", attention_without_mask_function, (Need.MODEL,)),
+    Lint("L9", cross_attention_unmasked, (Need.BATCH, Need.RUN)),
+    Lint("L10", recurrence_sees_padding, (Need.RUN, Need.WEIGHTS)),
+    Lint("L11", mask_skipped, (Need.RUN,)),
+    Lint("L13", unused_window, (Need.MODEL,)),
+    Lint("L12", misnamed_mask_function, (Need.RUN,)),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, found, leak_of, not_numbers_of
+from maskviz.analyse.lints.kind import Lint, Need, found, leak_of, not_numbers_of
 from maskviz.core.arrays import BoolArray, DoubleArray
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
@@ -136,12 +136,12 @@ def blank_head(case: Case) -> Iterator[Finding]:
         yield found("H2", array.name, message)
 
 
-LINTS: tuple[tuple[str, Lint], ...] = (
-    ("N1", blind_queries),
-    ("N2", weights_change_outputs),
-    ("N3", minimum_twice),
-    ("N4", constant),
-    ("N6", no_number),
-    ("L2", window_of_array),
-    ("H2", blank_head),
+LINTS: tuple[Lint, ...] = (
+    Lint("N1", blind_queries, (Need.ARRAY,)),
+    Lint("N2", weights_change_outputs, (Need.ARRAY,)),
+    Lint("N3", minimum_twice, (Need.ARRAY,)),
+    Lint("N4", constant, (Need.ARRAY,)),
+    Lint("N6", no_number, (Need.ARRAY,)),
+    Lint("L2", window_of_array, (Need.ARRAY,)),
+    Lint("H2", blank_head, (Need.ARRAY,)),
 )

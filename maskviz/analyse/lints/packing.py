@@ -6,28 +6,60 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, found
-from maskviz.core.arrays import BoolArray
+from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
+from maskviz.core.positions import starts_of_blocks
 from maskviz.core.words import Backend
 
 
 def packed_not_separated(case: Case) -> Iterator[Finding]:
-    """K1: queries of one packed text may see keys of another, or do."""
+    """K1: queries of one packed text may see keys of another, or do, or one text moves another by another way."""
     run = case.run
-    if run is None or run.crossing is None or run.crossing.separated:
+    if run is None or run.crossing is None:
         return
-    cost = ""
-    if run.crossing.attention:
+    moved = run.crossed is not None and run.crossed > run.noticeable_alike
+    if run.crossing.separated and not moved:
+        return
+    cost = []
+    if run.crossing.attention and not run.crossing.separated:
         worst = int(np.argmax(run.crossing.attention))
-        cost = f"{run.crossing.attention[worst]:.2f} of the attention of text {worst + 1} falls on other texts"
+        cost.append(f"{run.crossing.attention[worst]:.2f} of the attention of text {worst + 1} falls on other texts")
+    if run.crossed is not None:
+        cost.append(f"with another first text, outputs of the others move by up to {run.crossed:.2g}")
+    tried = ""
     if run.separated_without_cache is not None:
         with_it = "nothing crosses" if run.separated_without_cache else "the texts are not separated either"
-        cost += f"{'; ' if cost else ''}with use_cache=False and no attention_mask {with_it}"
-    how = Confidence.MEASURED if cost else Confidence.CERTAIN
+        tried = f"with use_cache=False and no attention_mask {with_it}"
     message = f"{run.crossing.cells} visible cells have their query in one text and their key in another"
-    yield found("K1", "the packed row", message, measured=cost, confidence=how)
+    if run.crossing.separated:
+        message = "no mask shows one text another, and a layer without an attention matrix carries it over"
+    yield found(
+        "K1",
+        "the packed row",
+        f"{message}{_numbered(case)}",
+        measured="; ".join(cost),
+        confidence=Confidence.MEASURED if cost or tried else Confidence.CERTAIN,
+        tried=tried,
+        cure=_cure_of_crossing(case),
+    )
+
+
+def _numbered(case: Case) -> str:
+    """That the texts are told apart by numbers in the attention mask, which are read as 1."""
+    if not _has_numbers(case):
+        return ""
+    return "; the attention_mask numbers the texts, and transformers reads every number but 0 as 1"
+
+
+def _cure_of_crossing(case: Case) -> str:
+    if not _has_numbers(case):
+        return ""
+    return "Make [batch, 1, query, key] of them: same number, not 0, and causal; or pass restarting position_ids alone."
+
+
+def _has_numbers(case: Case) -> bool:
+    return case.batch is not None and any(keep is not None and max(keep) > 1 for keep in case.batch.keep)
 
 
 def packed_positions_run_on(case: Case) -> Iterator[Finding]:
@@ -36,7 +68,7 @@ def packed_positions_run_on(case: Case) -> Iterator[Finding]:
         return
     for row in range(len(case.batch.ids)):
         visible = case.array.visible[row % len(case.array.visible)].any(axis=0)
-        starts = blocks_of(visible)
+        starts = starts_of_blocks(visible)
         positions = case.batch.position_ids[row] if row < len(case.batch.position_ids) else None
         if len(starts) < 2 or visible.shape[1] != len(case.batch.ids[row]):
             continue
@@ -50,18 +82,6 @@ def packed_positions_run_on(case: Case) -> Iterator[Finding]:
             yield found("K2", f"text {row + 1}", message, row=row)
 
 
-def blocks_of(visible: BoolArray) -> list[int]:
-    """First tokens of the blocks on the diagonal of a mask bool [query, key]; one block where it does not fall apart,
-    none where it is not square or a token stands alone."""
-    tokens = len(visible)
-    if visible.shape != (tokens, tokens) or not tokens:
-        return []
-    together = visible | visible.T
-    starts = [0, *(place for place in range(1, tokens) if not together[place:, :place].any())]
-    lengths = np.diff([*starts, tokens])
-    return starts if (lengths > 1).all() else []
-
-
 def flash_packing(case: Case) -> Iterator[Finding]:
     """K3: packed texts that flash attention does not keep apart just where the model's own masks do."""
     run = case.run
@@ -72,8 +92,8 @@ def flash_packing(case: Case) -> Iterator[Finding]:
         yield found("K3", "the packed row", message, confidence=Confidence.MEASURED)
 
 
-LINTS: tuple[tuple[str, Lint], ...] = (
-    ("K1", packed_not_separated),
-    ("K2", packed_positions_run_on),
-    ("K3", flash_packing),
+LINTS: tuple[Lint, ...] = (
+    Lint("K1", packed_not_separated, (Need.RUN,)),
+    Lint("K2", packed_positions_run_on, (Need.ARRAY, Need.BATCH)),
+    Lint("K3", flash_packing, (Need.RUN,)),
 )

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, found
+from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.padding_share import attention_on_padding
-from maskviz.core.behaviour import Behaviour, PaddedText
+from maskviz.core.behaviour import Behaviour
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 from maskviz.core.given_batch import GivenBatch, Row
-from maskviz.core.words import Backend, Purpose
+from maskviz.core.words import Backend, Purpose, Severity
 
 _IGNORED = -100
 
@@ -42,7 +42,7 @@ def _cost_of_padding(run: Behaviour | None, row: int) -> tuple[str, Confidence]:
         return "", Confidence.CERTAIN
     share = attention_on_padding(run.trace, row)
     said = [] if share is None else [f"{share:.2f} of its attention falls on padding"]
-    one = _padded(run, row)
+    one = run.padded_text(row)
     if one is not None and one.masked is not None:
         said.append(f"its outputs are off by up to {one.alone:.2g}, and by {one.masked:.2g} with a mask")
     return "; ".join(said), Confidence.MEASURED if said else Confidence.CERTAIN
@@ -69,7 +69,8 @@ def pad_is_eos(case: Case) -> Iterator[Finding]:
 
 
 def right_padding_to_generate(case: Case) -> Iterator[Finding]:
-    """P3: a decoder whose last column is padding, unless it is only run forward or trained."""
+    """P3: a decoder whose last column is padding, unless it is only run forward or trained; a warning where nobody said
+    what the batch is for."""
     batch = case.batch
     if batch is None or case.model is None or not case.model.predicts_next:
         return
@@ -87,11 +88,14 @@ def right_padding_to_generate(case: Case) -> Iterator[Finding]:
             if count > 1
             else "its last column is padding"
         )
-        yield found("P3", _text(row), message, row=row, measured=cost, confidence=how)
+        known = case.purpose is Purpose.GENERATE
+        cure = "" if known else "Pad on the left to generate; for a forward pass or training it is right as it is."
+        weight = None if known else Severity.WARNING
+        yield found("P3", _text(row), message, row=row, measured=cost, confidence=how, cure=cure, lighter=weight)
 
 
 def _cost_of_last_column(run: Behaviour | None, row: int) -> str:
-    one = None if run is None else _padded(run, row)
+    one = None if run is None else run.padded_text(row)
     if run is None or one is None or one.last is None:
         return ""
     at_last, at_real = (f"{run.names.get(token, '')!r} (id {token})" for token in one.last)
@@ -161,7 +165,8 @@ def mask_of_other_length(case: Case) -> Iterator[Finding]:
                 yield found("P7", _text(row), f"{len(ids)} {side}ids and a mask of {len(keep)}", row=row)
             elif len(keep) == len(ids) and (holes := _holes(keep)):
                 message = f"{_tokens(len(holes), f'{side}zero')} between ones, the first at token {holes[0]}"
-                yield found("P7", _text(row), message, row=row)
+                cure = "Put padding at one end, or see what the zeros between ones are meant to hide."
+                yield found("P7", _text(row), message, row=row, cure=cure, lighter=Severity.WARNING)
 
 
 def _holes(keep: Row) -> list[int]:
@@ -208,10 +213,6 @@ def _ends(ids: Row, pad: int) -> list[bool]:
     return [not one for one in inside.tolist()]
 
 
-def _padded(run: Behaviour, row: int) -> PaddedText | None:
-    return next((one for one in run.padded if one.row == row), None)
-
-
 def _part(parts: tuple[Row | None, ...], row: int) -> Row | None:
     return parts[row] if row < len(parts) else None
 
@@ -228,14 +229,14 @@ def _tokens(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-LINTS: tuple[tuple[str, Lint], ...] = (
-    ("P1", pad_without_mask),
-    ("P2", pad_is_eos),
-    ("P3", right_padding_to_generate),
-    ("P4", left_padding_without_positions),
-    ("P5", rows_of_padding_used),
-    ("P6", all_padded_row),
-    ("P7", mask_of_other_length),
-    ("P8", made_without_specials),
-    ("P9", flash_with_right_padding),
+LINTS: tuple[Lint, ...] = (
+    Lint("P1", pad_without_mask, (Need.BATCH,)),
+    Lint("P2", pad_is_eos, (Need.BATCH,)),
+    Lint("P3", right_padding_to_generate, (Need.BATCH, Need.MODEL)),
+    Lint("P4", left_padding_without_positions, (Need.BATCH, Need.RUN, Need.WEIGHTS)),
+    Lint("P5", rows_of_padding_used, (Need.BATCH, Need.LABELS)),
+    Lint("P6", all_padded_row, (Need.BATCH,)),
+    Lint("P7", mask_of_other_length, (Need.BATCH,)),
+    Lint("P8", made_without_specials, (Need.BATCH,)),
+    Lint("P9", flash_with_right_padding, (Need.BATCH, Need.MODEL, Need.RUN)),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, found, leak_of, not_numbers_of
+from maskviz.analyse.lints.kind import Lint, Need, found, leak_of, not_numbers_of
 from maskviz.core.arrays import BoolArray
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
@@ -100,9 +100,9 @@ def whole_numbers(case: Case) -> Iterator[Finding]:
         yield found("T4", array.name, message, measured=refused or leak_of(array))
 
 
-LINTS: tuple[tuple[str, Lint], ...] = (
-    ("T1", inverted),
-    ("T2", ones_as_additive),
-    ("T3", bool_in_eager),
-    ("T4", whole_numbers),
+LINTS: tuple[Lint, ...] = (
+    Lint("T1", inverted, (Need.ARRAY,)),
+    Lint("T2", ones_as_additive, (Need.ARRAY,)),
+    Lint("T3", bool_in_eager, (Need.ARRAY,)),
+    Lint("T4", whole_numbers, (Need.ARRAY,)),
 )

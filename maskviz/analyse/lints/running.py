@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from maskviz.analyse.lints.kind import Lint, found
+from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 
@@ -27,7 +27,9 @@ def capture_changes_outputs(case: Case) -> Iterator[Finding]:
 
 def no_weights_returned(case: Case) -> Iterator[Finding]:
     """N5: the config asks for attention weights, and none are returned."""
-    if case.run is not None and case.model is not None and case.run.weights is False:
+    if case.run is None or case.model is None:
+        return
+    if case.model.asks_weights and case.run.weights is False:
         message = f"output_attentions is set, and {case.model.implementation} attention returns no weights"
         yield found("N5", case.model.architecture, message, confidence=Confidence.MEASURED)
 
@@ -42,8 +44,8 @@ def broken_padding(case: Case) -> Iterator[Finding]:
     yield found("N6", "the embeddings", f"those of id {ids}, which is padding here, are NaN or infinite", measured=cost)
 
 
-LINTS: tuple[tuple[str, Lint], ...] = (
-    ("N2", capture_changes_outputs),
-    ("N5", no_weights_returned),
-    ("N6", broken_padding),
+LINTS: tuple[Lint, ...] = (
+    Lint("N2", capture_changes_outputs, (Need.RUN, Need.WEIGHTS)),
+    Lint("N5", no_weights_returned, (Need.RUN, Need.WEIGHTS)),
+    Lint("N6", broken_padding, (Need.RUN, Need.WEIGHTS)),
 )

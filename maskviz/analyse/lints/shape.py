@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, found, leak_of
+from maskviz.analyse.lints.kind import Lint, Need, found, leak_of
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 from maskviz.core.meant import TORCH_MHA, repeated_rows
@@ -31,7 +31,7 @@ def head_order(case: Case) -> Iterator[Finding]:
 def broadcast_accident(case: Case) -> Iterator[Finding]:
     """T6: a mask without a head axis, for a batch as large as the number of heads."""
     array = case.array
-    if array is None or array.dialect not in _FOUR_AXES or array.values.ndim != 3:
+    if array is None or array.dialect not in _FOUR_AXES or array.values.ndim != 3 or case.model is not None:
         return
     rows, heads = array.values.shape[0], array.sizes.heads
     if heads is not None and rows == heads == array.sizes.batch and rows > 1:
@@ -91,7 +91,10 @@ def other_sizes(case: Case) -> Iterator[Finding]:
         wrong.append(f"{shape[-1]} keys instead of {sizes.keys}")
     if sizes.queries is not None and shape[-2] not in (sizes.queries, *((1,) if array.values.ndim > 2 else ())):
         wrong.append(f"{shape[-2]} queries instead of {sizes.queries}")
-    if wrong:
+    if case.model is not None and array.values.ndim == 3 and array.dialect in _FOUR_AXES:
+        message = f"transformers raises on three axes, {list(shape)}: it takes [batch, token] or four"
+        yield found("T10", array.name, message, cure="Give it its head axis: mask[:, None].")
+    elif wrong:
         yield found("T10", array.name, f"its shape {list(shape)} has {' and '.join(wrong)}")
     elif array.dialect in TORCH_MHA and array.values.ndim == 3 and sizes.heads and sizes.heads > 1:
         rows = sizes.batch
@@ -128,13 +131,13 @@ def kept_nothing(case: Case) -> Iterator[Finding]:
             yield found("P6", f"{array.name}, row {row + 1}", f"none of its {len(keep)} tokens is kept")
 
 
-LINTS: tuple[tuple[str, Lint], ...] = (
-    ("P6", kept_nothing),
-    ("P7", keep_of_other_length),
-    ("T5", head_order),
-    ("T6", broadcast_accident),
-    ("T7", averaged_weights),
-    ("T8", keras_conventions),
-    ("T9", from_the_first_key),
-    ("T10", other_sizes),
+LINTS: tuple[Lint, ...] = (
+    Lint("P6", kept_nothing, (Need.ARRAY,)),
+    Lint("P7", keep_of_other_length, (Need.ARRAY,)),
+    Lint("T5", head_order, (Need.ARRAY,)),
+    Lint("T6", broadcast_accident, (Need.ARRAY,)),
+    Lint("T7", averaged_weights, (Need.ARRAY,)),
+    Lint("T8", keras_conventions, (Need.ARRAY,)),
+    Lint("T9", from_the_first_key, (Need.ARRAY,)),
+    Lint("T10", other_sizes, (Need.ARRAY,)),
 )

@@ -67,7 +67,9 @@ EXAMPLES = (
         Case(batch=rows("5 6 0 0", keep=("1100",), labels=((5, 6, -100, -100),)), model=DECODER),
     ),
     Example("P4", "positions put it right", _left(1.5, 1e-6), _left(1e-5, 1e-6)),
-    Example("P4", "positions do not help", _left(1.5, 1e-6, masked=1.5), _left(1.5, 1.5)),
+    Example("P4", "under a mask too", _left(1.5, 1e-6, masked=1.5), _left(1e-5, None)),
+    Example("P11", "positions do not help", _left(1.5, 1.5), _left(1e-5, 1e-5)),
+    Example("P11", "there are no positions", _left(1.5, None), _left(1e-5, None)),
     Example("P4", "no mask either", _left(2.0, 1e-6, masked=1.5), _left(2.0, 1e-6, masked=1e-6)),
     Example(
         "P5",

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+from pathlib import Path
+
 import pytest
 import torch
 
-from maskviz.analyse.check import LINTS, check
+import maskviz.analyse.check
+import maskviz.core.behaviour
+from maskviz.analyse.check import LINTS, check, unasked
+from maskviz.core.behaviour import Ablated, Behaviour, ModelFacts, PaddedText, Tried
+from maskviz.core.case import Case
+from maskviz.core.findings import Unasked
+from maskviz.core.given_array import Trial
+from maskviz.core.packing import Crossing
+from maskviz.core.rules import Causal
 from maskviz.core.traps import NOT_CHECKED, TRAPS
-from tests.analyse.lints import array_examples, behaviour_examples, padding_examples
-from tests.analyse.lints.cases import Example
+from maskviz.core.words import Purpose, Severity
+from tests.analyse.lints import (
+    array_examples,
+    behaviour_examples,
+    contents_examples,
+    evidence_examples,
+    padding_examples,
+)
+from tests.analyse.lints.cases import DECODER, Example, rows, run_of
 
-EXAMPLES: tuple[Example, ...] = (*padding_examples.EXAMPLES, *behaviour_examples.EXAMPLES, *array_examples.EXAMPLES)
+LINTS_FOLDER = Path(maskviz.analyse.check.__file__).parent / "lints"
+EXAMPLES: tuple[Example, ...] = (
+    *padding_examples.EXAMPLES,
+    *contents_examples.EXAMPLES,
+    *behaviour_examples.EXAMPLES,
+    *evidence_examples.EXAMPLES,
+    *array_examples.EXAMPLES,
+)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: f"{one.id} {one.name}")
@@ -25,9 +51,53 @@ def test_a_rule_lets_pass_what_comes_near(example: Example) -> None:
 
 
 def test_every_trap_has_a_rule_and_every_rule_an_example() -> None:
-    assert {identity for identity, _ in LINTS} == set(TRAPS)
+    assert {lint.trap for lint in LINTS} == set(TRAPS)
     assert {one.id for one in EXAMPLES} == set(TRAPS)
     assert not set(NOT_CHECKED) & set(TRAPS)
+
+
+def attributes(path: Path) -> set[str]:
+    """Names of the attributes that a file reads."""
+    tree = ast.parse(path.read_text("utf-8"))
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def test_every_number_that_a_run_measures_is_read_by_a_rule() -> None:
+    read = set().union(*(attributes(path) for path in LINTS_FOLDER.glob("*.py")))
+    asking = attributes(Path(maskviz.analyse.check.__file__))  # which rules could not be asked is said there
+    derived = {"size", "rounding"} & attributes(Path(maskviz.core.behaviour.__file__))  # `noticeable` is made of them
+    for kind in (Behaviour, ModelFacts, PaddedText, Tried, Ablated, Crossing, Trial):
+        names = {field.name for field in dataclasses.fields(kind)}
+        assert names - read - asking - derived <= {"passes"}, kind  # the cost line says how many passes
+
+
+def test_a_rule_is_not_asked_without_what_it_needs_and_that_is_said() -> None:
+    case = Case(batch=rows("5 6 0 0", keep=("1111",)))
+    reasons = {trap: one.reason for one in unasked(case) for trap in one.traps}
+    assert reasons["B2"] == "no labels are given"
+    assert reasons["L1"] == reasons["P10"] == "the model was not run"
+    assert reasons["T1"] == "no mask file is given"
+    assert not {"P1", "P6", "P7", "B7"} & set(reasons)
+    assert unasked(case, ["P1"]) == ()
+
+
+def test_what_a_run_left_out_is_said_with_its_reason() -> None:
+    run = run_of(Causal(), unasked=(Unasked(("N6",), "M does not give its input embeddings"),))
+    case = Case(batch=rows("5 6", keep=("11",)), model=DECODER, run=run)
+    assert Unasked(("N6",), "M does not give its input embeddings") in unasked(case)
+
+
+def test_a_warning_may_be_lighter_than_its_trap() -> None:
+    (lighter,) = check(Case(batch=rows("5 6 0 0", keep=("1100",)), model=DECODER))
+    assert (lighter.trap.id, lighter.severity) == ("P3", Severity.WARNING)
+    assert "to generate" in lighter.fix and "training" in lighter.fix
+    (known,) = check(Case(batch=rows("5 6 0 0", keep=("1100",)), model=DECODER, purpose=Purpose.GENERATE))
+    assert known.severity is Severity.ERROR
+
+
+def test_a_hole_in_a_mask_is_a_warning_and_another_length_an_error() -> None:
+    hole, length = (check(Case(batch=rows("5 6 7", keep=(keep,))))[0] for keep in ("101", "11"))
+    assert (hole.severity, length.severity) == (Severity.WARNING, Severity.ERROR)
 
 
 def test_findings_come_in_the_order_of_the_traps_and_only_those_asked_for() -> None:

@@ -1,0 +1,109 @@
+"""Rules about what a run made of padding: masks that show it, and outputs that it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.layers import cross_attention_unmasked, layers_in, recurrence_sees_padding
+from maskviz.analyse.padding_share import attention_on_padding
+from maskviz.core.arrays import BoolArray
+from maskviz.core.case import Case
+from maskviz.core.findings import Confidence, Finding
+from maskviz.core.given_batch import Row
+from maskviz.core.trace import AttentionCall, Trace
+
+_UNUSED = "The class does not use its attention_mask in these layers: run texts of one length together."
+
+
+def padding_shown(case: Case) -> Iterator[Finding]:
+    """P10: a real query that may attend to keys which the batch's own mask calls padding, in the model's own stacks of
+    one side (what a decoder sees of its encoder's padding is L9)."""
+    if case.batch is None or case.run is None:
+        return
+    for row, calls in _shown(case).items():
+        message, cure = "its real tokens may attend to its padding, though its mask hides it", _UNUSED
+        if case.run.plain is not None:
+            message = "the mask that was given shows real tokens the padding of the batch"
+            cure = "mask & keep[:, None, None, :]: a mask of [query, key] takes the place of the batch's own."
+        elif case.model is not None and case.model.reads and "attention_mask" not in case.model.reads:
+            cure = "The forward takes no attention_mask by name: run texts of one length together."
+        share, one = attention_on_padding(case.run.trace, row, calls), case.run.padded_text(row)
+        said = [] if share is None else [f"{share:.2f} of their attention falls on it"]
+        tried = ""
+        if one is not None:
+            said.append(f"their outputs are off by up to {one.alone:.2g} from those of the text alone")
+            tried = "" if one.masked is None else f"with the padding hidden in every row too: {one.masked:.2g}"
+        yield found(
+            "P10",
+            f"text {row + 1}, {layers_in(calls, case.run.trace)}",
+            message,
+            measured="; ".join(said),
+            confidence=Confidence.MEASURED if said else Confidence.CERTAIN,
+            row=row,
+            tried=tried,
+            cure=cure,
+        )
+
+
+def _shown(case: Case) -> dict[int, tuple[AttentionCall, ...]]:
+    """The calls of each row in which a real query may see a key that the batch hides."""
+    batch, run = case.batch, case.run
+    if batch is None or run is None:
+        return {}
+    ragged = len({len(ids) for ids in batch.ids}) > 1
+    found_in: dict[int, tuple[AttentionCall, ...]] = {}
+    for row in range(min(run.trace.batch.rows, len(batch.keep))):
+        keep = batch.keep[row]
+        if keep is None and not ragged:
+            continue  # P1 says it where no mask is passed
+        calls = tuple(call for call in run.trace.calls if _sees(run.trace, call, row, None if ragged else keep))
+        if calls:
+            found_in[row] = calls
+    return found_in
+
+
+def _sees(trace: Trace, call: AttentionCall, row: int, keep: Row | None) -> bool:
+    """Whether a real query of a call within one side sees a key that the row's mask hides."""
+    queries, keys = trace.sides(call)
+    if queries is not trace.batch or keys is not trace.batch or (keep is not None and len(keep) != keys.length):
+        return False
+    hidden: BoolArray = ~keys.keep[row] if keep is None else ~np.array(keep, np.bool_)
+    visible: BoolArray = np.asarray(call.mask.visible[row].any(axis=0))
+    real = trace.real_queries(call)[row]
+    return visible.shape[1] >= len(hidden) and bool((visible[real][:, : len(hidden)] & hidden).any())
+
+
+def padding_moves_outputs(case: Case) -> Iterator[Finding]:
+    """P11: a padded text whose outputs differ from those alone, which no mask, positions or other rule explain."""
+    run = case.run
+    if case.batch is None or run is None or run.broken:
+        return
+    others = (padding_shown, cross_attention_unmasked, recurrence_sees_padding)
+    explained = {one.row for rule in others for one in rule(case)}
+    for one in run.padded:
+        least = min(moved for moved in (one.alone, one.masked, one.counted) if moved is not None)
+        if least > run.noticeable and one.row not in explained:
+            message = f"padded on the {'left' if one.left else 'right'}, and its outputs are others than alone"
+            cost = f"outputs of its real tokens are off by up to {least:.2g}; no mask of a layer shows its padding"
+            tried = "" if one.right is None else f"with its padding on the right: {one.right:.2g}"
+            mended = one.right is not None and one.right <= run.noticeable
+            cure = "Pad on the right: the class takes no positions, and padding on the left shifts its own."
+            yield found(
+                "P11",
+                f"text {one.row + 1}",
+                message,
+                measured=cost,
+                confidence=Confidence.MEASURED,
+                row=one.row,
+                tried=tried,
+                cure=cure if mended else "",
+            )
+
+
+LINTS: tuple[Lint, ...] = (
+    Lint("P10", padding_shown, (Need.BATCH, Need.RUN)),
+    Lint("P11", padding_moves_outputs, (Need.BATCH, Need.RUN, Need.WEIGHTS)),
+)

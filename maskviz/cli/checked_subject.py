@@ -1,0 +1,43 @@
+"""What is to be checked with a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskviz.core.given_batch import GivenBatch
+from maskviz.core.words import Backend, Dialect, Purpose
+from maskviz.load.encode import Request
+from maskviz.load.loading import Loading
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """What is to be checked with a model.
+
+    Attributes:
+        loading: The model.
+        request: Texts or ids to encode; without any where `rows` are given.
+        rows: A batch as it was given in a file, or None.
+        unmasked: Whether no attention mask is passed.
+        mask: A mask file, or None.
+        dialect: How it is to be read, None to go by its shape.
+        window: Keys a query is meant to see at most.
+        meant: The mask that is meant, in the words of rules.
+        purpose: What the batch is for.
+        backend: The backend asked about; None for the model's own.
+        head_mask, outputs: Heads somebody silenced, and the file of what came out.
+    """
+
+    loading: Loading
+    request: Request
+    rows: GivenBatch | None = None
+    unmasked: bool = False
+    mask: Path | None = None
+    dialect: Dialect | None = None
+    window: int | None = None
+    meant: str | None = None
+    purpose: Purpose | None = None
+    backend: Backend | None = None
+    head_mask: str | None = None
+    outputs: Path | None = None

@@ -1,0 +1,273 @@
+"""The runs of a model on a batch that a check takes: as it is handed over, and with one thing changed at a time.
+
+Imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from maskviz.ablate.mistakes import held_against
+from maskviz.analyse.handover import handed_groups
+from maskviz.analyse.user_mask import with_user_mask
+from maskviz.api.running import calling_of
+from maskviz.cli.checked_subject import Subject
+from maskviz.cli.head_masks import parse_or_read_head_mask
+from maskviz.conventions.files import read_mask
+from maskviz.core.arrays import BoolArray, IntArray
+from maskviz.core.behaviour import Ablated, Behaviour, PaddedText, Tried
+from maskviz.core.case import Case
+from maskviz.core.errors import CannotTraceError
+from maskviz.core.findings import Unasked
+from maskviz.core.packing import crossing_of
+from maskviz.core.positions import positions_of, starts_of_blocks
+from maskviz.core.trace import Trace
+from maskviz.core.words import Backend
+from maskviz.load.encode import Encoded
+from maskviz.load.labels import token_labels
+from maskviz.load.model import Loaded
+from maskviz.load.senses import on_text_alone
+from maskviz.load.user_mask import given_mask
+from maskviz.tracing.backends import hand_over
+from maskviz.tracing.budget import check_fits
+from maskviz.tracing.doors import to_array
+from maskviz.tracing.experiments import (
+    broken_padding,
+    drifts_by_rounding,
+    moved_by_first_text,
+    moved_by_positions,
+    output_size,
+    padded_texts,
+    returns_weights,
+)
+from maskviz.tracing.leaks import leak_tried
+from maskviz.tracing.passes import counted_passes
+from maskviz.tracing.prove import moved_by_last_token
+from maskviz.tracing.run import head_groups, head_shapes, run
+
+Value = TypeVar("Value")
+# What runs behind a cache, and models without weights, cannot be asked.
+_OF_TOKENS = ("P4", "P11", "L1", "L10", "N2", "N5", "N6", "K1")
+
+
+class Experiment:
+    """The runs of one model on one batch.
+
+    Attributes:
+        asked: What was looked at and run, a phrase each.
+    """
+
+    def __init__(
+        self, loaded: Loaded, encoded: Encoded, case: Case, subject: Subject, ran: Trace | None = None
+    ) -> None:
+        self._loaded, self._encoded, self._case, self._subject = loaded, encoded, case, subject
+        self._ran = ran
+        self.asked = ["the batch", "the config"]
+        self._notes: list[str] = []
+        self._unasked: list[Unasked] = []
+
+    def behaviour(self) -> Behaviour:
+        """Run the batch, and what else can be asked of it."""
+        with counted_passes(self._loaded.model) as passes:
+            behaviour = self._behaviour()
+        return replace(behaviour, passes=passes.count, unasked=tuple(self._unasked))
+
+    def _behaviour(self) -> Behaviour:
+        loaded, encoded = self._loaded, self._encoded
+        check_fits(loaded.card, encoded.batch)
+        plain, trace = self._traced()
+        self.asked.append(f"the masks{'' if loaded.weightless else ' and the attention'} of {len(trace.calls)} calls")
+        implementation = "" if self._case.model is None else self._case.model.implementation
+        backend = self._subject.backend or _named(implementation)
+        behaviour = Behaviour(
+            trace,
+            plain=plain,
+            cached=encoded.inputs.get("use_cache") is not False,
+            backend=backend,
+            handed=() if encoded.past else self._handed(trace, backend),
+            crossing=crossing_of(trace),
+            weighted=not loaded.weightless,
+        )
+        if loaded.weightless:
+            return behaviour
+        if encoded.past:
+            reason = f"{encoded.past} tokens are in a cache among the inputs"
+            self._unasked.append(Unasked(_OF_TOKENS, reason))
+            return behaviour
+        return self._measured(behaviour)
+
+    def _measured(self, behaviour: Behaviour) -> Behaviour:
+        """What running the batch again, with something changed, shows."""
+        model, inputs, trace = self._loaded.model, self._inputs(), behaviour.trace
+        facts = self._case.model
+        size, rounding = output_size(model, inputs, trace)
+        behaviour = replace(behaviour, size=size, rounding=rounding)
+        padded = self._padded(trace)
+        predicts = facts is not None and facts.predicts_next
+        if predicts or trace.batch.decoder is not None:
+            earlier, tried = self._leak(behaviour)
+            behaviour = replace(behaviour, earlier=earlier, earlier_with=tried)
+        weights = None
+        if facts is not None and facts.asks_weights:
+            weights = self._tried(("N5",), "", lambda: returns_weights(model, inputs, self._loaded.card))
+        crossed = None
+        if behaviour.crossing is not None:
+            how = "the first of the packed texts changed"
+            crossed = self._tried(("K1",), how, lambda: moved_by_first_text(model, inputs, trace))
+        behaviour = replace(behaviour, crossed=crossed)
+        return replace(
+            behaviour,
+            rounds=self._rounds(behaviour),
+            padded=padded,
+            names=self._names(padded),
+            weights=weights,
+            broken=self._tried(("N6",), "", lambda: broken_padding(model, trace)) or (),
+            separated_without_cache=self._separated_without_cache(behaviour),
+            counted=self._counted(trace),
+        )
+
+    def _tried(self, traps: tuple[str, ...], what: str, ask: Callable[[], Value]) -> Value | None:
+        """Ask by running; where the model's class does not allow it, the traps are said not to be asked."""
+        try:
+            found = ask()
+        except CannotTraceError as error:
+            self._unasked.append(Unasked(traps, error.message))
+            return None
+        if what and found is not None:
+            self.asked.append(what)
+        return found
+
+    def _padded(self, trace: Trace) -> tuple[PaddedText, ...]:
+        predicts = self._case.model is not None and self._case.model.predicts_next
+        padded = padded_texts(self._loaded.model, self._inputs(), trace, predicts)
+        if padded:
+            self.asked.append("each padded text alone")
+        return padded
+
+    def _leak(self, behaviour: Behaviour) -> tuple[float | None, tuple[Tried, ...]]:
+        """How far the model sees its next token, and with which change it does not."""
+        model, trace = self._loaded.model, behaviour.trace
+        moved = self._tried(
+            ("L1",), "the last token changed", lambda: moved_by_last_token(model, self._inputs(), trace)
+        )
+        if moved is None:
+            return None, ()
+        if moved[0] <= behaviour.noticeable_alike:
+            return moved[0], ()
+        self.asked.append("what may make it see the next token")
+        implementation = "" if self._case.model is None else self._case.model.implementation
+        return moved[0], leak_tried(model, self._inputs(), trace, implementation)
+
+    def _counted(self, trace: Trace) -> float | None:
+        """What positions do that count the keys a token sees, where a mask of the user's own says so."""
+        array, batch = self._case.array, trace.batch
+        if array is None or array.visible is None:
+            return None
+        positions = np.array(batch.position_ids if batch.position_ids is not None else _running(batch.keep))
+        asked = False
+        for row in range(batch.rows):
+            visible = array.visible[row % len(array.visible)].any(axis=0)
+            wanted = positions_of(visible)
+            if wanted is not None and len(wanted) == batch.length and len(starts_of_blocks(visible)) < 2:
+                asked, positions[row] = True, np.maximum(wanted, 0)
+        if not asked:
+            return None
+        model = self._loaded.model
+        how = "positions that count what a token sees"
+        return self._tried(("P12",), how, lambda: moved_by_positions(model, self._inputs(), trace, positions))
+
+    def ablated(self, trace: Trace) -> Ablated | None:
+        """Somebody's own ablation beside the right one."""
+        subject = self._subject
+        if subject.outputs is None or subject.head_mask is None:
+            return None
+        self.asked.append("the same heads silenced")
+        mask = parse_or_read_head_mask(subject.head_mask, head_shapes(trace), head_groups(trace))
+        values = to_array(read_mask(subject.outputs))
+        return held_against(self._loaded.model, self._inputs(), trace, mask, (str(subject.outputs), values))
+
+    def notes_of(self, case: Case) -> tuple[str, ...]:
+        """What is no finding and yet to be known."""
+        one = case.ablated
+        if one is None:
+            return tuple(self._notes)
+        said = f"{one.name} are off by up to {one.right:.2g} from the outputs with heads {one.heads} silenced"
+        if one.right <= one.noticeable:
+            said = f"{one.name} are the outputs with heads {one.heads} silenced, to {one.right:.2g}"
+        elif one.plain <= one.noticeable:
+            said = f"{one.name} are the outputs with no head silenced, to {one.plain:.2g}"
+        return (*self._notes, said)
+
+    def _inputs(self) -> dict[str, Any]:
+        given = self._encoded.user_mask
+        return self._encoded.inputs if given is None else {**self._encoded.inputs, "attention_mask": given.tensor}
+
+    def _traced(self) -> tuple[Trace | None, Trace]:
+        """The run without the user's own mask, where there is one, and the run as it is."""
+        loaded, encoded = self._loaded, self._encoded
+        if self._ran is not None:
+            return None, self._ran
+        calling, given = calling_of(encoded), encoded.user_mask
+        if self._subject.mask is not None:
+            given = given_mask(loaded, encoded.batch, read_mask(self._subject.mask))
+        if given is None:
+            return None, run(loaded.model, encoded.inputs, encoded.batch, loaded.card, calling)
+        self._encoded = replace(encoded, user_mask=given)
+        without = {name: one for name, one in encoded.inputs.items() if name != "attention_mask"}
+        with on_text_alone(loaded.model, without):
+            plain = run(loaded.model, without, encoded.batch, loaded.card, calling)
+            own = run(loaded.model, self._inputs(), encoded.batch, loaded.card, calling, like=plain)
+        return plain, with_user_mask(own, plain, given.visible)
+
+    def _rounds(self, behaviour: Behaviour) -> bool:
+        """Whether a drift that is worth a word is only rounding; a user's own mask is of the type it was made for."""
+        drift, trace = behaviour.trace.drift, behaviour.trace
+        if drift is None or not behaviour.noticeable < drift < math.inf or behaviour.plain is not None:
+            return False
+        self.asked.append("the same weights in float32")
+        return drifts_by_rounding(self._loaded.model, self._inputs(), trace, behaviour.size)
+
+    def _handed(self, trace: Trace, backend: Backend | None) -> tuple[Any, ...]:
+        if backend is None or not trace.calls:
+            return ()
+        over = hand_over(self._loaded.model, self._inputs(), trace, backend)
+        if over.refusal:
+            self._notes.append(f"{backend} cannot be asked: {over.refusal}")
+            return ()
+        self.asked.append(f"what {backend} is handed")
+        return handed_groups(trace, over)
+
+    def _names(self, padded: tuple[PaddedText, ...]) -> dict[int, str]:
+        ids = sorted({token for one in padded for token in one.last or ()})
+        labels = token_labels(self._loaded.tokenizer, np.array([ids], np.int64)) if ids else ((),)
+        return dict(zip(ids, labels[0], strict=True))
+
+    def _separated_without_cache(self, behaviour: Behaviour) -> bool | None:
+        """Whether packed texts that cross are kept apart without a cache and without a mask."""
+        crossing = behaviour.crossing
+        if crossing is None or crossing.separated:
+            return None
+        inputs: Mapping[str, Any] = {
+            **{name: one for name, one in self._inputs().items() if name != "attention_mask"},
+            "use_cache": False,
+        }
+        try:
+            again = crossing_of(run(self._loaded.model, inputs, behaviour.trace.batch, self._loaded.card))
+        except CannotTraceError:  # it takes no use_cache
+            return None
+        self.asked.append("the packed texts without a cache")
+        return None if again is None else again.separated
+
+
+def _running(keep: BoolArray) -> IntArray:
+    """int64 [batch, token], the positions a model counts for itself."""
+    return np.broadcast_to(np.arange(keep.shape[1]), keep.shape)
+
+
+def _named(implementation: str) -> Backend | None:
+    return Backend(implementation) if implementation in list(Backend) else None

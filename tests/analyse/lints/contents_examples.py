@@ -1,0 +1,88 @@
+"""Examples for the rules about what a batch holds beside its masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from maskviz.core.behaviour import ModelFacts
+from maskviz.core.case import Case
+from tests.analyse.lints.cases import DECODER, ENCODER, Example, rows
+
+READS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "labels")
+MODEL = replace(DECODER, reads=READS, classes=50)
+TAGGER = ModelFacts("BertForTokenClassification", "sdpa", reads=READS, classes=3)
+SEQ2SEQ = ModelFacts("BartForConditionalGeneration", "sdpa", reads=(*READS, "decoder_input_ids"), classes=50)
+_IDS = "1 5 6 7"
+
+
+def _labels(*labels: int, model: ModelFacts = MODEL, **more: Any) -> Case:
+    return Case(batch=rows(_IDS, keep=("1111",), labels=(labels,), **more), model=model)
+
+
+def _parts(*others: str, **more: Any) -> Case:
+    return Case(batch=rows(_IDS, keep=("1111",), others=others, **more), model=MODEL)
+
+
+EXAMPLES = (
+    Example("B1", "too few", _labels(5, 6, 7), _labels(1, 5, 6, 7)),
+    Example("B1", "too many", _labels(1, 5, 6, 7, 8), _labels(5, 6, 7, model=SEQ2SEQ)),
+    Example(
+        "B1",
+        "of the decoder's tokens",
+        _labels(5, 6, 7, model=SEQ2SEQ, decoder_ids=((0, 5),)),
+        _labels(5, 6, model=SEQ2SEQ, decoder_ids=((0, 5),)),
+    ),
+    Example("B2", "outside the vocabulary", _labels(1, 5, 50, 7), _labels(1, 5, 49, 7)),
+    Example("B2", "negative and not -100", _labels(1, -1, 6, 7), _labels(1, -100, 6, 7)),
+    Example("B2", "no class of a token", _labels(0, 1, 3, -100, model=TAGGER), _labels(0, 1, 2, -100, model=TAGGER)),
+    Example("B2", "classes are not known", _labels(0, -2, 3, 9, model=ENCODER), _labels(0, 1, 99, 7, model=ENCODER)),
+    Example("B3", "none left", _labels(-100, -100, -100, -100), _labels(-100, -100, -100, 7)),
+    Example(
+        "B3",
+        "the first token's alone",
+        _labels(1, -100, -100, -100),
+        _labels(1, -100, -100, -100, model=TAGGER),
+    ),
+    Example(
+        "B3",
+        "one row of two",
+        Case(batch=rows("5 6", "5 6", labels=((-100, -100), (5, 6)))),
+        Case(batch=rows("5 6", "5 6", labels=((-100, 6), (5, 6)))),
+    ),
+    Example(
+        "B4",
+        "no assistant",
+        _labels(-100, -100, 6, 7, assistant=((0, 0, 0, 0),)),
+        _labels(-100, -100, 6, 7, assistant=((0, 0, 1, 1),)),
+    ),
+    Example("B5", "one letter off", _parts("attention_masks"), _parts("special_tokens_mask")),
+    Example("B5", "handed on", _parts("loss_weights"), _parts("cu_seq_lens_q")),
+    Example(
+        "B5",
+        "what an assistant wrote",
+        _parts("assistant_masks", assistant=((0, 0, 1, 1),)),
+        _labels(-100, -100, 6, 7, others=("assistant_masks",), assistant=((0, 0, 1, 1),)),
+    ),
+    Example(
+        "B5",
+        "a part the class does not take",
+        Case(
+            batch=rows(_IDS, keep=("1111",), token_types=((0, 0, 1, 1),)),
+            model=replace(MODEL, reads=("input_ids", "attention_mask")),
+        ),
+        Case(batch=rows(_IDS, keep=("1111",), token_types=((0, 0, 1, 1),)), model=MODEL),
+    ),
+    Example(
+        "B6",
+        "ids",
+        Case(batch=rows("1 1 0 1", pad_id=None, booleans=("input_ids",))),
+        Case(batch=rows("1 1 0 1", pad_id=None)),
+    ),
+    Example(
+        "B7",
+        "behind padding",
+        Case(batch=rows("0 1 1 5", keep=("0111",), first_id=1)),
+        Case(batch=rows("0 1 5 1", keep=("0111",), first_id=1)),
+    ),
+)
