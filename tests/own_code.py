@@ -39,6 +39,16 @@ class {prefix}ForCausalLM(Qwen2ForCausalLM):
         self.model = {prefix}Model(config)
         self.post_init()
 """
+# As LLaDA does: an attention mask is taken and not used.
+IGNORES_ITS_MASK = BOTH_WAYS.replace("if attention_mask is not None:", "if False:")
+# As wrappers of more than one model do: nobody is told where the embeddings are.
+HIDES_ITS_EMBEDDINGS = (
+    BOTH_WAYS
+    + """
+    def get_input_embeddings(self):
+        raise NotImplementedError
+"""
+)
 _OWN_CONFIG = """
 from transformers import Qwen2Config
 
@@ -49,7 +59,13 @@ class OwnConfig(Qwen2Config):
 
 
 def both_ways_folder(
-    folder: Path, *, prefix: str = "Qwen2", known: bool = True, architecture: str = "", weights: bool = False
+    folder: Path,
+    *,
+    prefix: str = "Qwen2",
+    known: bool = True,
+    architecture: str = "",
+    weights: bool = False,
+    code: str = BOTH_WAYS,
 ) -> Path:
     """A Qwen2 whose code in the folder is bidirectional.
 
@@ -59,6 +75,7 @@ def both_ways_folder(
         known: Whether transformers knows the type; else its config is code of the folder as well.
         architecture: What the config says it was saved from; default: the class in the folder that predicts tokens.
         weights: Whether random weights are saved beside it.
+        code: The code of its model.
     """
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -76,6 +93,6 @@ def both_ways_folder(
         "auto_map": auto_map if known else {"AutoConfig": "configuration_own.OwnConfig", **auto_map},
     }
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "modeling_own.py").write_text(BOTH_WAYS.format(prefix=prefix))
+    (folder / "modeling_own.py").write_text(code.format(prefix=prefix))
     (folder / "configuration_own.py").write_text(_OWN_CONFIG)
     return folder

@@ -45,9 +45,8 @@ from maskviz.tracing.experiments import (
     padded_texts,
     returns_weights,
 )
-from maskviz.tracing.leaks import leak_tried
+from maskviz.tracing.leaks import leak, leak_tried
 from maskviz.tracing.passes import counted_passes
-from maskviz.tracing.prove import moved_by_last_token
 from maskviz.tracing.run import head_groups, head_shapes, run
 
 Value = TypeVar("Value")
@@ -152,16 +151,12 @@ class Experiment:
     def _leak(self, behaviour: Behaviour) -> tuple[float | None, tuple[Tried, ...]]:
         """How far the model sees its next token, and with which change it does not."""
         model, trace = self._loaded.model, behaviour.trace
-        moved = self._tried(
-            ("L1",), "the last token changed", lambda: moved_by_last_token(model, self._inputs(), trace)
-        )
-        if moved is None:
-            return None, ()
-        if moved[0] <= behaviour.noticeable_alike:
-            return moved[0], ()
+        moved = self._tried(("L1",), "a later token changed", lambda: leak(model, self._inputs(), trace))
+        if moved is None or moved <= behaviour.noticeable_alike:
+            return moved, ()
         self.asked.append("what may make it see the next token")
         implementation = "" if self._case.model is None else self._case.model.implementation
-        return moved[0], leak_tried(model, self._inputs(), trace, implementation)
+        return moved, leak_tried(model, self._inputs(), trace, implementation)
 
     def _counted(self, trace: Trace) -> float | None:
         """What positions do that count the keys a token sees, where a mask of the user's own says so."""

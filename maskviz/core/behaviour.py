@@ -97,8 +97,8 @@ class Behaviour:
             weights in float32 do not.
         cached: Whether the model keeps a cache in that run.
         padded: The texts that have padding and could be run alone.
-        earlier: Largest change of an output before a text's last token, the decoder's where there is one, when that
-            token is changed; None where it was not asked.
+        earlier: Largest change of an output before a token of a text, the decoder's where there is one, when that token
+            is changed: one that an earlier query may see, else the last; None where it was not asked.
         earlier_with: The same with a change that might put it right; the smallest change first.
         backend: The attention backend asked about, None where it has no name of transformers' own.
         handed: What that backend is handed.

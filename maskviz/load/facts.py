@@ -17,6 +17,8 @@ from maskviz.tracing.seam.implementation import implementation_of
 
 # Classes that predict the next token, by the ends of their names.
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
+# Also the classes that read pictures or sound beside a text and have no encoder of texts, if they generate.
+_OF_SENSES = ("ForConditionalGeneration",)
 # And whose labels are ids of the vocabulary.
 _OF_VOCABULARY = (*_CAUSAL, "ForMaskedLM", "ForConditionalGeneration", "ForPreTraining", "WithLMHead")
 
@@ -66,10 +68,17 @@ def _classes(loaded: Loaded) -> int | None:
     return loaded.card.vocabulary if name.endswith(_OF_VOCABULARY) else None
 
 
+def _generates(loaded: Loaded) -> bool:
+    return bool(loaded.model.can_generate())
+
+
 def _predicts_next(loaded: Loaded) -> bool:
     """Whether the class predicts the next token, and neither its caller (XLNet) nor its config (XLM) says that what a
     token sees is another matter."""
-    if loaded.card.encoder_decoder or not loaded.card.architecture.endswith(_CAUSAL):
+    name = loaded.card.architecture
+    if loaded.card.encoder_decoder or not (
+        name.endswith(_CAUSAL) or (_generates(loaded) and name.endswith(_OF_SENSES))
+    ):
         return False
     if "perm_mask" in inspect.signature(loaded.model.forward).parameters:
         return False

@@ -22,14 +22,12 @@ from maskviz.tracing.outputs import joined_output
 from maskviz.tracing.prove import other_ids
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
-from maskviz.tracing.rounding import SHORT, widened
+from maskviz.tracing.rounding import MOST_COPIED, SHORT, widened
 from maskviz.tracing.run import run
 from maskviz.tracing.seam.implementation import evaluating
 
 # Share of the outputs' size below which two runs of other shapes may round differently.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-# A model of more numbers is not copied, in twice its size, to run in float32.
-_MOST_COPIED = 2**30
 
 
 def padded_texts(model: PreTrainedModel, inputs: Inputs, trace: Trace, predicts_next: bool) -> tuple[PaddedText, ...]:
@@ -79,7 +77,7 @@ def drifts_by_rounding(model: PreTrainedModel, inputs: Inputs, trace: Trace, siz
     Returns:
         Also False where the model computes in 32 bits anyway, or is too large to be copied.
     """
-    if model.dtype not in SHORT or model.num_parameters() > _MOST_COPIED:
+    if model.dtype not in SHORT or model.num_parameters() > MOST_COPIED:
         return False
     drift = run(deepcopy(model).float(), widened(inputs), trace.batch, trace.card).drift
     return drift is not None and drift <= ROUNDING[torch.float32] * max(1.0, size)

@@ -2,27 +2,64 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
-from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from maskviz.core.arrays import IntArray
 from maskviz.core.behaviour import Tried
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.trace import Trace
 from maskviz.tracing.calling import Inputs
-from maskviz.tracing.prove import moved_by_last_token
+from maskviz.tracing.passes import counted_as
+from maskviz.tracing.prove import last_tokens, moved_by_token
+from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.rounding import MOST_COPIED
 from maskviz.tracing.seam.implementation import running
+
+
+def leak(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> float | None:
+    """Change a token of each text that an earlier query may see, the last one where the masks show none.
+
+    Returns:
+        Largest change of an output before that token; None where there are no ids, or no output for each token.
+
+    Raises:
+        CannotTraceError: the model fails on the changed text.
+    """
+    moved = moved_by_token(model, inputs, trace, _seen_ahead(trace))
+    return None if moved is None else moved[0]
+
+
+def _seen_ahead(trace: Trace) -> IntArray:
+    """int64 [batch], the last key of each text that a real query before it may see; its last real token where no mask
+    shows such a key."""
+    side = trace.batch.decoder or trace.batch
+    places = last_tokens(side)
+    for row in range(side.rows):
+        ahead = np.zeros(side.length, np.bool_)
+        for call in trace.calls:
+            if all(one is side for one in trace.sides(call)) and call.mask.visible.shape[2:] == (
+                side.length,
+                side.length,
+            ):
+                seen = np.triu(call.mask.visible[row].any(axis=0), k=1)
+                ahead |= seen[side.keep[row]].any(axis=0) & side.keep[row]
+        if ahead.any():
+            places[row] = np.flatnonzero(ahead)[-1]
+    return places
 
 
 def leak_tried(model: PreTrainedModel, inputs: Inputs, trace: Trace, implementation: str) -> tuple[Tried, ...]:
     """Change what may make a model see its next token, one thing at a time, and ask again how far it does.
 
     A mask of four axes is turned round, where it may be upside down, and joined with the triangle; without one, the
-    config's `is_decoder` is set, and eager attention is run.
+    config's `is_decoder` is set, no cache is kept, and eager attention is run.
 
     Returns:
         The changes that the model could be run with, the smallest first.
@@ -31,20 +68,17 @@ def leak_tried(model: PreTrainedModel, inputs: Inputs, trace: Trace, implementat
     mask = inputs.get("attention_mask")
     if isinstance(mask, torch.Tensor) and mask.ndim == 4:
         for change, other in _other_masks(mask):
-            _try(tried, change, partial(_leak, model, {**inputs, "attention_mask": other}, trace))
+            _try(tried, change, partial(leak, model, {**inputs, "attention_mask": other}, trace))
         return tuple(tried)
-    if getattr(model.config, "is_decoder", None) is False:
-        with _set(model.config, "is_decoder", True):
-            _try(tried, "is_decoder=True in the config", partial(_leak, model, inputs, trace))
+    if getattr(model.config, "is_decoder", None) is False and model.num_parameters() <= MOST_COPIED:
+        _try(tried, "is_decoder=True in the config", lambda: leak(_as_decoder(model), inputs, trace))
+    takes_cache = "use_cache" in inspect.signature(model.forward).parameters
+    if takes_cache and inputs.get("use_cache") is not False and inputs.get("past_key_values") is None:
+        _try(tried, "use_cache=False", partial(leak, model, {**inputs, "use_cache": False}, trace))
     if implementation != "eager":
         with running(model, "eager"):
-            _try(tried, "attn_implementation='eager'", partial(_leak, model, inputs, trace))
+            _try(tried, "attn_implementation='eager'", partial(leak, model, inputs, trace))
     return tuple(tried)
-
-
-def _leak(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> float | None:
-    moved = moved_by_last_token(model, inputs, trace)
-    return None if moved is None else moved[0]
 
 
 def _try(tried: list[Tried], change: str, ask: Callable[[], float | None]) -> None:
@@ -76,11 +110,13 @@ def hidden_where(mask: torch.Tensor, blocked: torch.Tensor) -> torch.Tensor:
     return torch.where(blocked, torch.zeros((), dtype=mask.dtype, device=mask.device), mask)
 
 
-@contextmanager
-def _set(config: Any, name: str, value: object) -> Iterator[None]:
-    before = getattr(config, name)
-    try:
-        setattr(config, name, value)
-        yield
-    finally:
-        setattr(config, name, before)
+def _as_decoder(model: PreTrainedModel) -> PreTrainedModel:
+    """The same class and weights, built as a decoder: layers look at the config when they are built."""
+    config = deepcopy(model.config)
+    config.is_decoder = True
+    with same_randomness():
+        other: PreTrainedModel = type(model)(config)
+    other.load_state_dict(model.state_dict(), strict=False)
+    counted_as(model, other)
+    torch.nn.Module.to(other, device=model.device, dtype=model.dtype)
+    return other

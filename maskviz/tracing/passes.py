@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -16,17 +17,27 @@ class Passes:
 
     count: int = 0
 
+    def begun(self, *_: Any) -> None:
+        """One more, as a hook before a forward."""
+        self.count += 1
+
+
+_COUNTED: WeakKeyDictionary[torch.nn.Module, Passes] = WeakKeyDictionary()
+
 
 @contextmanager
 def counted_passes(model: torch.nn.Module) -> Iterator[Passes]:
     """Count the forward passes of a model, and of copies made of it meanwhile, in the block."""
-    passes = Passes()
-
-    def begun(*_: Any) -> None:
-        passes.count += 1
-
-    handle = model.register_forward_pre_hook(begun)
+    _COUNTED[model] = passes = Passes()
+    handle = model.register_forward_pre_hook(passes.begun)
     try:
         yield passes
     finally:
         handle.remove()
+        del _COUNTED[model]
+
+
+def counted_as(model: torch.nn.Module, other: torch.nn.Module) -> None:
+    """Count the passes of another model, built in place of one, among those of that one, if they are counted."""
+    if model in _COUNTED:
+        other.register_forward_pre_hook(_COUNTED[model].begun)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.arrays import BoolArray
+from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import NoWeightsError, UsageError
 from maskviz.core.masks import Delivery
 from maskviz.core.results import CallProof, FutureProof, Proof
@@ -157,7 +157,18 @@ def _future(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> FutureProof
 
 
 def moved_by_last_token(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> tuple[float, float] | None:
-    """Change each text's last real token, of the decoder where there is one.
+    """`moved_by_token` for each text's last real token."""
+    return moved_by_token(model, inputs, trace, last_tokens(trace.batch.decoder or trace.batch))
+
+
+def moved_by_token(
+    model: PreTrainedModel, inputs: Inputs, trace: Trace, places: IntArray
+) -> tuple[float, float] | None:
+    """Change one token of each text, of the decoder where there is one.
+
+    Args:
+        model, inputs, trace: The model, and the run of it.
+        places: int64 [batch], which.
 
     Returns:
         Largest change of an output before that token, and the size of the outputs, at least 1; None where there are
@@ -170,12 +181,11 @@ def moved_by_last_token(model: PreTrainedModel, inputs: Inputs, trace: Trace) ->
     name = "decoder_input_ids" if trace.batch.decoder is not None else "input_ids"
     if name not in inputs or side.length < 2:
         return None
-    last = _last_tokens(side)
     changed = inputs[name].clone()
-    rows = torch.arange(len(last), device=changed.device)
-    places = torch.as_tensor(last, device=changed.device)
-    changed[rows, places] = other_ids(changed[rows, places], trace)
-    with torch.no_grad(), evaluating(model), explained(trace.card, "fails on another last token"):
+    rows = torch.arange(len(places), device=changed.device)
+    own = torch.as_tensor(places.copy(), device=changed.device)
+    changed[rows, own] = other_ids(changed[rows, own], trace)
+    with torch.no_grad(), evaluating(model), explained(trace.card, "fails on another token"):
         with same_randomness():
             before = joined_output(called(model, inputs, Calling()))
         with same_randomness():
@@ -183,7 +193,7 @@ def moved_by_last_token(model: PreTrainedModel, inputs: Inputs, trace: Trace) ->
     if before is None or after is None or before.shape[:2] != side.ids.shape:
         return None
     moved = to_array((before.float() - after.float()).abs().amax(dim=-1))
-    earlier = side.keep & (np.arange(side.length) < last[:, None])
+    earlier = side.keep & (np.arange(side.length) < places[:, None])
     return float(moved[earlier].max(initial=0.0)), max(1.0, float(before.float().abs().max()))
 
 
@@ -192,9 +202,9 @@ def _sees_ahead(call: AttentionCall) -> bool:
     return bool(np.triu(call.mask.visible.any(axis=(0, 1)), k=1).any())
 
 
-def _last_tokens(side: Batch) -> Any:
+def last_tokens(side: Batch) -> IntArray:
     """int64 [batch], position of each row's last real token."""
-    return side.length - 1 - np.argmax(side.keep[:, ::-1], axis=1)
+    return np.asarray(side.length - 1 - np.argmax(side.keep[:, ::-1], axis=1))
 
 
 def other_ids(ids: torch.Tensor, trace: Trace) -> torch.Tensor:

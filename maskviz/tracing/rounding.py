@@ -21,7 +21,7 @@ from maskviz.tracing.seam.implementation import evaluating
 
 SHORT = (torch.bfloat16, torch.float16)
 # A copy in float32 may take this share of the memory that is free, and a model of more numbers is not copied at all.
-_SHARE, _MOST_COPIED = 0.5, 2**30
+_SHARE, MOST_COPIED = 0.5, 2**30
 
 
 def rounding_of(
@@ -71,4 +71,4 @@ def _fits(model: PreTrainedModel) -> bool:
         free: int | None = torch.cuda.mem_get_info(model.device)[0]
     else:
         free = free_bytes()
-    return count <= _MOST_COPIED and (free is None or count * 4 <= free * _SHARE)
+    return count <= MOST_COPIED and (free is None or count * 4 <= free * _SHARE)

@@ -20,7 +20,7 @@ from maskviz.core.words import Stack
 
 
 def causal_leak(case: Case) -> Iterator[Finding]:
-    """L1: a model that predicts the next token, whose earlier outputs move when the last token is changed."""
+    """L1: a model that predicts the next token, whose earlier outputs move when a later token is changed."""
     run = case.run
     if run is None or case.model is None or run.earlier is None or run.earlier <= run.noticeable_alike:
         return
@@ -40,8 +40,8 @@ def causal_leak(case: Case) -> Iterator[Finding]:
     yield found(
         "L1",
         where if of_the_user else case.model.architecture,
-        f"outputs before the last token depend on it; {shown}",
-        measured=f"with another last token, earlier outputs move by up to {run.earlier:.2g}",
+        f"outputs depend on later tokens; {shown}",
+        measured=f"with another later token, earlier outputs move by up to {run.earlier:.2g}",
         confidence=Confidence.MEASURED,
         tried="" if mended is None else f"with {mended.change}: {mended.left:.2g}",
         cure=_cure_of_leak(case, mended, of_the_user),

@@ -216,7 +216,7 @@ def attention_without_mask_function(case: Case) -> Iterator[Finding]:
         message = f"{model.implementation!r} is a registered attention function, and no mask function has that name"
         cost, how = "", Confidence.CERTAIN
         if case.run is not None and case.run.earlier is not None:
-            cost = f"with another last token, earlier outputs move by up to {case.run.earlier:.2g}"
+            cost = f"with another later token, earlier outputs move by up to {case.run.earlier:.2g}"
             how = Confidence.MEASURED
         yield found("L8", model.architecture, message, measured=cost, confidence=how)
 

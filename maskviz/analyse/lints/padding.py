@@ -23,10 +23,10 @@ def pad_without_mask(case: Case) -> Iterator[Finding]:
     if batch is None or batch.pad_id is None:
         return
     for row, (ids, keep) in enumerate(zip(batch.ids, batch.keep, strict=True)):
-        ends = _ends(ids, batch.pad_id)
+        ends = ends_of(ids, batch.pad_id)
         count = sum(ends)
-        if not 0 < count < len(ids):
-            continue
+        if not 0 < count < len(ids) or (keep is None and case.array is not None):
+            continue  # a mask of [query, key] is passed: P10 looks at its cells
         kept = (
             keep is not None and len(keep) == len(ids) and all(one for one, end in zip(keep, ends, strict=True) if end)
         )
@@ -56,7 +56,7 @@ def pad_is_eos(case: Case) -> Iterator[Finding]:
     for row, ids in enumerate(batch.ids):
         keep, labels = batch.keep[row], _part(batch.labels, row)
         if keep is None:
-            if any(_ends(ids, batch.pad_id)):
+            if any(ends_of(ids, batch.pad_id)):
                 message = f"id {batch.pad_id} is both, and no mask says which of them are padding"
                 yield found("P2", _text(row), message, row=row)
             continue
@@ -203,10 +203,10 @@ def _kept(batch: GivenBatch, row: int) -> Row:
     keep, ids = batch.keep[row], batch.ids[row]
     if keep is not None:
         return keep
-    return (1,) * len(ids) if batch.pad_id is None else tuple(int(not end) for end in _ends(ids, batch.pad_id))
+    return (1,) * len(ids) if batch.pad_id is None else tuple(int(not end) for end in ends_of(ids, batch.pad_id))
 
 
-def _ends(ids: Row, pad: int) -> list[bool]:
+def ends_of(ids: Row, pad: int) -> list[bool]:
     """Whether each id is padding at an end of its row."""
     text = np.array([token != pad for token in ids], dtype=np.bool_)
     inside = np.maximum.accumulate(text) & np.maximum.accumulate(text[::-1])[::-1]
