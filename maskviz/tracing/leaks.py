@@ -98,9 +98,17 @@ def _other_masks(mask: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
     rows = keys if queries == 1 else queries
     causal = torch.ones(rows, keys, dtype=torch.bool, device=mask.device).tril(keys - rows)
     own = causal & ~causal.tril(keys - rows - 1)
+    if queries == keys and _is_causal(mask.mT, causal, own):
+        yield "mask.mT", mask.mT.contiguous()
     if mask.dtype == torch.bool and not (~mask & ~causal).any() and not (mask & own).any():
         yield "~mask", ~mask
     yield "mask & causal", hidden_where(mask.expand(*mask.shape[:2], rows, keys), ~causal)
+
+
+def _is_causal(mask: torch.Tensor, causal: torch.Tensor, own: torch.Tensor) -> bool:
+    """Whether a mask shows every query its own key and no later one."""
+    shown = mask if mask.dtype == torch.bool else mask > -1
+    return not bool((shown & ~causal).any()) and bool((shown | ~own).all())
 
 
 def hidden_where(mask: torch.Tensor, blocked: torch.Tensor) -> torch.Tensor:

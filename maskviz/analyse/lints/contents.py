@@ -60,6 +60,25 @@ def _outside(label: int, classes: int | None) -> bool:
     return label != IGNORED and (label < 0 or (classes is not None and label >= classes))
 
 
+def labels_shifted(case: Case) -> Iterator[Finding]:
+    """B8: labels that are the next tokens, for a model that looks for the next token's label itself."""
+    batch = case.batch
+    if batch is None or case.model is None or not case.model.predicts_next:
+        return
+    for row, (ids, labels) in enumerate(zip(batch.ids, batch.labels, strict=False)):
+        if labels is None or len(labels) != len(ids):
+            continue
+        here = [(one, token) for one, token in zip(labels, ids, strict=True) if one != IGNORED]
+        shifted = [(one, token) for one, token in zip(labels, ids[1:], strict=False) if one != IGNORED]
+        if len(shifted) > 2 and _alike(shifted) == 1 and _alike(here) < 0.5:
+            yield found("B8", _text(row), f"all {len(shifted)} labels are the tokens that come next", row=row)
+
+
+def _alike(pairs: list[tuple[int, int]]) -> float:
+    """Share of pairs whose two are the same."""
+    return sum(one == other for one, other in pairs) / len(pairs)
+
+
 def no_label_left(case: Case) -> Iterator[Finding]:
     """B3: rows of which no token is trained on. A model that predicts the next token never predicts the first."""
     batch = case.batch
@@ -152,6 +171,7 @@ LINTS: tuple[Lint, ...] = (
     Lint("B1", labels_of_other_length, (Need.BATCH, Need.LABELS)),
     Lint("B2", labels_outside, (Need.BATCH, Need.LABELS)),
     Lint("B3", no_label_left, (Need.BATCH, Need.LABELS)),
+    Lint("B8", labels_shifted, (Need.BATCH, Need.LABELS, Need.MODEL)),
     Lint("B4", assistant_mask_empty, (Need.BATCH,)),
     Lint("B5", unread_part, (Need.BATCH, Need.MODEL)),
     Lint("B6", booleans, (Need.BATCH,)),

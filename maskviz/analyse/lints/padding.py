@@ -22,7 +22,10 @@ def pad_without_mask(case: Case) -> Iterator[Finding]:
     batch = case.batch
     if batch is None or batch.pad_id is None:
         return
+    upside_down = {one.row for one in mask_upside_down(case)}
     for row, (ids, keep) in enumerate(zip(batch.ids, batch.keep, strict=True)):
+        if row in upside_down:
+            continue
         ends = ends_of(ids, batch.pad_id)
         count = sum(ends)
         if not 0 < count < len(ids) or (keep is None and case.array is not None):
@@ -35,6 +38,22 @@ def pad_without_mask(case: Case) -> Iterator[Finding]:
             message = f"{what} {_tokens(count, 'padding token')} (id {batch.pad_id})"
             cost, how = _cost_of_padding(case.run, row)
             yield found("P1", _text(row), message, row=row, measured=cost, confidence=how)
+
+
+def mask_upside_down(case: Case) -> Iterator[Finding]:
+    """T1: a row whose mask keeps its padding, all of it, and hides its text."""
+    batch = case.batch
+    if batch is None or batch.pad_id is None:
+        return
+    for row, (ids, keep) in enumerate(zip(batch.ids, batch.keep, strict=True)):
+        ends = ends_of(ids, batch.pad_id)
+        if keep is None or len(keep) != len(ids) or not any(ends) or all(ends):
+            continue
+        if all(bool(one) == end for one, end in zip(keep, ends, strict=True)):
+            message = f"its mask keeps {_tokens(sum(ends), 'padding token')} and hides its text"
+            yield found(
+                "T1", _text(row), message, row=row, cure="Turn it round (1 - mask): 1 keeps a token, 0 hides it."
+            )
 
 
 def _cost_of_padding(run: Behaviour | None, row: int) -> tuple[str, Confidence]:
@@ -230,6 +249,7 @@ def _tokens(count: int, what: str) -> str:
 
 
 LINTS: tuple[Lint, ...] = (
+    Lint("T1", mask_upside_down, (Need.BATCH,)),
     Lint("P1", pad_without_mask, (Need.BATCH,)),
     Lint("P2", pad_is_eos, (Need.BATCH,)),
     Lint("P3", right_padding_to_generate, (Need.BATCH, Need.MODEL)),

@@ -39,6 +39,25 @@ def broadcast_accident(case: Case) -> Iterator[Finding]:
         yield found("T6", array.name, message, confidence=Confidence.LIKELY)
 
 
+def queries_and_keys_swapped(case: Case) -> Iterator[Finding]:
+    """T13: a mask that is causal the other way round, or hides queries that are padding instead of keys."""
+    array = case.array
+    if array is None or array.visible is None or array.dialect in (*_WITHOUT_TOKENS, *_KEYS_ALONE):
+        return
+    visible = array.visible
+    queries, keys = visible.shape[2:]
+    if queries != keys or queries < 3:
+        return
+    if (visible == np.triu(np.ones((queries, keys), np.bool_))).all():
+        message = "every query sees itself and what is later, and turned round it is a causal mask"
+        yield found("T13", array.name, message, confidence=Confidence.LIKELY)
+    elif case.run is not None and case.run.trace.batch.keep.shape[1:] == (keys,):
+        keep = case.run.trace.batch.keep
+        if len(visible) == len(keep) and not keep.all() and (visible == keep[:, None, :, None]).all():
+            message = "it hides every key from the queries that are padding, and no key that is"
+            yield found("T13", array.name, message, cure="keep[:, None, None, :]: hide the keys that are padding.")
+
+
 def averaged_weights(case: Case) -> Iterator[Finding]:
     """T7: attention weights without a head axis, of a module that has several heads."""
     array = case.array
@@ -136,6 +155,7 @@ LINTS: tuple[Lint, ...] = (
     Lint("P7", keep_of_other_length, (Need.ARRAY,)),
     Lint("T5", head_order, (Need.ARRAY,)),
     Lint("T6", broadcast_accident, (Need.ARRAY,)),
+    Lint("T13", queries_and_keys_swapped, (Need.ARRAY,)),
     Lint("T7", averaged_weights, (Need.ARRAY,)),
     Lint("T8", keras_conventions, (Need.ARRAY,)),
     Lint("T9", from_the_first_key, (Need.ARRAY,)),

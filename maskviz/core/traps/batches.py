@@ -122,6 +122,14 @@ TRAPS = (
         "torch, cross_entropy ignore_index",
     ),
     Trap(
+        "B8",
+        "labels-shifted",
+        Severity.ERROR,
+        "The labels are shifted by one already, and the model shifts them again: it learns the token after the next.",
+        "Give labels = input_ids (and -100): the class shifts them itself.",
+        "transformers, loss_utils ForCausalLMLoss",
+    ),
+    Trap(
         "B3",
         "no-label",
         Severity.ERROR,

@@ -74,6 +74,14 @@ TRAPS = (
         "tensorflow/tensorflow#45854, tensorflow/tensorflow#49237, keras-team/keras#20488",
     ),
     Trap(
+        "T13",
+        "queries-and-keys-swapped",
+        Severity.ERROR,
+        "The last two axes of the mask are the wrong way round: its columns are what its rows should be.",
+        "mask.mT: the queries are the axis before the last, the keys the last.",
+        "torch, scaled_dot_product_attention",
+    ),
+    Trap(
         "T9",
         "wrong-query-offset",
         Severity.ERROR,

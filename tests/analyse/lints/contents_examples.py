@@ -37,6 +37,8 @@ EXAMPLES = (
     Example("B2", "negative and not -100", _labels(1, -1, 6, 7), _labels(1, -100, 6, 7)),
     Example("B2", "no class of a token", _labels(0, 1, 3, -100, model=TAGGER), _labels(0, 1, 2, -100, model=TAGGER)),
     Example("B2", "classes are not known", _labels(0, -2, 3, 9, model=ENCODER), _labels(0, 1, 99, 7, model=ENCODER)),
+    Example("B8", "the next tokens", _labels(5, 6, 7, -100), _labels(1, 5, 6, 7)),
+    Example("B8", "two may be chance", _labels(5, 6, 7, 2), _labels(-100, 6, 7, 2)),
     Example("B3", "none left", _labels(-100, -100, -100, -100), _labels(-100, -100, -100, 7)),
     Example(
         "B3",

@@ -77,6 +77,9 @@ def _windowed(**facts: object) -> Case:
     return Case(model=replace(DECODER, unused={"sliding_window": 4}, **facts))  # type: ignore[arg-type]
 
 
+_UPPER = np.triu(np.ones((1, 1, 4, 4), np.bool_))
+_KEPT = kept("1110", "1111")
+_OF_TWO = run_of(padding("1110", "1111"), keep=("1110", "1111"))
 _WINDOW = all_of(Causal(), Window(2))
 
 EXAMPLES = (
@@ -108,6 +111,14 @@ EXAMPLES = (
         "windows are no trees",
         _tree(None),
         _tree(None, visible=np.tril(np.triu(np.ones((1, 1, 4, 4), np.bool_), -1))),
+    ),
+    Example("T13", "an upper triangle", Case(array=_array(_UPPER)), Case(array=_array(_UPPER.swapaxes(2, 3)))),
+    Example(
+        "T13",
+        "padding along the queries",
+        Case(array=_array(np.broadcast_to(_KEPT[:, None, :, None], (2, 1, 4, 4))), run=_OF_TWO),
+        Case(array=_array(np.broadcast_to(_KEPT[:, None, None, :], (2, 1, 4, 4))), run=_OF_TWO),
+        also=("N1",),
     ),
     Example("K1", "by another way than masks", _packed(0.5, Crossing(0, ())), _packed(0.0, Crossing(0, ()))),
     Example(

@@ -35,6 +35,12 @@ EXAMPLES = (
     Example(
         "P1", "a mask of ones", Case(batch=rows("5 6 0 0", keep=("1111",))), Case(batch=rows("5 0 6 7", keep=("1111",)))
     ),
+    Example(
+        "T1",
+        "a row's mask",
+        Case(batch=rows("5 6 7 0 0", keep=("00011",))),
+        Case(batch=rows("5 6 7 0 0", keep=("11100",))),
+    ),
     Example("P1", "no padding id", Case(batch=rows("0 5 6 7")), Case(batch=rows("0 5 6 7", pad_id=None))),
     Example(
         "P2",

@@ -76,7 +76,7 @@ def test_a_rule_is_not_asked_without_what_it_needs_and_that_is_said() -> None:
     reasons = {trap: one.reason for one in unasked(case) for trap in one.traps}
     assert reasons["B2"] == "no labels are given"
     assert reasons["L1"] == reasons["P10"] == "the model was not run"
-    assert reasons["T1"] == "no mask file is given"
+    assert reasons["T2"] == "no mask file is given"
     assert not {"P1", "P6", "P7", "B7"} & set(reasons)
     assert unasked(case, ["P1"]) == ()
 
