@@ -160,14 +160,14 @@ class Experiment:
 
     def _counted(self, trace: Trace) -> float | None:
         """What positions do that count the keys a token sees, where a mask of the user's own says so."""
-        array, batch = self._case.array, trace.batch
-        if array is None or array.visible is None:
+        array, given, batch = self._case.array, self._case.batch, trace.batch
+        if array is None or array.visible is None or given is None:
             return None
         positions = np.array(batch.position_ids if batch.position_ids is not None else _running(batch.keep))
         asked = False
         for row in range(batch.rows):
             visible = array.visible[row % len(array.visible)].any(axis=0)
-            wanted = positions_of(visible)
+            wanted = positions_of(visible, np.array(given.kept(row), np.bool_))
             if wanted is not None and len(wanted) == batch.length and len(starts_of_blocks(visible)) < 2:
                 asked, positions[row] = True, np.maximum(wanted, 0)
         if not asked:

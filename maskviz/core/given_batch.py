@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 Row = tuple[int, ...]
 # Positions of a row on several axes, such as time, height and width of pictures.
 Axes = tuple[Row, ...]
@@ -47,3 +49,17 @@ class GivenBatch:
     eos_id: int | None = None
     first_id: int | None = None
     specials: int | None = None
+
+    def kept(self, row: int) -> Row:
+        """Which tokens of a row are no padding, 1 = none: by its mask, else by padding ids at its ends."""
+        keep, ids = self.keep[row], self.ids[row]
+        if keep is not None:
+            return keep
+        return (1,) * len(ids) if self.pad_id is None else tuple(int(not end) for end in ends_of(ids, self.pad_id))
+
+
+def ends_of(ids: Row, pad: int) -> list[bool]:
+    """Whether each id is padding at an end of its row."""
+    text = np.array([token != pad for token in ids], dtype=np.bool_)
+    inside = np.maximum.accumulate(text) & np.maximum.accumulate(text[::-1])[::-1]
+    return [not one for one in inside.tolist()]

@@ -19,20 +19,21 @@ def starts_of_blocks(visible: BoolArray) -> list[int]:
     return starts if (lengths > 1).all() else []
 
 
-def positions_of(visible: BoolArray) -> IntArray | None:
+def positions_of(visible: BoolArray, keep: BoolArray) -> IntArray | None:
     """The position each token of a tree has: the number of keys it sees less one.
 
     Args:
         visible: bool [query, key].
+        keep: bool [token], False = padding.
 
     Returns:
-        int64 [token], -1 for tokens that do not see themselves (padding). None where the mask is no tree: a query sees
-        ahead, or does not see what is seen by a key it sees (windows); and where it is the plain triangle.
+        int64 [token], -1 for padding and for tokens that do not see themselves. None where the mask is no tree: a query
+        sees ahead, or does not see what is seen by a key it sees (windows); and where it is the plain triangle.
     """
     tokens = len(visible)
-    if visible.shape != (tokens, tokens) or np.triu(visible, 1).any():
+    if visible.shape != (tokens, tokens) or keep.shape != (tokens,) or np.triu(visible, 1).any():
         return None
-    real = np.flatnonzero(np.diagonal(visible))
+    real = np.flatnonzero(np.diagonal(visible) & keep)
     seen: BoolArray = np.asarray(visible[np.ix_(real, real)])
     through = (seen.astype(np.float32) @ seen.astype(np.float32)) > 0
     if (through != seen).any() or (seen == np.tril(np.ones_like(seen))).all() or visible[real].sum() != seen.sum():

@@ -178,8 +178,12 @@ def _ways(model: PreTrainedModel, inputs: Inputs, batch: Batch) -> dict[str, Inp
     if masked is not inputs and (own is None or not torch.equal(masked["attention_mask"], own)):
         ways["masked"] = masked
     takes_positions = "position_ids" in inspect.signature(model.forward).parameters
-    if takes_positions and "position_ids" not in inputs and batch.decoder is None and not batch.keep[:, 0].all():
-        ways["counted"] = {**masked, "position_ids": (keep.cumsum(dim=1) - 1).clamp(min=0)}
+    counted = (keep.cumsum(dim=1) - 1).clamp(min=0)
+    given = inputs.get("position_ids")
+    if takes_positions and batch.decoder is None and not batch.keep[:, 0].all():
+        off = given is None or (given.shape == counted.shape and bool(((given != counted) & (keep != 0)).any()))
+        if off:
+            ways["counted"] = {**masked, "position_ids": counted}
     return ways
 
 
@@ -256,7 +260,10 @@ def _alone(inputs: Inputs, batch: Batch, row: int) -> dict[str, Any]:
             continue
         side = batch.decoder if name.startswith("decoder_") and batch.decoder is not None else batch
         kept = torch.as_tensor(side.keep[row].copy(), device=value.device)
-        if name == "attention_mask" and value.ndim == 4:
+        if name == "position_ids" and not side.keep[row, 0]:  # of the text alone, from 0 on
+            own = value[row : row + 1][:, kept]
+            made[name] = own - own[:, :1]
+        elif name == "attention_mask" and value.ndim == 4:
             own = value[row % len(value)][None][..., kept]
             made[name] = own if own.shape[2] == 1 else own[:, :, kept]
         else:

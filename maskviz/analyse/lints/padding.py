@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.behaviour import Behaviour
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
-from maskviz.core.given_batch import GivenBatch, Row
+from maskviz.core.given_batch import Row, ends_of
 from maskviz.core.words import Backend, Purpose, Severity
 
 _IGNORED = -100
@@ -96,7 +94,7 @@ def right_padding_to_generate(case: Case) -> Iterator[Finding]:
     if case.purpose is Purpose.FORWARD or any(one is not None for one in batch.labels):
         return
     for row, ids in enumerate(batch.ids):
-        keep = _kept(batch, row)
+        keep = batch.kept(row)
         if not any(keep) or not len(keep) or keep[-1]:
             continue
         cost = _cost_of_last_column(case.run, row)
@@ -123,6 +121,9 @@ def _cost_of_last_column(run: Behaviour | None, row: int) -> str:
     return f"the last column predicts {at_last}, the last real token {at_real}"
 
 
+_NONE_PASSED = "padded on the left, and no position_ids are passed"
+
+
 def left_padding_without_positions(case: Case) -> Iterator[Finding]:
     """P4: left padding moves the outputs of real tokens, and positions that count them put it right."""
     if case.run is None or case.purpose is Purpose.GENERATE:
@@ -130,11 +131,12 @@ def left_padding_without_positions(case: Case) -> Iterator[Finding]:
     run = case.run
     for one in run.padded:
         still = one.alone if one.masked is None else one.masked
+        given = case.batch is not None and _part(case.batch.position_ids, one.row) is not None
         if one.left and one.counted is not None and still > run.noticeable and one.counted < still / 2:
             yield found(
                 "P4",
                 _text(one.row),
-                "padded on the left, and no position_ids are passed",
+                "padded on the left, and its position_ids count the padding" if given else _NONE_PASSED,
                 measured=f"outputs of its real tokens are off by up to {still:.2g}, and by {one.counted:.2g} with "
                 "positions that count them",
                 confidence=Confidence.MEASURED,
@@ -213,23 +215,9 @@ def flash_with_right_padding(case: Case) -> Iterator[Finding]:
         return
     if run.backend is not Backend.FLASH or case.purpose is Purpose.FORWARD or not run.cached:
         return
-    rows = [row for row in range(len(batch.ids)) if any(_kept(batch, row)) and not _kept(batch, row)[-1]]
+    rows = [row for row in range(len(batch.ids)) if any(batch.kept(row)) and not batch.kept(row)[-1]]
     if rows:
         yield found("P9", _texts(rows), "padded on the right, with a cache, under flash attention")
-
-
-def _kept(batch: GivenBatch, row: int) -> Row:
-    keep, ids = batch.keep[row], batch.ids[row]
-    if keep is not None:
-        return keep
-    return (1,) * len(ids) if batch.pad_id is None else tuple(int(not end) for end in ends_of(ids, batch.pad_id))
-
-
-def ends_of(ids: Row, pad: int) -> list[bool]:
-    """Whether each id is padding at an end of its row."""
-    text = np.array([token != pad for token in ids], dtype=np.bool_)
-    inside = np.maximum.accumulate(text) & np.maximum.accumulate(text[::-1])[::-1]
-    return [not one for one in inside.tolist()]
 
 
 def _part(parts: tuple[Row | None, ...], row: int) -> Row | None:

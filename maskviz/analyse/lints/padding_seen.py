@@ -8,7 +8,6 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.lints.layers import cross_attention_unmasked, layers_in, recurrence_sees_padding
-from maskviz.analyse.lints.padding import ends_of
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.arrays import BoolArray
 from maskviz.core.case import Case
@@ -58,8 +57,8 @@ def _shown(case: Case) -> dict[int, tuple[AttentionCall, ...]]:
     found_in: dict[int, tuple[AttentionCall, ...]] = {}
     for row in range(min(run.trace.batch.rows, len(batch.keep))):
         keep = batch.keep[row]
-        if keep is None and case.array is not None and batch.pad_id is not None:
-            keep = tuple(int(not end) for end in ends_of(batch.ids[row], batch.pad_id))
+        if keep is None and case.array is not None:
+            keep = batch.kept(row)
         if keep is None and not ragged:
             continue  # P1 says it where no mask is passed
         calls = tuple(call for call in run.trace.calls if _sees(run.trace, call, row, None if ragged else keep))

@@ -21,7 +21,7 @@ def positions_against_mask(case: Case) -> Iterator[Finding]:
         return
     for row, ids in enumerate(case.batch.ids):
         visible = case.array.visible[row % len(case.array.visible)].any(axis=0)
-        wanted = positions_of(visible)
+        wanted = positions_of(visible, np.array(case.batch.kept(row), np.bool_))
         given = case.batch.position_ids[row] if row < len(case.batch.position_ids) else None
         positions = np.arange(len(ids)) if given is None else np.array(given)
         if wanted is None or len(wanted) != len(positions) or len(starts_of_blocks(visible)) > 1:
