@@ -10,6 +10,7 @@ import numpy as np
 
 from maskviz.core.algebra import AllOf, Combination, Everything, Grid, Rule
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import UsageError
 from maskviz.core.masks import Mask
 from maskviz.core.reasons import Reason
@@ -204,6 +205,10 @@ def _lines(asked: _Asked) -> Iterator[AnyArray]:
     if isinstance(asked.rule, Padding):
         sides = (asked.query, asked.key) if asked.rule.queries else (asked.key,)
         yield from (_is_padding(asked.rule, asked.batch, side) for side in sides)
+    if isinstance(asked.rule, Prefix):
+        yield asked.key < asked.rule.length.array[asked.batch]
+    if isinstance(asked.rule, BlockDiffusion):
+        yield from (side < asked.rule.length for side in (asked.query, asked.key))
     for part in asked.parts:
         yield from _lines(part)
 
@@ -240,10 +245,16 @@ def _is_padding(rule: Rule, batch: int, places: IntArray) -> BoolArray:
 
 
 def _pieces(rule: Rule, batch: int, places: IntArray) -> tuple[int, ...]:
-    """Numbers of the chunks, texts or spans some positions are in."""
+    """Numbers of the chunks, blocks, texts or spans some positions are in; of a prefix 0, and 1 behind it."""
     match rule:
         case Chunk(size, start):
             found = (places - start.array[batch]) // size
+        case BlockCausal(size):
+            found = places // size
+        case Prefix(length):
+            found = (places >= length.array[batch]).astype(np.int64)
+        case BlockDiffusion():
+            found = rule.block_of(places)
         case Document(content) | Span(content):
             names = np.append(content.array[batch], -1)
             if isinstance(rule, Document):
@@ -266,6 +277,10 @@ def _needed(rule: Rule, batch: int, query: Ends, key: Ends) -> int | None:
     match rule:
         case Causal():
             return key.last
+        case BlockCausal(size):
+            return key.last // size * size
+        case Prefix():
+            return key.last + 1
         case Window():
             return query.last - key.first + 1
         case Ahead():

@@ -124,7 +124,9 @@ def _hand_over_code(env: Env, converted: Converted, found: Known | None, paths: 
 def _or_refused(found: Known | None, hint: str) -> Known:
     if found is None:
         raise CannotTraceError(
-            "no known rule explains this mask: causal, windows, chunks and padding at the ends of rows were tried", hint
+            "no known rule explains this mask: causal, windows, chunks, blocks, prefixes and padding at the ends of "
+            "rows were tried",
+            hint,
         )
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from maskviz.core.algebra import AllOf, Everything, Rule
 from maskviz.core.arrays import BoolArray, IntArray
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.recognise import recognise
 from maskviz.core.rules import Band, Causal, Chunk, Padding, Window
 
@@ -29,7 +30,8 @@ class Known:
 
 
 def known(visible: BoolArray) -> Known | None:
-    """The rule of a mask, if it is causal, a window, chunks, padding at the ends of rows, or some of these; else None.
+    """The rule of a mask, if it is causal, a window, chunks, blocks, a prefix, block diffusion, padding at the ends
+    of rows, or some of these; else None.
 
     Queries are taken to be the last of the keys, and where that explains nothing, the first.
 
@@ -98,7 +100,7 @@ def _parts(rule: Rule) -> tuple[Rule, ...]:
 def _sayable(rule: Rule) -> bool:
     if isinstance(rule, Padding):
         return not rule.queries and all(len(_ends(row)) == 2 for row in rule.keep.array)
-    return isinstance(rule, Causal | Window | Band | Chunk)
+    return isinstance(rule, Causal | Window | Band | Chunk | BlockCausal | Prefix | BlockDiffusion)
 
 
 def _comparisons(rule: Rule, query: str, of_rows: Callable[[IntArray], str]) -> tuple[str, ...]:
@@ -124,12 +126,28 @@ def _comparisons(rule: Rule, query: str, of_rows: Callable[[IntArray], str]) -> 
             first = said(start.array)
             shift = "" if first == "0" else f" - {first}"
             return (f"({query}{shift}) // {size} == (key{shift}) // {size}",)
+        case BlockCausal(size):
+            return (f"key // {size} <= {query} // {size}",)
+        case Prefix(length):
+            return (f"(key < {said(length.array)}) | (key <= {query})",)
+        case BlockDiffusion():
+            return (_of_diffusion(rule, query),)
         case Padding(keep):
             ends = np.array([_ends(row) for row in keep.array])
             left = (f"key >= {said(ends[:, 0])}",) if ends[:, 0].any() else ()
             right = (f"key < {said(ends[:, 1])}",) if (ends[:, 1] < keep.array.shape[1]).any() else ()
             return (*left, *right)
     raise ValueError(f"{rule} cannot be said")
+
+
+def _of_diffusion(rule: BlockDiffusion, query: str) -> str:
+    """One expression without a branch: blocks are numbered within their half, `% length`."""
+    size, length = rule.size, rule.length
+    own, other = (f"{side} % {length} // {size}" for side in (query, "key"))
+    noisy = f"({query} < {length}) & (key < {length}) & ({other} == {own})"
+    before = f"({query} < {length}) & (key >= {length}) & ({other} < {own})"
+    clean = f"({query} >= {length}) & (key >= {length}) & ({other} <= {own})"
+    return f"({noisy}) | ({before}) | ({clean})"
 
 
 def _ends(keep: BoolArray) -> tuple[int, ...]:

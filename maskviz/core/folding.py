@@ -9,6 +9,7 @@ import numpy as np
 
 from maskviz.core.algebra import AllOf, Leaf, Rule, all_of
 from maskviz.core.arrays import BoolArray, ByteArray, Content, IntArray
+from maskviz.core.block_rules import Prefix
 from maskviz.core.extents import Extents, Lengths, extents_of
 from maskviz.core.reasons import PARTLY, Reason
 from maskviz.core.rules import Chunk, Document, Padding
@@ -178,6 +179,8 @@ def of_row(rule: Rule, row: int) -> Rule:
             return replace(rule, keep=_row(rule.keep, row))
         case Chunk():
             return replace(rule, start=_row(rule.start, row))
+        case Prefix():
+            return replace(rule, length=_row(rule.length, row))
         case Document():
             return replace(rule, document=_row(rule.document, row))
     return rule
