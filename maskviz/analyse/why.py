@@ -91,10 +91,7 @@ def _of_call(
 ) -> Iterator[Explanation]:
     queries, keys = cells
     chosen = tuple(range(call.heads)) if heads is None else tuple(head for head in heads if head < call.heads)
-    masks = call.mask.visible.shape[1]
-    by_answer: dict[tuple[Stretch, ...], list[int]] = {}
-    for head in chosen if masks > 1 else chosen[:1]:
-        by_answer.setdefault(stretches_of(call.mask, queries, keys, row, head), []).append(head)
+    by_answer = _by_answer(call.mask, cells, row, chosen)
     padding = len(queries) == 1 and not bool(trace.real_queries(call)[row, queries[0]])
     for stretches, alike in by_answer.items():
         differing = tuple(alike) if len(by_answer) > 1 else ()
@@ -102,6 +99,38 @@ def _of_call(
         if len(queries) == len(keys) == 1 and call.pattern is not None:
             attended = (_attended(call, row, (int(queries[0]), int(keys[0])), differing or chosen),)
         yield Explanation(call.stack, (call.layer,), differing, (call.mask.rule,), stretches, padding, attended)
+
+
+def explain_mask(
+    mask: Mask, place: Place, row: int, heads: Sequence[int] | None = None
+) -> tuple[tuple[tuple[int, ...], tuple[Stretch, ...]], ...]:
+    """Say why the cells of a place are visible or blocked in a mask of no run.
+
+    Args:
+        mask: The mask.
+        place: The cells.
+        row: Row of the batch.
+        heads: The heads that are asked about; None for all.
+
+    Returns:
+        An answer for all heads, under (), or one for each group of heads with the same answer.
+
+    Raises:
+        UsageError: the mask has no such cells.
+    """
+    chosen = tuple(range(mask.visible.shape[1])) if heads is None else tuple(heads)
+    by_answer = _by_answer(mask, _cells(mask, place), row, chosen)
+    return tuple((tuple(alike) if len(by_answer) > 1 else (), stretches) for stretches, alike in by_answer.items())
+
+
+def _by_answer(
+    mask: Mask, cells: tuple[IntArray, IntArray], row: int, heads: tuple[int, ...]
+) -> dict[tuple[Stretch, ...], list[int]]:
+    """The different answers, with the heads that give each; one head speaks for all where they share a mask."""
+    found: dict[tuple[Stretch, ...], list[int]] = {}
+    for head in heads if mask.visible.shape[1] > 1 else heads[:1]:
+        found.setdefault(stretches_of(mask, *cells, row, head), []).append(head)
+    return found
 
 
 def _joined(one: Explanation, other: Explanation) -> Explanation:
