@@ -83,6 +83,13 @@ _ERRORS = _traps(
         "keras-team/keras-hub#783",
     ),
     (
+        "T12",
+        "cu-seqlens-offsets",
+        "Offsets of packed texts do not start at 0, rise, and end at the number of tokens: texts are cut or joined.",
+        "torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0)), lengths being those of all texts.",
+        "Dao-AILab/flash-attention, flash_attn_varlen_func",
+    ),
+    (
         "T9",
         "wrong-query-offset",
         "Fewer queries than keys, and the causal triangle starts at the first key instead of ending at the last.",

@@ -29,7 +29,7 @@ def held(visible: BoolArray, words: str | None = None) -> None:
     if words is not None:
         assert str(found.rule) == words
     code = lines_of(found)
-    assert len(code.splitlines()) == 3
+    assert len(code.splitlines()) == (4 if "text = " in code else 3)
     made = built(code)["visible"]
     assert made.dtype is torch.bool
     assert np.array_equal(np.broadcast_to(made.numpy(), visible.shape), visible)
@@ -128,3 +128,25 @@ def test_block_diffusion_is_built_again(size: int, length: int, padded: int) -> 
     if size < length > 1:
         held(visible, f"diffusion({size}, {length})")
     held(visible & (np.arange(2 * length) < 2 * length - padded))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=7, max_size=7), min_size=1, max_size=3), st.booleans())
+def test_packed_texts_are_built_again_with_padding_anywhere_and_causal_or_not(
+    rows: list[list[int]], causal: bool
+) -> None:
+    visible = np.zeros((len(rows), 1, 7, 7), bool)
+    for row, numbers in enumerate(rows):
+        for query, key in np.ndindex(7, 7):
+            visible[row, 0, query, key] = numbers[query] == numbers[key] > 0 and (key <= query or not causal)
+    if any(len({*numbers} - {0}) > 1 for numbers in rows):
+        held(visible)
+
+
+def test_packed_texts_of_several_lengths_are_called_documents() -> None:
+    numbers = np.repeat([1, 2, 3], [3, 2, 4])
+    texts = (numbers[:, None] == numbers)[None, None]
+    held(texts, "document")
+    held(np.tril(texts), "causal ∧ document")
+    numbers[7:] = 0
+    held((numbers[:, None] == numbers)[None, None] & (numbers > 0), "document ∧ padding")
