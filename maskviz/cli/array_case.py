@@ -182,7 +182,8 @@ def _upside_down(values: AnyArray) -> str:
     array = GivenArray("", values, "bool", Dialect.TORCH_PADDING, visible=~values[:, None, None])
     if not upside_down_padding(array):
         return ""
-    return f"; as {Dialect.TORCH_PADDING} it would be inverted, and blocks all of row {int(values.all(axis=1).argmax()) + 1}"
+    row = int(values.all(axis=1).argmax()) + 1
+    return f"; as {Dialect.TORCH_PADDING} it would be inverted, blocking all of row {row}"
 
 
 def _of_padding(cells: BoolArray) -> bool:

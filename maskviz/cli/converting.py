@@ -87,10 +87,7 @@ def convert_mask(env: Env, asked: Asked, paths: list[Path], dpi: int) -> None:
     visible = fitted(visible, sizes)
     if asked.causal:
         visible = np.tril(visible, visible.shape[3] - visible.shape[2])
-    elif source in PACKED and asked.target not in PACKED:
-        notes = (*notes, "later tokens of a text are visible too: causal is the model's or kernel's; --causal adds it")
-    if source in _KEYS_ALONE and asked.target is Dialect.CU_SEQLENS:
-        notes = (*notes, "padding is taken out: the tokens are those that are kept, one row behind the other")
+    notes = (*notes, *_left_out(source, asked))
     found = known(visible)
     written, array = None, np.zeros(0)
     if asked.target is not None:
@@ -116,6 +113,15 @@ def convert_mask(env: Env, asked: Asked, paths: list[Path], dpi: int) -> None:
     if paths:
         for note in (*notes, f"{written.dialect}: {becomes(written)}"):
             env.say(note)
+
+
+def _left_out(source: Dialect, asked: Asked) -> tuple[str, ...]:
+    """Sentences on what one of two dialects leaves to the model or the kernel."""
+    if source in PACKED and asked.target not in PACKED and not asked.causal:
+        return ("later tokens of a text are visible too: causal is the model's or kernel's; --causal adds it",)
+    if source in _KEYS_ALONE and asked.target is Dialect.CU_SEQLENS:
+        return ("padding is taken out: the tokens are those that are kept, one row behind the other",)
+    return ()
 
 
 def _hand_over_code(env: Env, converted: Converted, found: Known | None, paths: list[Path], dpi: int) -> None:
