@@ -25,7 +25,7 @@ MASKS: dict[str, BoolArray] = {
     "block(4)": np.asarray(KEY // 4 <= QUERY // 4),
     "block(4) ∧ padding": np.asarray((KEY // 4 <= QUERY // 4) & (KEY < 10)),
     "prefix(3)": np.asarray((KEY < 3) | (KEY <= QUERY)),
-    "diffusion(3, 6)": np.array([[_SEES(0, query, key) for key in PLACE] for query in PLACE]),
+    "diffusion(3, 6)": np.array([[_SEES(0, query, key) for key in range(12)] for query in range(12)]),
     "causal ∧ document": np.asarray((KEY <= QUERY) & (_NAMES[QUERY] == _NAMES[KEY])),
 }
 NUMBERS = np.array([[1, 1, 1, 2, 2, 3, 3, 3, 3, 3, 0, 0]])
