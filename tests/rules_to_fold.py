@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from maskviz.core.algebra import Everything, Grid, Rule, all_of
 from maskviz.core.arrays import ByteArray, Content
+from maskviz.core.block_rules import BlockCausal, Prefix
 from maskviz.core.extents import Lengths
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Window
 
@@ -32,6 +33,14 @@ def chunks(draw: st.DrawFn, batch: int) -> Rule:
     return Chunk(draw(st.integers(1, 9)), Content(start, np.int64))
 
 
+def blocks(batch: int) -> st.SearchStrategy[Rule]:
+    """Whole blocks, and prefixes of each row's own length."""
+    lengths = st.lists(st.integers(0, LONGEST), min_size=batch, max_size=batch)
+    return st.one_of(
+        st.builds(BlockCausal, st.integers(1, 9)), lengths.map(lambda each: Prefix(Content(each, np.int64)))
+    )
+
+
 @st.composite
 def documents(draw: st.DrawFn, batch: int) -> Rule:
     """Documents in one piece each, ids in any order; the table may be shorter or longer than the text."""
@@ -53,7 +62,7 @@ def paddings(draw: st.DrawFn, batch: int) -> Rule:
 @st.composite
 def rules(draw: st.DrawFn, batch: int = 1) -> Rule:
     """Conjunctions of up to four rules for `batch` rows."""
-    leaf = st.one_of(windows(), chunks(batch), documents(batch), paddings(batch))
+    leaf = st.one_of(windows(), chunks(batch), blocks(batch), documents(batch), paddings(batch))
     return all_of(Everything(), *draw(st.lists(leaf, max_size=4)))
 
 

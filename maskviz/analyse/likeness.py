@@ -8,6 +8,7 @@ from hashlib import sha256
 import numpy as np
 
 from maskviz.core.algebra import AllOf, AnyOf, Everything, Grid, Rule, all_of, any_of
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.results import LookAlike, MaskSet
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Itself, Padding, Span, Window
 from maskviz.core.trace import CONTENT, Trace
@@ -57,7 +58,19 @@ def without_content(rule: Rule) -> Rule:
             return any_of(*map(without_content, spanless))
         case Padding(keep) if keep.array.all():
             return Everything()
-        case Everything() | Causal() | Window() | Band() | Ahead() | Itself() | Chunk():
+        case (
+            Everything()
+            | Causal()
+            | Window()
+            | Band()
+            | Ahead()
+            | Itself()
+            | Chunk()
+            | BlockCausal()
+            | BlockDiffusion()
+        ):
+            return rule
+        case Prefix(length) if (length.array == length.array[0]).all():
             return rule
     raise NotComparableError(f"the rule {rule} depends on more than positions")
 
@@ -122,10 +135,14 @@ def _first_blocked(leaf: Rule) -> Iterator[int]:
     match leaf:
         case Causal():
             yield 2
-        case Window(size) | Chunk(size):
+        case Window(size) | Chunk(size) | BlockCausal(size):
             yield size + 1
         case Band(reach) | Ahead(reach):
             yield reach + 2
+        case Prefix(length):
+            yield max(2, int(length.array[0]) + 1)
+        case BlockDiffusion(size, length):
+            yield from (size + 1, length + 1)
 
 
 class _Eye:

@@ -8,6 +8,7 @@ from maskviz.core.algebra import Rule
 from maskviz.core.arrays import IntArray
 from maskviz.core.extents import Extents, Lengths, extents_of
 from maskviz.core.folding import count_cells, tiles_filled, tiles_seen
+from maskviz.core.folding_cells import blocks_of_cells, by_cells, count_every_cell
 from maskviz.core.results import BlockCount, MaskCost
 
 BLOCK = 128  # FlexAttention's default
@@ -17,6 +18,15 @@ def mask_cost(rule: Rule, size: Lengths) -> MaskCost | None:
     """Return what attention under a rule costs, for its first row; None where `extents_of` is."""
     count, blocks = count_cells(rule, size), count_blocks(rule, size)
     return None if count is None or blocks is None else MaskCost(rule, size, count, blocks)
+
+
+def cost_of_cells(rule: Rule, size: Lengths) -> MaskCost | None:
+    """As `mask_cost`, of any rule that can be read, cell by cell; None where there are too many."""
+    if not by_cells(rule, size):
+        return None
+    full, partial = blocks_of_cells(rule, size, BLOCK)
+    blocks = -(-size.queries // BLOCK) * -(-size.keys // BLOCK)
+    return MaskCost(rule, size, count_every_cell(rule, size), BlockCount(BLOCK, full, partial, blocks - full - partial))
 
 
 def count_blocks(rule: Rule, size: Lengths, side: int = BLOCK) -> BlockCount | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from maskviz.core.algebra import AllOf, Combination, Everything, Grid, Rule
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import UsageError
 from maskviz.core.masks import Mask
 from maskviz.core.reasons import Reason
@@ -90,10 +91,7 @@ def _of_call(
 ) -> Iterator[Explanation]:
     queries, keys = cells
     chosen = tuple(range(call.heads)) if heads is None else tuple(head for head in heads if head < call.heads)
-    masks = call.mask.visible.shape[1]
-    by_answer: dict[tuple[Stretch, ...], list[int]] = {}
-    for head in chosen if masks > 1 else chosen[:1]:
-        by_answer.setdefault(stretches_of(call.mask, queries, keys, row, head), []).append(head)
+    by_answer = _by_answer(call.mask, cells, row, chosen)
     padding = len(queries) == 1 and not bool(trace.real_queries(call)[row, queries[0]])
     for stretches, alike in by_answer.items():
         differing = tuple(alike) if len(by_answer) > 1 else ()
@@ -101,6 +99,38 @@ def _of_call(
         if len(queries) == len(keys) == 1 and call.pattern is not None:
             attended = (_attended(call, row, (int(queries[0]), int(keys[0])), differing or chosen),)
         yield Explanation(call.stack, (call.layer,), differing, (call.mask.rule,), stretches, padding, attended)
+
+
+def explain_mask(
+    mask: Mask, place: Place, row: int, heads: Sequence[int] | None = None
+) -> tuple[tuple[tuple[int, ...], tuple[Stretch, ...]], ...]:
+    """Say why the cells of a place are visible or blocked in a mask of no run.
+
+    Args:
+        mask: The mask.
+        place: The cells.
+        row: Row of the batch.
+        heads: The heads that are asked about; None for all.
+
+    Returns:
+        An answer for all heads, under (), or one for each group of heads with the same answer.
+
+    Raises:
+        UsageError: the mask has no such cells.
+    """
+    chosen = tuple(range(mask.visible.shape[1])) if heads is None else tuple(heads)
+    by_answer = _by_answer(mask, _cells(mask, place), row, chosen)
+    return tuple((tuple(alike) if len(by_answer) > 1 else (), stretches) for stretches, alike in by_answer.items())
+
+
+def _by_answer(
+    mask: Mask, cells: tuple[IntArray, IntArray], row: int, heads: tuple[int, ...]
+) -> dict[tuple[Stretch, ...], list[int]]:
+    """The different answers, with the heads that give each; one head speaks for all where they share a mask."""
+    found: dict[tuple[Stretch, ...], list[int]] = {}
+    for head in heads if mask.visible.shape[1] > 1 else heads[:1]:
+        found.setdefault(stretches_of(mask, *cells, row, head), []).append(head)
+    return found
 
 
 def _joined(one: Explanation, other: Explanation) -> Explanation:
@@ -204,6 +234,10 @@ def _lines(asked: _Asked) -> Iterator[AnyArray]:
     if isinstance(asked.rule, Padding):
         sides = (asked.query, asked.key) if asked.rule.queries else (asked.key,)
         yield from (_is_padding(asked.rule, asked.batch, side) for side in sides)
+    if isinstance(asked.rule, Prefix):
+        yield asked.key < asked.rule.length.array[asked.batch]
+    if isinstance(asked.rule, BlockDiffusion):
+        yield from (side < asked.rule.length for side in (asked.query, asked.key))
     for part in asked.parts:
         yield from _lines(part)
 
@@ -240,10 +274,16 @@ def _is_padding(rule: Rule, batch: int, places: IntArray) -> BoolArray:
 
 
 def _pieces(rule: Rule, batch: int, places: IntArray) -> tuple[int, ...]:
-    """Numbers of the chunks, texts or spans some positions are in."""
+    """Numbers of the chunks, blocks, texts or spans some positions are in; of a prefix 0, and 1 behind it."""
     match rule:
         case Chunk(size, start):
             found = (places - start.array[batch]) // size
+        case BlockCausal(size):
+            found = places // size
+        case Prefix(length):
+            found = (places >= length.array[batch]).astype(np.int64)
+        case BlockDiffusion():
+            found = rule.block_of(places)
         case Document(content) | Span(content):
             names = np.append(content.array[batch], -1)
             if isinstance(rule, Document):
@@ -266,6 +306,10 @@ def _needed(rule: Rule, batch: int, query: Ends, key: Ends) -> int | None:
     match rule:
         case Causal():
             return key.last
+        case BlockCausal(size):
+            return key.last // size * size
+        case Prefix():
+            return key.last + 1
         case Window():
             return query.last - key.first + 1
         case Ahead():

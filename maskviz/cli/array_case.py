@@ -9,12 +9,14 @@ import numpy as np
 
 from maskviz.conventions.conversion import read
 from maskviz.conventions.files import read_mask, values_of
+from maskviz.conventions.fitting import RoomError
 from maskviz.conventions.numbers import bias_of
 from maskviz.conventions.trial import tried
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.dialects import BLOCKED, CONVENTIONS
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.given_array import GivenArray, Sizes
+from maskviz.core.meant import at_one_end, upside_down_padding
 from maskviz.core.words import Dialect
 
 # Cells of [batch, query, key] that are compared one by one.
@@ -44,6 +46,8 @@ def array_of(name: str, given: tuple[AnyArray, str], dialect: Dialect, sizes: Si
     try:
         if dialect not in (Dialect.HEAD_MASK, Dialect.WEIGHTS):
             visible = read(values, dialect, sizes)
+    except RoomError:
+        pass  # what its numbers say is looked at without its cells
     except UsageError as error:
         unreadable = error.message
     array = GivenArray(name, values, stored, dialect, sizes, dtype, visible, unreadable)
@@ -93,9 +97,10 @@ def guessed(path: Path, dialect: Dialect | None, option: str = "--as") -> tuple[
     found = list(_candidates(values))
     if len({one for one, _ in found}) != 1:
         named = " or ".join(one for one, _ in found)
+        which = f"say which: {option} {found[0][0]}{_upside_down(values)}" if found else ""
         raise UsageError(
             f"{what}, and may be {named}" if found else f"{what}, which is like no known mask",
-            f"say which: {option} {found[0][0]}" if found else "maskviz convert --list shows what each dialect has",
+            which or "maskviz convert --list shows what each dialect has",
         )
     chosen, why = found[0]
     return chosen, (f"{what} and read as {chosen}, since {why}; {option} says otherwise",)
@@ -107,6 +112,8 @@ def _candidates(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
         return
     if values.dtype.kind == "f" and not ((values == 0) | (values == 1)).all():
         yield from _of_numbers(values)
+    elif values.ndim in (1, 2) and values.dtype.kind in "iu" and (values > 1).any():
+        yield from _of_texts(values)
     elif values.ndim == 4:
         boolean = values.dtype.kind != "f"
         yield (Dialect.SDPA, "it has four axes") if boolean else (Dialect.HF_4D, "it is float and has four axes")
@@ -120,6 +127,22 @@ def _candidates(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
         yield from _of_cells(values)
     elif values.ndim == 1:
         yield Dialect.HEAD_MASK, "it has one axis"
+
+
+def _of_texts(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
+    """Whole numbers, some above 1, of one or two axes."""
+    rows = np.atleast_2d(values).astype(np.int64)
+    # Padding aside, numbers of texts never fall within a row; before the first text there may be padding too.
+    falls = np.maximum.accumulate(rows, axis=1) > np.where(rows == 0, np.iinfo(np.int64).max, rows)
+    repeated = bool((rows[:, 1:] == rows[:, :-1]).any())
+    if values.ndim == 1 and (values[0] == 0 or not repeated):
+        yield Dialect.CU_SEQLENS, "it has one axis of whole numbers that are no gates"
+    elif (rows >= 0).all() and not falls.any():
+        yield Dialect.SEQUENCE_NUMBERS, "its whole numbers do not fall within a row, but to 0"
+    elif values.ndim == 1:
+        yield Dialect.CU_SEQLENS, "it has one axis of whole numbers that are no gates"
+    else:
+        yield Dialect.HF_2D, "it has two axes of whole numbers"
 
 
 def _of_numbers(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
@@ -139,6 +162,11 @@ def _of_cells(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
     """Booleans of two or three axes: which way round they are is seen where they are triangles."""
     cells = np.asarray(values != 0)
     attend = Dialect.SDPA if values.ndim == 2 else Dialect.KERAS
+    if _of_padding(cells):
+        yield Dialect.TORCH_PADDING, "its rows are texts of several lengths with their padding at one end"
+        if _upside_down(values):  # then True may mean keep, as transformers has it
+            yield Dialect.HF_2D, ""
+        return
     if _triangular(cells):
         yield attend, "no query would see a later key, as with True = attend"
     elif _triangular(~cells):
@@ -148,6 +176,28 @@ def _of_cells(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
         yield Dialect.TORCH_MHA, ""
         if values.ndim == 2:
             yield Dialect.TORCH_PADDING, ""
+            if _upside_down(values):
+                yield Dialect.HF_2D, ""
+
+
+def _upside_down(values: AnyArray) -> str:
+    """What is wrong with booleans [batch, token] as torch-padding, where they would be upside down; else ""."""
+    if values.ndim != 2 or values.dtype.kind != "b" or not values.size:
+        return ""
+    array = GivenArray("", values, "bool", Dialect.TORCH_PADDING, visible=~values[:, None, None])
+    if not upside_down_padding(array):
+        return ""
+    row = int(values.all(axis=1).argmax()) + 1
+    return f"; as {Dialect.TORCH_PADDING} it would be inverted, blocking all of row {row}"
+
+
+def _of_padding(cells: BoolArray) -> bool:
+    """Whether booleans [batch, token] are texts of other lengths than the queries of a triangle see, either way round,
+    with padding at the same end."""
+    if cells.ndim != 2 or len(cells) < 2 or not (at_one_end(cells) or at_one_end(~cells)):
+        return False
+    lengths = cells.sum(axis=1)
+    return len(np.unique(lengths)) > 1 and not (np.abs(np.diff(lengths)) == 1).all()
 
 
 def _square(values: AnyArray) -> bool:

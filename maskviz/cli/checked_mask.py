@@ -8,6 +8,7 @@ from typing import Any
 
 from maskviz.analyse.check import check, unasked
 from maskviz.cli.array_case import given_array, guessed
+from maskviz.conventions.packed import PACKED, packed_words
 from maskviz.conventions.source import known
 from maskviz.core.algebra import Opaque
 from maskviz.core.case import Case
@@ -36,6 +37,8 @@ def checked_array(options: Mapping[str, Any], path: Path, chosen: tuple[str, ...
     sizes = Sizes(*(options[name] for name in ("batch", "heads", "queries", "keys", "window")))
     dialect, notes = guessed(path, options["dialect"])
     array = given_array(path, dialect, sizes, "" if options["dtype"] == "auto" else options["dtype"])
+    if dialect in PACKED and not array.unreadable:
+        notes = (*packed_words(array.values, dialect), *notes)
     asked = (f"{path.name} as {dialect}", *(("the framework's own attention with it",) if array.trial else ()))
     case = Case(array=array, meant=None if options["meant"] is None else parse_rule(options["meant"]))
     findings = check(case, chosen)

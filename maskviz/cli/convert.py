@@ -26,6 +26,9 @@ Heads = Annotated[int | None, typer.Option("--heads", min=1, help="Heads, for a 
 Queries = Annotated[int | None, typer.Option("--queries", min=1, help="Queries, where a mask says keys alone.")]
 Keys = Annotated[int | None, typer.Option("--keys", min=1, help="Keys the mask must have.")]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Rows, where a mask is the same for all.")]
+Causal = Annotated[
+    bool, typer.Option("--causal", help="Hide later keys too, which masks of tokens alone leave to the model.")
+]
 Layers = Annotated[int | None, typer.Option("--layers", min=1, help="Layers, for a head mask [head].")]
 Dtype = Annotated[str, typer.Option("--dtype", help="Type of the numbers; default: the dialect's usual one.")]
 Listed = Annotated[bool, typer.Option("--list", help="List the dialects and end.")]
@@ -49,6 +52,7 @@ def convert(
     queries: Queries = None,
     keys: Keys = None,
     batch: Batch = None,
+    causal: Causal = False,
     layers: Layers = None,
     dtype: Dtype = "",
     output: MaskOutput = None,
@@ -74,7 +78,7 @@ def convert(
     from maskviz.core.given_array import Sizes
 
     sizes = Sizes(batch, heads, queries, keys)
-    asked = Asked(file, source, target, sizes, dtype, layers)
+    asked = Asked(file, source, target, sizes, dtype, layers, causal)
     if Dialect.HEAD_MASK in (source, target):
         convert_heads(env, asked, paths, dpi)
     else:

@@ -18,6 +18,7 @@ from maskviz.conventions.files import mask_bytes, read_mask, values_of
 from maskviz.conventions.fitting import fitted
 from maskviz.conventions.head_masks import read_gates, words_of
 from maskviz.conventions.numbers import bias_of
+from maskviz.conventions.packed import PACKED
 from maskviz.conventions.source import Known, known, lines_of, mask_mod_of
 from maskviz.core.algebra import Opaque
 from maskviz.core.arrays import AnyArray
@@ -44,6 +45,7 @@ class Asked:
         sizes: What it is to fit.
         dtype: The type wanted, "" for the usual one.
         layers: Layers of a head mask.
+        causal: Whether queries are to see no later key, which dialects of tokens alone leave to the model.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Asked:
     sizes: Sizes
     dtype: str
     layers: int | None
+    causal: bool = False
 
 
 def convert_mask(env: Env, asked: Asked, paths: list[Path], dpi: int) -> None:
@@ -78,10 +81,13 @@ def convert_mask(env: Env, asked: Asked, paths: list[Path], dpi: int) -> None:
             "a conversion says which cells are blocked and nothing else: take the bias off first",
         )
     sizes = asked.sizes
-    if source in _KEYS_ALONE and asked.target in _WITH_QUERIES and sizes.queries is None:
+    if source in _KEYS_ALONE and (asked.target in _WITH_QUERIES or asked.causal) and sizes.queries is None:
         sizes = replace(sizes, queries=visible.shape[3])
         notes = (*notes, f"as many queries as keys, {visible.shape[3]}; --queries says otherwise")
     visible = fitted(visible, sizes)
+    if asked.causal:
+        visible = np.tril(visible, visible.shape[3] - visible.shape[2])
+    notes = (*notes, *_left_out(source, asked))
     found = known(visible)
     written, array = None, np.zeros(0)
     if asked.target is not None:
@@ -109,6 +115,15 @@ def convert_mask(env: Env, asked: Asked, paths: list[Path], dpi: int) -> None:
             env.say(note)
 
 
+def _left_out(source: Dialect, asked: Asked) -> tuple[str, ...]:
+    """Sentences on what one of two dialects leaves to the model or the kernel."""
+    if source in PACKED and asked.target not in PACKED and not asked.causal:
+        return ("later tokens of a text are visible too: causal is the model's or kernel's; --causal adds it",)
+    if source in _KEYS_ALONE and asked.target is Dialect.CU_SEQLENS:
+        return ("padding is taken out: the tokens are those that are kept, one row behind the other",)
+    return ()
+
+
 def _hand_over_code(env: Env, converted: Converted, found: Known | None, paths: list[Path], dpi: int) -> None:
     for note in converted.notes:
         env.say(note)
@@ -124,7 +139,9 @@ def _hand_over_code(env: Env, converted: Converted, found: Known | None, paths: 
 def _or_refused(found: Known | None, hint: str) -> Known:
     if found is None:
         raise CannotTraceError(
-            "no known rule explains this mask: causal, windows, chunks and padding at the ends of rows were tried", hint
+            "no known rule explains this mask: causal, windows, chunks, blocks, prefixes, packed texts and padding at "
+            "the ends of rows were tried",
+            hint,
         )
     return found
 

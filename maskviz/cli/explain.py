@@ -11,25 +11,27 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids, read_texts
 from maskviz.cli.outputs import Drawing, checked, deliver
-from maskviz.cli.saved_runs import saved_run
+from maskviz.cli.saved_runs import mask_in_place, saved_run
 from maskviz.core.errors import UsageError
-from maskviz.core.words import CacheKind, Style
+from maskviz.core.words import CacheKind, Dialect, Style
 
 if TYPE_CHECKING:
     from maskviz.core.trace import Trace
 
 Texts = Annotated[
     list[str] | None,
-    typer.Argument(metavar="TEXT", help="Texts; several form one padded batch. Or a run.npz of 'maskviz show'."),
+    typer.Argument(metavar="TEXT", help="Texts of one padded batch. Or a run.npz of 'maskviz show', or a mask file."),
 ]
 At = Annotated[
     str, typer.Option("--at", metavar="Q,K", help="Query and key, 7,3; 7,* is a row, *,3 a column; -1 is the last.")
 ]
 Layers = Annotated[str | None, typer.Option("--layer", metavar="LAYERS", help="Layers asked about, such as 0,2-4,-1.")]
 Heads = Annotated[str | None, typer.Option("--head", metavar="HEADS", help="Heads asked about, such as 3,7.")]
+As = Annotated[Dialect | None, typer.Option("--as", help="How a mask file is to be read; default: by its shape.")]
 TextNumber = Annotated[int | None, typer.Option("--text", min=1, help="Text of the batch that is asked about, from 1.")]
 # What goes with a saved run: nothing of how a run is made.
 _OF_SAVED = {"texts", "at", "layer", "head", "stack", "text", "title", "output", "dpi", "style", "columns"}
+_OF_MASKS = (_OF_SAVED | {"dialect"}) - {"layer", "stack"}
 
 
 def explain(
@@ -58,6 +60,7 @@ def explain(
     packed: o.Packed = False,
     no_cache: o.NoCache = False,
     mask: o.MaskFile = None,
+    dialect: As = None,
     layer: Layers = None,
     head: Heads = None,
     stack: o.StackName = None,
@@ -79,9 +82,18 @@ def explain(
     paths = checked(output, (), file)
     drawing = Drawing(dpi, style, columns)
 
+    from maskviz.core.why import parse_place
+
+    if (alone := mask_in_place(ctx, texts, _OF_MASKS)) is not None:
+        from maskviz.cli.explained_mask import explained_mask  # torch starts here
+
+        deliver(env, explained_mask(alone, dialect, (parse_place(at), text, head), title), paths, drawing)
+        return
+    if dialect is not None:
+        raise UsageError("--as is of a mask file, and none is given", "maskviz explain mask.npy --at 2,6 --as sdpa")
+
     from maskviz.analyse.why import explain as explained
     from maskviz.core.heads import parse_selection
-    from maskviz.core.why import parse_place
     from maskviz.view.show import Choice, chosen_calls, chosen_text
     from maskviz.view.why import why_page
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 # A few seconds, and a few GB.
 _LONGEST = 10_000_000
-_RULES = "bidirectional, causal, window(N), band(N), ahead(N), chunk(N), document, padding"
+_RULES = (
+    "bidirectional, causal, window(N), band(N), ahead(N), chunk(N), block(N), prefix(N), diffusion(N, LENGTH), "
+    "document, padding"
+)
 
 RuleText = Annotated[
     str | None, typer.Argument(metavar="RULE", help=f"Such as 'causal & window(4096) & document'. Known: {_RULES}.")

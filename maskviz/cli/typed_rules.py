@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskviz.analyse.sparsity import mask_cost
+from maskviz.analyse.sparsity import cost_of_cells, mask_cost
 from maskviz.cli.env import LARGEST_TEXT, decoded
 from maskviz.core.arrays import Content
 from maskviz.core.errors import NotFoundError, UsageError
@@ -55,9 +55,13 @@ def rule_of_words(words: str, contents: TypedContents, size: Lengths, heads: Hea
         if content is not None and not any(isinstance(leaf, kind) for leaf in rule.leaves()):
             option = "--documents" if kind is Document else "--padding"
             raise UsageError(f"{option} is given and the rule '{rule}' does without", f"'{rule} & {name}' obeys it")
-    cost = mask_cost(rule, size)
+    cost = mask_cost(rule, size) or cost_of_cells(rule, size)
     if cost is None:
-        raise UsageError(f"the rule '{rule}' is not one run of keys for each query", "leave a part of it out")
+        raise UsageError(
+            f"the rule '{rule}' is not one run of keys for each query, and {size.queries:,} x {size.keys:,} cells are "
+            "too many to ask one by one",
+            "fewer tokens, such as --length 4096, show the same pattern",
+        )
     return Ruled("", "", (RuledLayers("", 1, cost, heads),))
 
 

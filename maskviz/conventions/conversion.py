@@ -7,6 +7,7 @@ import numpy as np
 from maskviz.conventions.cells import read_cells, read_keras, write_cells, write_keras
 from maskviz.conventions.fitting import fitted
 from maskviz.conventions.module import read_module, write_module
+from maskviz.conventions.packed import read_offsets, read_sequence_numbers, write_offsets, write_sequence_numbers
 from maskviz.conventions.tokens import read_hf_2d, read_torch_padding, write_hf_2d, write_torch_padding
 from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.dialects import CONVENTIONS
@@ -28,6 +29,7 @@ def read(array: AnyArray, dialect: Dialect, sizes: Sizes) -> BoolArray:
 
     Raises:
         UsageError: its shape, type or numbers are none of the dialect's, or the dialect is none of tokens.
+        RoomError: it stands for more cells than are made here.
     """
     values = np.asarray(array)
     if not values.size:
@@ -43,6 +45,10 @@ def read(array: AnyArray, dialect: Dialect, sizes: Sizes) -> BoolArray:
             return read_module(values, dialect, sizes)
         case Dialect.KERAS:
             return read_keras(values)
+        case Dialect.SEQUENCE_NUMBERS:
+            return read_sequence_numbers(values)
+        case Dialect.CU_SEQLENS:
+            return read_offsets(values)
         case Dialect.HF_4D | Dialect.SDPA | Dialect.FLEX | Dialect.FLAX:
             return read_cells(values, dialect)
     raise no_tokens(dialect)
@@ -77,6 +83,10 @@ def write(visible: BoolArray, dialect: Dialect, sizes: Sizes, dtype: str = "") -
             return write_module(cells, dialect, sizes, dtype)
         case Dialect.KERAS:
             return write_keras(cells, dtype)
+        case Dialect.SEQUENCE_NUMBERS:
+            return write_sequence_numbers(cells, dtype)
+        case Dialect.CU_SEQLENS:
+            return write_offsets(cells, dtype)
     return write_cells(cells, dialect, dtype)
 
 

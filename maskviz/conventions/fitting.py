@@ -46,14 +46,18 @@ def fitted(visible: BoolArray, sizes: Sizes) -> BoolArray:
     return np.asarray(np.broadcast_to(visible, shape), np.bool_)
 
 
+class RoomError(UsageError):
+    """A mask has more cells than are made here."""
+
+
 def check_room(shape: tuple[int, ...]) -> None:
     """Make sure a mask of this shape can be made here.
 
     Raises:
-        UsageError: it has too many cells.
+        RoomError: it has too many cells.
     """
     if math.prod(shape) > _MOST_CELLS:
-        raise UsageError(
+        raise RoomError(
             f"a mask of {list(shape)} has {math.prod(shape):,} cells, more than the {_MOST_CELLS:,} that are made here",
             "a rule needs no cells: --to python, or maskviz mask",
         )

@@ -8,8 +8,8 @@ from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 
 _BY_AXES = {
-    1: "one axis: head-mask",
-    2: "two axes: hf-2d, torch-padding, torch-mha, sdpa, head-mask",
+    1: "one axis: cu-seqlens, head-mask",
+    2: "two axes: hf-2d, torch-padding, torch-mha, sdpa, sequence-numbers, head-mask",
     3: "three axes: keras, torch-mha",
     4: "four axes: hf-4d, sdpa, flex, flax",
 }

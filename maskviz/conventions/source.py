@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskviz.core.algebra import AllOf, Everything, Rule
-from maskviz.core.arrays import BoolArray, IntArray
+from maskviz.conventions.packed import texts_of
+from maskviz.core.algebra import AllOf, Everything, Rule, all_of
+from maskviz.core.arrays import BoolArray, Content, IntArray
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.recognise import recognise
-from maskviz.core.rules import Band, Causal, Chunk, Padding, Window
+from maskviz.core.rules import Band, Causal, Chunk, Document, Padding, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Known:
 
 
 def known(visible: BoolArray) -> Known | None:
-    """The rule of a mask, if it is causal, a window, chunks, padding at the ends of rows, or some of these; else None.
+    """The rule of a mask, if it is causal, a window, chunks, blocks, a prefix, block diffusion, padding at the ends
+    of rows, or some of these; or if it is of packed texts, causal or not; else None.
 
     Queries are taken to be the last of the keys, and where that explains nothing, the first.
 
@@ -43,17 +46,36 @@ def known(visible: BoolArray) -> Known | None:
         rule = recognise(visible[:, :1], None, offset)
         if rule.readable and all(_sayable(part) for part in _parts(rule)):
             return Known(rule, (rows, 1, queries, keys), offset)
-    return None
+    of_texts = _packed(visible[:, :1])
+    return None if of_texts is None else Known(of_texts, (rows, 1, queries, keys), 0)
+
+
+def _packed(visible: BoolArray) -> Rule | None:
+    """The rule of packed texts, each by itself, causal or not."""
+    if not 1 < visible.shape[2] == visible.shape[3]:
+        return None
+    numbers = texts_of(visible)
+    if numbers is None or numbers.max() < 2:  # one text in every row: its padding queries see nothing
+        return None
+    causal = Everything() if (visible == visible.swapaxes(2, 3)).all() else Causal()
+    padding = Everything() if numbers.all() else Padding(Content(numbers > 0, np.bool_))
+    return all_of(causal, Document(Content(numbers, np.int64)), padding)
 
 
 def lines_of(found: Known) -> str:
     """Three lines that build `visible`, bool and broadcastable to the mask's shape, True = may attend: the mask of
-    scaled_dot_product_attention."""
+    scaled_dot_product_attention. With packed texts four lines."""
     _, _, queries, keys = found.shape
+    texts = [part.document.array for part in _parts(found.rule) if isinstance(part, Document)]
     first = f"{found.offset}, {found.offset + queries}" if found.offset else f"{queries}"
-    parts = [said for part in _parts(found.rule) for said in _comparisons(part, "query", _column)]
+    of_query, of_key = ("text[:, None]", "text")
+    if texts and len(texts[0]) > 1:
+        of_query, of_key = ("text[:, None, :, None]", "text[:, None, None, :]")
+    words = _Words("query", _column, (of_query, of_key) if texts else None)
+    parts = [said for part in _parts(found.rule) for said in _comparisons(part, words)]
     cells = _all(parts) or f"torch.ones({queries}, {keys}, dtype=torch.bool)"
-    return f"import torch\nquery, key = torch.arange({first})[:, None], torch.arange({keys})\nvisible = {cells}\n"
+    ranges = f"query, key = torch.arange({first})[:, None], torch.arange({keys})"
+    return "\n".join(("import torch", ranges, *map(_text_line, texts), f"visible = {cells}", ""))
 
 
 def mask_mod_of(found: Known) -> str:
@@ -67,9 +89,13 @@ def mask_mod_of(found: Known) -> str:
         return f"{name}[batch]"
 
     query = f"(query + {found.offset})" if found.offset else "query"
-    parts = [said for part in _parts(found.rule) for said in _comparisons(part, query, looked_up)]
+    texts = [part.document.array for part in _parts(found.rule) if isinstance(part, Document)]
+    tables += [_text_line(table, ", device=device") for table in texts]
+    row = "batch, " if rows > 1 else ""
+    words = _Words(query, looked_up, (f"text[{row}query]", f"text[{row}key]") if texts else None)
+    parts = [said for part in _parts(found.rule) for said in _comparisons(part, words)]
     body = _all(parts) or "key >= 0"
-    several = rows if tables else None
+    several = rows if tables and rows > 1 else None
     return "\n".join(
         (
             "import torch",
@@ -98,20 +124,30 @@ def _parts(rule: Rule) -> tuple[Rule, ...]:
 def _sayable(rule: Rule) -> bool:
     if isinstance(rule, Padding):
         return not rule.queries and all(len(_ends(row)) == 2 for row in rule.keep.array)
-    return isinstance(rule, Causal | Window | Band | Chunk)
+    return isinstance(rule, Causal | Window | Band | Chunk | BlockCausal | Prefix | BlockDiffusion)
 
 
-def _comparisons(rule: Rule, query: str, of_rows: Callable[[IntArray], str]) -> tuple[str, ...]:
-    """A rule as comparisons of `query` and `key` that all hold where it lets a query see a key.
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How things are called in Python.
 
-    Args:
-        rule: One that can be said.
-        query: The query's position in Python.
+    Attributes:
+        query: The query's position; the key's is `key`.
         of_rows: Says a number that differs between the rows of the batch.
+        texts: The number of the query's text and of the key's, 0 for padding; None where texts are not told apart.
     """
 
+    query: str
+    of_rows: Callable[[IntArray], str]
+    texts: tuple[str, str] | None
+
+
+def _comparisons(rule: Rule, words: _Words) -> tuple[str, ...]:
+    """A rule that can be said, as comparisons that all hold where it lets a query see a key."""
+    query = words.query
+
     def said(numbers: IntArray) -> str:
-        return str(int(numbers[0])) if (numbers == numbers[0]).all() else of_rows(numbers)
+        return str(int(numbers[0])) if (numbers == numbers[0]).all() else words.of_rows(numbers)
 
     match rule:
         case Causal():
@@ -124,12 +160,32 @@ def _comparisons(rule: Rule, query: str, of_rows: Callable[[IntArray], str]) -> 
             first = said(start.array)
             shift = "" if first == "0" else f" - {first}"
             return (f"({query}{shift}) // {size} == (key{shift}) // {size}",)
+        case Document() if words.texts is not None:
+            return (" == ".join(words.texts),)
+        case Padding() if words.texts is not None:
+            return (f"{words.texts[1]} > 0",)
+        case BlockCausal(size):
+            return (f"key // {size} <= {query} // {size}",)
+        case Prefix(length):
+            return (f"(key < {said(length.array)}) | (key <= {query})",)
+        case BlockDiffusion():
+            return (_of_diffusion(rule, query),)
         case Padding(keep):
             ends = np.array([_ends(row) for row in keep.array])
             left = (f"key >= {said(ends[:, 0])}",) if ends[:, 0].any() else ()
             right = (f"key < {said(ends[:, 1])}",) if (ends[:, 1] < keep.array.shape[1]).any() else ()
             return (*left, *right)
     raise ValueError(f"{rule} cannot be said")
+
+
+def _of_diffusion(rule: BlockDiffusion, query: str) -> str:
+    """One expression without a branch: blocks are numbered within their half, `% length`."""
+    size, length = rule.size, rule.length
+    own, other = (f"{side} % {length} // {size}" for side in (query, "key"))
+    noisy = f"({query} < {length}) & (key < {length}) & ({other} == {own})"
+    before = f"({query} < {length}) & (key >= {length}) & ({other} < {own})"
+    clean = f"({query} >= {length}) & (key >= {length}) & ({other} <= {own})"
+    return f"({noisy}) | ({before}) | ({clean})"
 
 
 def _ends(keep: BoolArray) -> tuple[int, ...]:
@@ -139,6 +195,12 @@ def _ends(keep: BoolArray) -> tuple[int, ...]:
         return 0, 0
     first, end = int(kept[0]), int(kept[-1]) + 1
     return (first, end) if end - first == len(kept) else ()
+
+
+def _text_line(numbers: IntArray, device: str = "") -> str:
+    """The line that gives the `text` of each token, [token] or [batch, token]."""
+    comment = "  # of each token; 0 is padding" if not numbers.all() else "  # of each token"
+    return f"text = torch.tensor({(numbers if len(numbers) > 1 else numbers[0]).tolist()}{device}){comment}"
 
 
 def _column(numbers: IntArray) -> str:

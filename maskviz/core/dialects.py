@@ -96,6 +96,20 @@ _CONVENTIONS = (
         "1 = attend",
     ),
     Convention(
+        Dialect.SEQUENCE_NUMBERS,
+        "packed batches: attention_mask of LLaMA-Factory's neat packing",
+        "[batch, token]",
+        ("int64", "int32"),
+        "the text a token is of, from 1, 0 = padding; causal is the model's matter",
+    ),
+    Convention(
+        Dialect.CU_SEQLENS,
+        "flash-attn: cu_seqlens_q and cu_seqlens_k of flash_attn_varlen_func",
+        "[texts + 1], from 0 to the number of tokens",
+        ("int32", "int64"),
+        "where a text begins and the one before it ends; causal is the kernel's argument",
+    ),
+    Convention(
         Dialect.HEAD_MASK,
         "transformers before 5: head_mask; maskviz: --head-mask @FILE",
         "[head] or [layer, head]",

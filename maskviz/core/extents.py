@@ -8,6 +8,7 @@ import numpy as np
 
 from maskviz.core.algebra import AllOf, Everything, Rule
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
+from maskviz.core.block_rules import BlockCausal, Prefix
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Window
 
 
@@ -52,9 +53,9 @@ class Lengths:
 def extents_of(rule: Rule, size: Lengths) -> Extents | None:
     """Return how far each query sees under a rule, or None where its keys are no single run for each query.
 
-    Linear in queries and keys; no cell is evaluated. Conjunctions of causal, window, ahead, band, chunk, document
-    (each in one piece) and padding rules are such; disjunctions, restarted positions and masks of the user's own are
-    not asked.
+    Linear in queries and keys; no cell is evaluated. Conjunctions of causal, window, ahead, band, chunk, block,
+    prefix, document (each in one piece) and padding rules are such; disjunctions, block diffusion, restarted positions
+    and masks of the user's own are not asked.
     """
     query = np.arange(size.offset, size.offset + size.queries)[None]
     match rule:
@@ -96,6 +97,10 @@ def _run(rule: Rule, query: IntArray) -> tuple[IntArray, IntArray] | None:
             start = rule.start.array[:, None]
             first = (query - start) // rule.size * rule.size + start
             return first, first + rule.size
+        case BlockCausal():
+            return before, (query // rule.size + 1) * rule.size
+        case Prefix():
+            return before, np.maximum(query + 1, rule.length.array[:, None])
     return None
 
 

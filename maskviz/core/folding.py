@@ -9,6 +9,7 @@ import numpy as np
 
 from maskviz.core.algebra import AllOf, Leaf, Rule, all_of
 from maskviz.core.arrays import BoolArray, ByteArray, Content, IntArray
+from maskviz.core.block_rules import Prefix
 from maskviz.core.extents import Extents, Lengths, extents_of
 from maskviz.core.reasons import PARTLY, Reason
 from maskviz.core.rules import Chunk, Document, Padding
@@ -71,7 +72,7 @@ def fold_rule(rule: Rule, size: Lengths, tile: int, meaningless: BoolArray | Non
     extents = extents_of(rule, size)
     if extents is None:
         return None
-    counted = _counted(meaningless, size.queries, tile)
+    counted = counted_queries(meaningless, size.queries, tile)
     codes = np.where(filled(extents, tile, counted), 0, PARTLY).astype(np.uint8)
     blocked = ~touched(extents, tile, counted)
     # The lowest reason is written last. A reason occurs in a tile unless its own rules let the whole tile through.
@@ -131,8 +132,8 @@ def tiles_filled(extents: Extents, tile: int, counted: BoolArray) -> tuple[IntAr
     )
 
 
-def _counted(meaningless: BoolArray | None, queries: int, tile: int) -> BoolArray:
-    """Which queries count, bool [query]: those that are no padding, and all of a tile row that is nothing else."""
+def counted_queries(meaningless: BoolArray | None, queries: int, tile: int) -> BoolArray:
+    """Return which queries count, bool [query]: those that are no padding, and all of a tile row of nothing else."""
     if meaningless is None:
         return np.ones(queries, np.bool_)
     whole = np.logical_and.reduceat(meaningless, np.arange(0, queries, tile))
@@ -178,6 +179,8 @@ def of_row(rule: Rule, row: int) -> Rule:
             return replace(rule, keep=_row(rule.keep, row))
         case Chunk():
             return replace(rule, start=_row(rule.start, row))
+        case Prefix():
+            return replace(rule, length=_row(rule.length, row))
         case Document():
             return replace(rule, document=_row(rule.document, row))
     return rule

@@ -9,10 +9,14 @@ import numpy as np
 
 from maskviz.core.algebra import Everything, Rule, all_of
 from maskviz.core.arrays import Content
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import UsageError
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Window
 
-_KNOWN = "bidirectional, causal, window(N), window(±N), ahead(N), chunk(N), document, padding, joined by ∧, & or 'and'"
+_KNOWN = (
+    "bidirectional, causal, window(N), window(±N), ahead(N), chunk(N), block(N), prefix(N), diffusion(N, LENGTH), "
+    "document, padding, joined by ∧, & or 'and'"
+)
 _PART = re.compile(
     r"\s*(?:(?P<join>∧|&&?|and\b)|(?P<name>\w+)\s*(?:\(\s*(?P<inside>[^()]*?)\s*\))?|(?P<other>\S))\s*", re.IGNORECASE
 )
@@ -75,6 +79,18 @@ def _rule(text: str, part: re.Match[str], document: Content | None, keep: Conten
             return Padding(_given(keep, text, part, "--padding 100 pads the last 100 tokens"))
         case "padding", str(inside) if re.fullmatch(r"keys\s*,\s*queries", inside):
             return Padding(_given(keep, text, part, "--padding 100 pads the last 100 tokens"), queries=True)
+    return _ahead_on_purpose(text, part)
+
+
+def _ahead_on_purpose(text: str, part: re.Match[str]) -> Rule:
+    """Blocks, a prefix or block diffusion."""
+    match part["name"].lower(), part["inside"]:
+        case "block", str(inside):
+            return BlockCausal(_number(text, part, inside, least=1))
+        case "prefix", str(inside):
+            return Prefix(Content([_number(text, part, inside)], np.int64))
+        case "diffusion", str(inside):
+            return BlockDiffusion(*_two_numbers(text, part, inside))
     raise _wrong(text, part, f"{part[0].strip()!r} is no known rule")
 
 
@@ -83,6 +99,15 @@ def _number(text: str, part: re.Match[str], inside: str, least: int = 0) -> int:
     if number < least:
         raise _wrong(text, part, f"{part[0].strip()!r} needs a number of tokens from {least}")
     return number
+
+
+def _two_numbers(text: str, part: re.Match[str], inside: str) -> tuple[int, int]:
+    """Two numbers with a comma and a space between them, or a comma alone where neither has any of its own."""
+    words = re.split(r",\s+", inside)
+    words = words if len(words) == 2 else inside.split(",")
+    if len(words) != 2:
+        raise _wrong(text, part, f"{part[0].strip()!r} needs two numbers: tokens of a block, and of the clean text")
+    return _number(text, part, words[0].strip(), least=1), _number(text, part, words[1].strip(), least=1)
 
 
 def _given(content: Content | None, text: str, part: re.Match[str], hint: str) -> Content:

@@ -32,6 +32,28 @@ def weak_constant(array: GivenArray) -> float | None:
     return float(levels[0]) if len(levels) == 2 and levels[1] == 0 and BLOCKED < levels[0] < 0 else None
 
 
+def upside_down_padding(array: GivenArray) -> bool:
+    """Whether a mask of padding hides the text and keeps the padding.
+
+    It is said where the shape tells: a row keeps nothing, so that the longest text is no text, no row keeps all, as the
+    longest text would, and upside down every row is text with padding at one end, the same in all rows. Zeros before
+    ones alone tell nothing: that is padding on the left. Nor does a mask that keeps nothing anywhere.
+    """
+    visible = array.visible
+    if visible is None or not visible.size or array.dialect in (Dialect.HEAD_MASK, Dialect.WEIGHTS):
+        return False
+    rows: BoolArray = np.asarray(visible[:, 0, 0])
+    if (visible != rows[:, None, None]).any() or not rows.any() or rows.all(axis=1).any() or rows.any(axis=1).all():
+        return False
+    return at_one_end(~rows)
+
+
+def at_one_end(keep: BoolArray) -> bool:
+    """Whether every row [batch, token] keeps a run of tokens from its first on, or every row one up to its last."""
+    rises, falls = (keep[:, 1:] > keep[:, :-1]).any(), (keep[:, 1:] < keep[:, :-1]).any()
+    return bool((keep[:, 0].all() and not rises) or (keep[:, -1].all() and not falls))
+
+
 def in_head_order(array: GivenArray) -> bool:
     """Whether a mask [batch x heads, query, key] for nn.MultiheadAttention repeats the batch for every head, where
     torch reads all heads of a row before the next row."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from maskviz.core.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
-from maskviz.core.arrays import BoolArray, Content
+from maskviz.core.arrays import BoolArray, Content, IntArray
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules import Band, Causal, Chunk, Extra, Itself, Padding, Window
 
 
@@ -71,6 +72,7 @@ def _patterns(visible: BoolArray, at: Grid) -> Iterator[Rule]:
         yield all_of(Causal(), Window(behind + 1))
     yield Band(max(abs(behind), abs(ahead)))
     yield from _chunks(visible, at)
+    yield from _looking_ahead(seen, at)
 
 
 def _chunks(visible: BoolArray, at: Grid) -> Iterator[Rule]:
@@ -88,3 +90,36 @@ def _chunks(visible: BoolArray, at: Grid) -> Iterator[Rule]:
     # Where queries do not see ahead, the last chunk of a row starts at the first key its last queries see.
     starts = np.where(seen.any(axis=-1), seen.argmax(axis=-1), 0).max(axis=1) % size
     yield all_of(Causal(), Chunk(size, Content(starts, np.int64)))
+
+
+def _looking_ahead(seen: BoolArray, at: Grid) -> Iterator[Rule]:
+    """Prefixes, whole blocks and block diffusion that could let through what is seen, bool [batch, query, key].
+
+    A prefix is tried before blocks: a block and one token behind it are a prefix.
+    """
+    keys, place = at.shape[3], at.query[0, 0, :, 0]
+    ends = np.where(seen.any(axis=-1), keys - seen[..., ::-1].argmax(axis=-1), 0)  # [batch, query], 0 for a blind query
+    ahead = np.where(ends > place + 1, ends, 0).max(axis=1)
+    if ahead.any():
+        yield from (Prefix(Content(length, np.int64)) for length in (np.full_like(ahead, ahead.max()), ahead))
+    for size in _block_sizes(ends, keys):
+        yield BlockCausal(size)
+    if at.shape[2] == keys and not keys % 2 and place[0] == 0:
+        length = keys // 2
+        size = int(seen[:, :length, :length].sum(axis=-1).max())
+        if size:
+            yield BlockDiffusion(size, length)
+
+
+def _block_sizes(ends: IntArray, keys: int) -> list[int]:
+    """Sizes that blocks may have whose queries see as far as `ends` [batch, query].
+
+    Ends within the text are multiples. Where padding hides the first of them, the next is one block on, and as many
+    queries as a block has tokens see the first.
+    """
+    sizes: set[int] = set()
+    for row in ends:
+        found, counts = np.unique(row[row > 0], return_counts=True)
+        if len(found) > 1:
+            sizes |= {int(np.gcd.reduce(found[:-1])), int(np.diff(found).min()), int(counts[0])}
+    return sorted((size for size in sizes if 1 < size < keys), reverse=True)

@@ -65,11 +65,12 @@ class Condition:
         reasons: Why it blocks them; none where it does not.
         query, key: The positions it was asked about.
         moved: Whether these are a token's own positions and not its number in the row.
-        query_pieces, key_pieces: Numbers of the chunks, texts or spans the queries and keys are in, texts in the order
-            of the row from 0; -1 for none. Empty for rules that know none.
+        query_pieces, key_pieces: Numbers of the chunks, blocks, texts or spans the queries and keys are in, texts in
+            the order of the row from 0; -1 for none; 0 in a prefix, 1 behind it. Empty for rules that know none.
         padding_query, padding_key: For a rule of padding, whether the queries or the keys are padding.
         needed: The least number in the rule's place that lets the queries see the keys: tokens of a window, of a reach,
-            of the next longer chunks; of a causal rule, the first query that sees them. None where there is none.
+            of a prefix, of the next longer chunks; of a causal rule or one of blocks, the first query that sees them.
+            None where there is none.
         parts: What its own parts say, where it has some.
     """
 

@@ -182,5 +182,7 @@ class Dialect(StrEnum):
     KERAS = "keras"
     FLEX = "flex"
     FLAX = "flax"
+    SEQUENCE_NUMBERS = "sequence-numbers"
+    CU_SEQLENS = "cu-seqlens"
     HEAD_MASK = "head-mask"
     WEIGHTS = "weights"

@@ -11,6 +11,7 @@ import numpy as np
 
 from maskviz.core.algebra import AllOf, AnyOf, Everything, Opaque, Rule
 from maskviz.core.arrays import Content
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules import (
     Ahead,
     Band,
@@ -26,11 +27,12 @@ from maskviz.core.rules import (
     Window,
 )
 
-_NUMBERED: dict[str, type[Window | Band | Ahead | Extra]] = {
+_NUMBERED: dict[str, type[Window | Band | Ahead | Extra | BlockCausal]] = {
     "window": Window,
     "band": Band,
     "ahead": Ahead,
     "extra": Extra,
+    "block": BlockCausal,
 }
 _PLAIN: dict[str, type[Rule]] = {"all": Everything, "causal": Causal, "itself": Itself}
 
@@ -60,7 +62,16 @@ def rule_to_json(rule: Rule) -> dict[str, Any]:
             return {"repositioned": rule_to_json(inner), "position": position.array.tolist()}
         case Opaque(name, claimed):
             return {"opaque": name} | ({"claimed": claimed} if claimed else {})
-    return {"rule": next(name for name, kind in _PLAIN.items() if isinstance(rule, kind))}
+    return _with_length(rule) or {"rule": next(name for name, kind in _PLAIN.items() if isinstance(rule, kind))}
+
+
+def _with_length(rule: Rule) -> dict[str, Any]:
+    match rule:
+        case Prefix(length):
+            return {"prefix": length.array.tolist()}
+        case BlockDiffusion(size, length):
+            return {"diffusion": size, "length": length}
+    return {}
 
 
 def rule_from_json(data: dict[str, Any]) -> Rule:
@@ -73,6 +84,8 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
         if isinstance(data.get(name), int):
             return kind(data[name])
     match data:
+        case {"diffusion": int(size), "length": int(length)}:
+            return BlockDiffusion(size, length)
         case {"rule": str(name)}:
             return _PLAIN[name]()
         case {"all_of": list(parts)}:
@@ -90,6 +103,8 @@ def _with_array(data: dict[str, Any]) -> Rule:
     match data:
         case {"chunk": int(size), "start": list(start)}:
             return Chunk(size, Content(start, np.int64))
+        case {"prefix": list(length)}:
+            return Prefix(Content(length, np.int64))
         case {"keep": list(keep), "queries": bool(queries)}:
             return Padding(Content(keep, np.bool_), queries)
         case {"document": list(document)}:

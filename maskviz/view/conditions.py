@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from maskviz.core.algebra import AllOf, Combination, Everything
+from maskviz.core.algebra import AllOf, Combination, Everything, Rule
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.printable import printable, ranges
+from maskviz.core.reasons import Reason
 from maskviz.core.rules import (
     Ahead,
     Band,
@@ -31,6 +33,15 @@ def because(condition: Condition) -> str:
         return _of_distance(condition, query, key)
     if isinstance(condition.rule, Chunk | Document | Span):
         return _of_pieces(condition, query, key)
+    if isinstance(condition.rule, BlockCausal | BlockDiffusion):
+        return _of_blocks(condition, query, key)
+    if isinstance(condition.rule, Prefix):
+        return _of_prefix(condition.rule, condition, query, key)
+    return _of_one(condition, query, key)
+
+
+def _of_one(condition: Condition, query: str, key: str) -> str:
+    """Rules that are alone in their kind."""
     holds = condition.holds
     match condition.rule:
         case Causal():
@@ -70,13 +81,19 @@ def change(condition: Condition) -> str:
             return f"the mask that is given would have to let {query} see {key}"
         case Chunk():
             return "no size of chunks would do: the first begins between them"
+        case BlockDiffusion() if condition.query.first < condition.rule.length:
+            return "a noisy query sees its own noisy block and the clean blocks before it"
+        case BlockDiffusion():
+            return "a clean query sees the clean blocks up to its own"
     return f"{query} and {key} would have to meet '{condition.rule}'"
 
 
 def _change_of_number(condition: Condition, least: int) -> str:
     it = "it" if _single(condition) else "them all"
     match condition.rule:
-        case Causal():
+        case Prefix():
+            return f"a prefix of at least {least} would show {it}"
+        case Causal() | BlockCausal():
             return f"the query would have to be {'at position ' if condition.moved else ''}{least} or later"
         case Window():
             return f"a window of at least {least} would show {it}"
@@ -130,6 +147,36 @@ def _of_pieces(condition: Condition, query: str, key: str) -> str:
     if condition.holds and ours == theirs:
         return f"{query} and {key} are of {ours}"
     return f"{query} {_is(condition.query)} of {ours}, {key} of {theirs}"
+
+
+def _of_blocks(condition: Condition, query: str, key: str) -> str:
+    ours, theirs = (
+        _blocks(condition.rule, side.first, pieces)
+        for side, pieces in ((condition.query, condition.query_pieces), (condition.key, condition.key_pieces))
+    )
+    if ours == theirs:
+        said = f"{key} and {query} are in {ours}"
+    else:
+        said = f"{key} {_is(condition.key)} in {theirs}, {query} in {ours}"
+    return said if condition.holds or not condition.reasons & Reason.FUTURE else f"{said}: future"
+
+
+def _blocks(rule: Rule, first: int, pieces: tuple[int, ...]) -> str:
+    half = "" if not isinstance(rule, BlockDiffusion) else "noisy " if first < rule.length else "clean "
+    if len(pieces) > 1 or not isinstance(rule, BlockCausal):
+        return f"{half}block{'s' if len(pieces) > 1 else ''} {ranges(pieces)}"
+    return f"block {pieces[0]} (tokens {Ends(pieces[0] * rule.size, (pieces[0] + 1) * rule.size - 1)})"
+
+
+def _of_prefix(rule: Prefix, condition: Condition, query: str, key: str) -> str:
+    lengths = set(rule.length.array.tolist())
+    tokens = max(lengths)
+    which = "" if len(lengths) > 1 else f" (tokens {Ends(0, tokens - 1)})" if tokens else " (no token)"
+    if condition.key_pieces == (0,):
+        return f"{key} {_is(condition.key)} in the prefix{which}"
+    if condition.holds:
+        return f"{key} ≤ {query}: not in the future"
+    return f"{key} > {query}: future, and behind the prefix{which}"
 
 
 def _chunks(rule: Chunk, pieces: tuple[int, ...]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from maskviz.core.algebra import Everything, Rule
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.panels import Note, Panel, Table
 from maskviz.core.printable import printable, ranges
 from maskviz.core.results import Likeness
@@ -103,6 +104,9 @@ def _rows(trace: Trace, stack: Stack) -> dict[int, _Row]:
     return found
 
 
+_NAMES: dict[type[Rule], str] = {BlockCausal: "block-causal", Prefix: "prefix", BlockDiffusion: "block diffusion"}
+
+
 def _kind(rule: Rule) -> str:
     leaves = rule.leaves()
     if not rule.readable:
@@ -111,6 +115,8 @@ def _kind(rule: Rule) -> str:
         return "chunked"
     if any(isinstance(leaf, Window | Band | Ahead) for leaf in leaves):
         return "sliding window"
+    if named := next((_NAMES[type(leaf)] for leaf in leaves if type(leaf) in _NAMES), ""):
+        return named
     if any(isinstance(leaf, Causal) for leaf in leaves):
         return "full"
     return "bidirectional" if isinstance(rule, Everything) else "other"
@@ -123,7 +129,7 @@ def _size(rule: Rule) -> str:
 def _numbers(rule: Rule) -> Iterator[str]:
     for leaf in rule.leaves():
         match leaf:
-            case Window(size) | Chunk(size):
+            case Window(size) | Chunk(size) | BlockCausal(size) | BlockDiffusion(size):
                 yield f"{size:,}"
             case Band(reach):
                 yield f"±{reach:,}"

@@ -6,6 +6,7 @@ import numpy as np
 
 from maskviz.core.algebra import AllOf, AnyOf, Everything, Leaf, Rule
 from maskviz.core.arrays import IntArray
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.printable import printable
 from maskviz.core.report import Clause
 from maskviz.core.rules import (
@@ -28,8 +29,9 @@ def clause_of(rule: Rule, row: int) -> Clause:
     """A rule as data, for one row of the batch.
 
     Every clause has `kind`, `words`, `exception` and `reason` (a bit of `Reason`, 0 for combinations); the rest are the
-    numbers of its kind: `size`, `reach`, `first`, `start` (`alike`: the same in all rows), one entry per token in
-    `keep`, `names` and `positions`, and `parts`. A rule that is not known by its kind is "opaque".
+    numbers of its kind: `size`, `reach`, `first`, `start` (`alike`: the same in all rows), `length` of a prefix or of a
+    clean text, one entry per token in `keep`, `names` and `positions`, and `parts`. A rule that is not known by its
+    kind is "opaque".
     """
     reason = int(rule.reason) if isinstance(rule, Leaf) else 0
     return {
@@ -56,6 +58,9 @@ def _own(rule: Rule, row: int) -> Clause:
             return {"kind": "document", "names": _in_order(rule.document.array[row]).tolist()}
         case Span():
             return {"kind": "span", "names": rule.span.array[row].tolist()}
+        case Prefix():
+            lengths = rule.length.array
+            return {"kind": "prefix", "length": int(lengths[row]), "alike": len(set(lengths.tolist())) == 1}
         case Chunk():
             starts = rule.start.array
             return {
@@ -81,6 +86,10 @@ def _of_numbers(rule: Rule) -> Clause:
             return {"kind": "itself"}
         case Extra():
             return {"kind": "extra", "first": rule.first}
+        case BlockCausal():
+            return {"kind": "block", "size": rule.size}
+        case BlockDiffusion():
+            return {"kind": "diffusion", "size": rule.size, "length": rule.length}
         case UserMask():
             return {"kind": "user"}
     return {"kind": "opaque"}

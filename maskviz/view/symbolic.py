@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskviz.core.folding import fold_rule, padding_queries, round_tile
+from maskviz.core.folding_cells import by_cells, fold_every_cell
 from maskviz.core.panels import LegendEntry, MaskGrid, Note, Page, Panel, Table, Token, Tone
 from maskviz.core.printable import plural, printable
 from maskviz.core.results import Ruled, RuledLayers
@@ -39,14 +40,15 @@ def mask_grid(ruled: RuledLayers) -> MaskGrid:
     """The mask of a rule in tiles, folded without its cells.
 
     Raises:
-        ValueError: a rule that `fold_rule` cannot fold.
+        ValueError: a rule that neither `fold_rule` nor `fold_every_cell` can fold.
     """
     rule, size, count = ruled.cost.rule, ruled.cost.size, ruled.cost.count
     tile = round_tile(max(size.queries, size.keys), _PLACES)
     padding = padding_queries(rule, size)
     codes = fold_rule(rule, size, tile, padding)
-    if codes is None:
-        raise ValueError(f"the rule {rule} has no extents")
+    if codes is None and not by_cells(rule, size):
+        raise ValueError(f"the rule {rule} has no extents, and too many cells")
+    codes = fold_every_cell(rule, size, tile, padding) if codes is None else codes
     share = _percent(100 * count.visible / count.cells) if count.cells else "every query is padding"
     caption = f"{count.visible:,} of {count.cells:,} cells visible, {share}"
     caption += ", padding queries left out" if padding.any() else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from maskviz.core.masks import Mask
 from maskviz.core.panels import Note, Page, Panel, Table, Tone
 from maskviz.core.printable import plural, printable, ranges
 from maskviz.core.reasons import Reason
@@ -45,6 +46,31 @@ def why_page(
     return Page(page_title(trace, choice), card_line(trace.card), tuple(panels), page_facts(trace, command))
 
 
+def mask_page(
+    file: tuple[str, str],
+    mask: Mask,
+    answers: Sequence[tuple[tuple[int, ...], tuple[Stretch, ...]]],
+    place: Place,
+    notes: Sequence[str],
+) -> Page:
+    """The page of an answer about a mask file.
+
+    Args:
+        file: Its title, and its dialect in words.
+        mask: The mask.
+        answers: The answers of `explain_mask`.
+        place: What was asked about.
+        notes: Sentences on how the file was read.
+    """
+    panels: list[Panel] = []
+    for heads, stretches in answers:
+        where = f"head{'s' if len(heads) > 1 else ''} {ranges(heads)}: " if heads else ""
+        names = str(stretches[0].query.first), str(stretches[0].key.first)
+        panels.append(_lines_table(stretches, place, names, where, f"rule: {mask.rule}"))
+    panels += [Note(printable(sentence), Tone.QUIET) for sentence in notes]
+    return Page(printable(file[0]), file[1], tuple(panels))
+
+
 def _elsewhere(trace: Trace, explanations: Sequence[Explanation], choice: Choice) -> list[Note]:
     """The stacks that were asked about and have no such cells."""
     answered = {one.stack for one in explanations}
@@ -71,20 +97,26 @@ def _table(trace: Trace, one: Explanation, asked: tuple[Place, int], call: Atten
     first = one.stretches[0]
     query, key = (_token(trace, call, row, side, ends.first) for side, ends in enumerate((first.query, first.key)))
     rules = f"rule: {' or '.join(printable(str(rule)) for rule in one.rules)}"
+    return _lines_table(one.stretches, place, (query, key), f"{where}: ", rules)
+
+
+def _lines_table(stretches: tuple[Stretch, ...], place: Place, names: tuple[str, str], where: str, rules: str) -> Table:
+    """What is said of the stretches of a place, whose first query and key have these names."""
+    first, (query, key) = stretches[0], names
     columns = ("because", "what would have to change")
     if place.query is not None and place.key is not None:
         lines = [line[1:] for line in stretch_lines(first, "")]
         if first.visible:
             return Table(
-                f"{where}: query {query} may attend to key {key}",
+                f"{where}query {query} may attend to key {key}",
                 ("", columns[0]),
                 tuple(line[:2] for line in lines),
                 rules,
             )
         caption = f"{rules}; {'both' if len(lines) == 2 else 'all'} would have to change" if len(lines) > 1 else rules
-        return Table(f"{where}: query {query} cannot attend to key {key}", ("", *columns), tuple(lines), caption)
-    seen = sum(_size(stretch) for stretch in one.stretches if stretch.visible)
-    count = sum(map(_size, one.stretches))
+        return Table(f"{where}query {query} cannot attend to key {key}", ("", *columns), tuple(lines), caption)
+    seen = sum(_size(stretch) for stretch in stretches if stretch.visible)
+    count = sum(map(_size, stretches))
     if place.key is None:
         what, side = f"query {query} may attend to {seen:,} of {plural(count, 'key')}", "keys"
     else:
@@ -92,11 +124,11 @@ def _table(trace: Trace, one: Explanation, asked: tuple[Place, int], call: Atten
         what, side = f"key {key} may be attended to by {seen:,} of {queries}", "queries"
     rows = [
         line
-        for stretch in one.stretches
+        for stretch in stretches
         for line in stretch_lines(stretch, str(stretch.key if place.key is None else stretch.query))
     ]
-    several = any(len(stretch.conditions) > 1 for stretch in one.stretches if not stretch.visible)
-    return Table(f"{where}: {what}", (side, "", *columns), tuple(rows), f"{rules}; {_ALL_MUST}" if several else rules)
+    several = any(len(stretch.conditions) > 1 for stretch in stretches if not stretch.visible)
+    return Table(f"{where}{what}", (side, "", *columns), tuple(rows), f"{rules}; {_ALL_MUST}" if several else rules)
 
 
 def _size(stretch: Stretch) -> int:

@@ -11,10 +11,12 @@ import pytest
 from maskviz.analyse.likeness import NotComparableError, look_alikes, mask_set, without_content
 from maskviz.core.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.results import MaskSet
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Padding, Span, UserMask, Window
 from maskviz.core.trace import CONTENT, SilentLayer
 from maskviz.core.words import Stack
+from tests.core.test_rules import sees_by_diffusion
 from tests.tracing.conftest import example_of
 
 ONE = Content([0], np.int64)
@@ -29,6 +31,10 @@ RULES: list[tuple[Rule, ...]] = [
     (Causal(), Causal() & Window(9)),
     (Causal(), Causal() & Chunk(9, ONE)),
     (Causal() & Window(4), Causal()),
+    (BlockCausal(3),),
+    (Prefix(ONE),),
+    (Prefix(Content([4], np.int64)), Causal()),
+    (BlockDiffusion(2, 6),),
     (Band(3),),
     (Band(4),),
     (Window(4) & Ahead(3),),
@@ -52,6 +58,12 @@ def seen(rule: Rule, query: int, key: int) -> bool:
             case Band(reach) if abs(query - key) > reach:
                 return False
             case Ahead(reach) if key - query > reach:
+                return False
+            case BlockCausal(size) if key // size > query // size:
+                return False
+            case Prefix(length) if key > query and key >= length.array[0]:
+                return False
+            case BlockDiffusion(size, length) if not sees_by_diffusion(size, length)(0, query, key):
                 return False
             case Chunk(size) if query // size != key // size:
                 return False

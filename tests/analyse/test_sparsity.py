@@ -12,6 +12,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 from maskviz.analyse.sparsity import count_blocks, mask_cost
 from maskviz.core.algebra import Everything, Rule, all_of, any_of
 from maskviz.core.arrays import Content
+from maskviz.core.block_rules import BlockCausal, Prefix
 from maskviz.core.extents import Lengths
 from maskviz.core.results import HeadSize
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Itself, Padding, Window
@@ -28,6 +29,9 @@ RULES = (
     Band(129),
     all_of(Ahead(200), Window(2)),
     CHUNKS,
+    BlockCausal(300),
+    all_of(BlockCausal(77), PADDED),
+    Prefix(Content([500], np.int64)),
     DOCUMENTS,
     PADDED,
     PADDED_QUERIES,
@@ -55,6 +59,10 @@ def mask_mod(rule: Rule, offset: int):  # type: ignore[no-untyped-def]
             case Chunk(size, start):
                 first = int(start.array[0])
                 return (q - first) // size == (k - first) // size
+            case BlockCausal(size):
+                return k // size <= q // size
+            case Prefix(length):
+                return (k < int(length.array[0])) | (k <= q)
             case Document(document):
                 ids = torch.tensor(document.array[0])
                 return ids[q] == ids[k]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from maskviz.analyse.why import stretches_of
 from maskviz.core.algebra import Grid, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import UsageError
 from maskviz.core.masks import Mask
 from maskviz.core.reasons import Reason
@@ -51,6 +52,7 @@ def any_rules(draw: st.DrawFn) -> Rule:
         spans,
         st.just(Itself()),
         st.builds(Extra, st.integers(0, KEYS)),
+        st.builds(BlockDiffusion, st.integers(1, 5), st.integers(1, KEYS)),
         cells.map(lambda array: UserMask(Content(array, np.bool_))),
         st.builds(lambda rule, row: Repositioned(rule, Content([row], np.int64)), rules(), numbers(0, 9)),
     )
@@ -150,8 +152,11 @@ def test_the_inequality_of_every_sentence_is_true(rule: Rule) -> None:
 def test_the_number_that_is_needed_shows_the_cells_and_none_smaller_does(rule: Rule) -> None:
     def shows(condition: Condition, stretch: Stretch, number: int) -> bool:
         leaf, cells = condition.rule, cells_of(stretch)
-        if isinstance(leaf, Causal):
+        if isinstance(leaf, Causal | BlockCausal):
             return all(bool(leaf.visible(Grid.of(1, 1, 1, number, key)).all()) for _, key in cells)
+        if isinstance(leaf, Prefix):
+            prefix = Prefix(Content([number], np.int64))
+            return all(bool(prefix.visible(Grid.of(1, 1, 1, query, key)).all()) for query, key in cells)
         assert isinstance(leaf, Window | Ahead | Band | Chunk)
         name = "size" if isinstance(leaf, Window | Chunk) else "reach"
         changed: dict[str, Any] = {name: number}
@@ -193,6 +198,34 @@ START = Content([0], np.int64)
             0,
             "query 5 is in chunk 1 (tokens 4-7), key 0 in chunk 0 (tokens 0-3)",
             "chunks of 6 would hold both",
+        ),
+        (
+            BlockCausal(4),
+            2,
+            6,
+            "key 6 is in block 1 (tokens 4-7), query 2 in block 0 (tokens 0-3): future",
+            "the query would have to be 4 or later",
+        ),
+        (
+            Prefix(Content([3], np.int64)),
+            2,
+            6,
+            "key 6 > query 2: future, and behind the prefix (tokens 0-2)",
+            "a prefix of at least 7 would show it",
+        ),
+        (
+            BlockDiffusion(2, 4),
+            2,
+            7,
+            "key 7 is in clean block 1, query 2 in noisy block 1",
+            "a noisy query sees its own noisy block and the clean blocks before it",
+        ),
+        (
+            BlockDiffusion(2, 4),
+            5,
+            3,
+            "key 3 is in noisy block 1, query 5 in clean block 0: future",
+            "a clean query sees the clean blocks up to its own",
         ),
         (
             Causal() | SPAN,

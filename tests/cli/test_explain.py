@@ -129,3 +129,62 @@ def test_the_first_query_behind_a_cache_is_not_query_0(maskviz: Run, sliding: Pa
 def test_a_picture_is_written(maskviz: Run, tmp_path: Path) -> None:
     maskviz("explain", "-m", "demo:gpt", "The cat sat", "--at", "1,2", "-o", str(tmp_path / "why.png"))
     assert (tmp_path / "why.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.fixture
+def masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mask files of blocks, a prefix, block diffusion, and of no known rule, in the folder that is open."""
+    place = np.arange(12)
+    key, query = place[None], place[:, None]
+    blocks = key // 4 <= query // 4
+    noisy = (query < 6) & np.where(key < 6, key // 3 == query // 3, (key - 6) // 3 < query // 3)
+    clean = (query >= 6) & (key >= 6) & ((key - 6) // 3 <= (query - 6) // 3)
+    chance = np.random.default_rng(0).random((2, 2, 12, 12)) < 0.5
+    chance[0, :, 2, 6], chance[1, :, 2, 6] = True, (True, False)
+    kinds = {"blocks": blocks, "prefix": (key < 3) | (key <= query), "diffusion": noisy | clean, "chance": chance}
+    monkeypatch.chdir(tmp_path)
+    for name, cells in kinds.items():
+        np.save(f"{name}.npy", cells.reshape(-1, cells.shape[1] if cells.ndim == 4 else 1, 12, 12))
+
+
+@pytest.mark.usefixtures("masks")
+def test_a_mask_file_alone_is_explained_by_its_rule(maskviz: Run, golden: Golden) -> None:
+    asked = [
+        ("blocks", "2,6"),
+        ("blocks", "*,6"),
+        ("prefix", "1,*"),
+        ("diffusion", "4,*"),
+        ("diffusion", "9,*"),
+    ]
+    golden(
+        "cli_explain_masks",
+        "\n".join(maskviz("explain", f"{name}.npy", "--at", place).stdout for name, place in asked),
+    )
+
+
+@pytest.mark.usefixtures("masks")
+def test_a_mask_file_of_no_known_rule_is_said_to_be_what_was_given(maskviz: Run) -> None:
+    said = maskviz("explain", "chance.npy", "--at", "2,6", "--text", "2").stdout
+    assert "head 0: query 2 may attend to key 6" in said
+    assert "head 1: query 2 cannot attend to key 6" in said
+    assert "rule: user mask" in said
+    assert "head" not in maskviz("explain", "chance.npy", "--at", "2,6").stdout.split("is asked about")[0]
+
+
+@pytest.mark.usefixtures("masks")
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["chance.npy", "--at", "2,6", "--text", "3"], 2, "--text 3: chance.npy has 2 rows"),
+        (["chance.npy", "--at", "2,6", "--head", "4"], 2, "4"),
+        (["blocks.npy", "--at", "2,12"], 2, "there is no key 12"),
+        (["blocks.npy", "--at", "2,6", "-m", "demo:gpt"], 2, "--model does not go with a mask file alone"),
+        (["blocks.npy", "a text", "--at", "2,6"], 2, "a mask file alone and other texts"),
+        (["a text", "--at", "2,6", "--as", "sdpa"], 2, "--as is of a mask file"),
+        (["blocks.npy", "--at", "2,6", "--as", "keras"], 2, "keras is [batch, query, key]"),
+        (["missing.npy", "--at", "2,6"], 3, "does not exist"),
+    ],
+)
+def test_what_a_mask_file_cannot_be_asked_is_said(maskviz: Run, arguments: list[str], status: int, said: str) -> None:
+    answer = maskviz("explain", *arguments, expect=status)
+    assert said in answer.stderr

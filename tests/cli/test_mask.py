@@ -179,3 +179,11 @@ def test_positions_a_config_does_not_have_are_said(maskviz: Run, tmp_path: Path)
     path = saved(tmp_path, LLAMA | {"max_position_embeddings": 2048})
     assert "gives the model 2,048 positions" in maskviz("mask", "-m", path, "--length", "4096").stdout
     assert "2,048 positions" not in maskviz("mask", "-m", path, "--length", "2048").stdout
+
+
+def test_masks_that_look_ahead_on_purpose_are_drawn_from_their_words(maskviz: Run) -> None:
+    assert "96 of 144 cells visible" in maskviz("mask", "block(4)", "--length", "12").stdout
+    assert "58 of 100 cells visible" in maskviz("mask", "prefix(3)", "--length", "10").stdout
+    assert "96 of 256 cells visible" in maskviz("mask", "diffusion(4, 8)", "--length", "16").stdout
+    refused = maskviz("mask", "diffusion(4, 50000)", "--length", "100000", expect=2)
+    assert "too many to ask one by one" in refused.stderr

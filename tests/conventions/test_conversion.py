@@ -21,6 +21,7 @@ from maskviz.core.words import Dialect
 from tests.conventions import masks
 
 D = Dialect
+PACKED = (D.SEQUENCE_NUMBERS, D.CU_SEQLENS)
 KEYS_ALONE = (D.HF_2D, D.TORCH_PADDING)
 WITHOUT_HEADS = (*KEYS_ALONE, D.KERAS)
 TOKENS = [one for one in D if one not in (D.HEAD_MASK, D.WEIGHTS)]
@@ -28,8 +29,24 @@ LEAST = {"float16": -65504.0, "float32": -3.4028234663852886e38, "bfloat16": -3.
 
 
 @st.composite
+def packed(draw: st.DrawFn, dialect: D, rows: int, tokens: int) -> BoolArray:
+    """Texts side by side, asked cell by cell; sequence numbers have padding too, anywhere."""
+    visible = np.zeros((rows, 1, tokens, tokens), bool)
+    least = 1 if dialect is D.CU_SEQLENS else 0
+    for row in range(rows):
+        numbers = draw(st.lists(st.integers(least, 3), min_size=tokens, max_size=tokens))
+        numbers = sorted(numbers) if least else numbers
+        for query, key in np.ndindex(tokens, tokens):
+            visible[row, 0, query, key] = numbers[query] == numbers[key] > 0
+    return visible
+
+
+@st.composite
 def cells(draw: st.DrawFn, dialect: D) -> BoolArray:
     """A mask that a dialect can say, of up to 3 rows, 3 heads, 4 queries and 5 keys."""
+    if dialect in PACKED:
+        rows = 1 if dialect is D.CU_SEQLENS else draw(st.integers(1, 3))
+        return draw(packed(dialect, rows, draw(st.integers(1, 6))))
     rows, heads, queries, keys = (draw(st.integers(1, most)) for most in (3, 3, 4, 5))
     shape = (rows, 1 if dialect in WITHOUT_HEADS else heads, 1 if dialect in KEYS_ALONE else queries, keys)
     bits = draw(st.lists(st.booleans(), min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
@@ -73,10 +90,12 @@ def test_polarities_and_axes_are_those_of_the_table() -> None:
         D.HF_4D: [[[[0.0, 0.0, LEAST["float32"]]] * 2]],
         D.TORCH_MHA: [[False, False, True]] * 2,
         D.TORCH_MHA_FLOAT: [[0.0, 0.0, -np.inf]] * 2,
+        D.SEQUENCE_NUMBERS: [[1, 1, 0]],
+        D.CU_SEQLENS: [0, 2],  # without its padding
     }
     assert set(said) == set(TOKENS)
     for dialect, expected in said.items():
-        own = Sizes() if dialect in KEYS_ALONE else sizes
+        own = Sizes() if dialect in (*KEYS_ALONE, *PACKED) else sizes
         assert write(keep, dialect, own).tolist() == expected, dialect
 
 
@@ -106,6 +125,11 @@ def test_an_axis_of_one_stands_for_all_until_sizes_are_asked_for() -> None:
 
 ONES = np.ones((1, 4), np.int64)
 _CAUSAL = np.tril(np.ones((4, 4), bool))
+_NAMES = np.array([1, 1, 2, 2])
+_TEXTS = (_NAMES[:, None] == _NAMES)[None, None]
+_SEEN = (np.arange(4) != 3)[None]
+_TURNS = np.array([0, 1, 0, 1])
+_IN_PIECES = (_TURNS[:, None] == _TURNS)[None, None]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +148,16 @@ _CAUSAL = np.tril(np.ones((4, 4), bool))
         (masks.BY_HEAD, D.SDPA, Sizes(heads=2), "the mask has 3 heads, and --heads says 2"),
         (masks.CAUSAL, D.HEAD_MASK, Sizes(), "nothing of tokens"),
         (masks.CAUSAL, D.WEIGHTS, Sizes(), "no mask"),
+        (_TEXTS & _CAUSAL, D.SEQUENCE_NUMBERS, Sizes(), "leaves it to the model .* later key, as in row 1"),
+        (_TEXTS & _CAUSAL, D.CU_SEQLENS, Sizes(), r"leaves it .* \(causal=True\)"),
+        (~_TEXTS, D.SEQUENCE_NUMBERS, Sizes(), "this mask says more"),
+        (masks.CAUSAL, D.SEQUENCE_NUMBERS, Sizes(), "as many queries as keys, and this mask 5 and 7"),
+        (masks.BY_HEAD, D.CU_SEQLENS, Sizes(), "cu-seqlens says one thing for every head"),
+        (_TEXTS, D.CU_SEQLENS, Sizes(batch=2), "lays whole texts one behind the other, and this mask has 2 rows"),
+        (_TEXTS & (np.arange(4) != 3), D.CU_SEQLENS, Sizes(), "this mask says more"),
+        (_TEXTS & _SEEN & _SEEN.T, D.CU_SEQLENS, Sizes(), "and token 3 is padding"),
+        (_IN_PIECES, D.CU_SEQLENS, Sizes(), "the text of token 2 is in pieces"),
+        (masks.PADDING & False, D.CU_SEQLENS, Sizes(), "row 1 keeps no token"),
         (masks.CAUSAL, D.SDPA, Sizes(batch=10**9), "more than the 268,435,456"),
         (masks.BOTH, D.TORCH_MHA, Sizes(heads=10**9), "more than the 268,435,456"),
     ],
@@ -159,6 +193,13 @@ def test_a_type_a_dialect_has_not_is_refused() -> None:
         (np.ones((2, 2), complex), D.HF_2D, Sizes(), "a mask of complex128 is none"),
         (np.array([[None]]), D.HF_2D, Sizes(), "a mask of object is none"),
         (np.array([["a"]]), D.HF_2D, Sizes(), "a mask of <U1 is none"),
+        (np.array([[1, -2]]), D.SEQUENCE_NUMBERS, Sizes(), "the array has -2, as sequence-numbers never does"),
+        (np.array([[1.0, 2.0]]), D.SEQUENCE_NUMBERS, Sizes(), "of whole numbers, and this array is float64"),
+        (np.ones((1, 1, 4), int), D.SEQUENCE_NUMBERS, Sizes(), r"sequence-numbers is \[batch, token\]"),
+        (np.array([1, 3]), D.CU_SEQLENS, Sizes(), "the array starts at 1 and not at 0"),
+        (np.array([0, 3, 2]), D.CU_SEQLENS, Sizes(), "does not rise from 3 at 1 to 2 at 2"),
+        (np.array([[0, 3]]), D.CU_SEQLENS, Sizes(), r"this mask is \[1, 2\]"),
+        (np.array([0, 10**6]), D.CU_SEQLENS, Sizes(), "more than the 268,435,456"),
         (np.array([0.5, 1.0]), D.HEAD_MASK, Sizes(), "nothing of tokens"),
         (np.ones((1, 1, 4, 4)), D.WEIGHTS, Sizes(), "what came out of a mask"),
         (
@@ -227,3 +268,16 @@ def test_a_head_mask_goes_to_layers_and_back_and_to_the_words_of_the_command_lin
 def test_what_is_no_head_mask_is_refused(values: AnyArray, layers: int | None, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read_gates(values, layers)
+
+
+def test_offsets_are_where_each_text_begins_and_sequence_numbers_count_them() -> None:
+    texts = read(np.array([0, 3, 5, 10], np.int32), D.CU_SEQLENS, Sizes())
+    assert write(texts, D.SEQUENCE_NUMBERS, Sizes()).tolist() == [[1, 1, 1, 2, 2, 3, 3, 3, 3, 3]]
+    assert write(texts, D.CU_SEQLENS, Sizes()).tolist() == [0, 3, 5, 10]
+    assert write(texts, D.CU_SEQLENS, Sizes()).dtype == np.int32
+
+
+def test_of_a_mask_of_keys_alone_each_row_is_a_text_and_its_padding_is_taken_out() -> None:
+    keep = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1]], bool)[:, None, None]
+    assert write(keep, D.CU_SEQLENS, Sizes()).tolist() == [0, 2, 5, 6]
+    assert write(keep, D.SEQUENCE_NUMBERS, Sizes()).tolist() == keep[:, 0, 0].astype(int).tolist()

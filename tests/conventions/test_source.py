@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from maskviz.conventions.flex import cells_of
 from maskviz.conventions.source import known, lines_of, mask_mod_of
 from maskviz.core.arrays import BoolArray
+from tests.core.test_rules import sees_by_diffusion
 
 
 def built(code: str) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def held(visible: BoolArray, words: str | None = None) -> None:
     if words is not None:
         assert str(found.rule) == words
     code = lines_of(found)
-    assert len(code.splitlines()) == 3
+    assert len(code.splitlines()) == (4 if "text = " in code else 3)
     made = built(code)["visible"]
     assert made.dtype is torch.bool
     assert np.array_equal(np.broadcast_to(made.numpy(), visible.shape), visible)
@@ -96,3 +97,56 @@ def test_whatever_is_recognised_is_built_again_to_the_cell(
     visible = np.array(bits).reshape(rows, 1, queries, keys)
     if known(visible) is not None:
         held(visible)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 6),
+    st.integers(1, 14),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=3),
+)
+def test_blocks_and_prefixes_are_built_again_padded_on_both_sides(
+    size: int, tokens: int, rows: list[tuple[int, int]]
+) -> None:
+    query, key = ruled(tokens, tokens)
+    ends = np.array(rows)[:, :, None, None, None]
+    keep = (key >= ends[:, 0]) & (key < tokens - ends[:, 1])
+    blocks = np.asarray((key // size <= query // size) & keep)
+    if all(len(np.unique(row[row.any(axis=-1)], axis=0)) > 1 for row in blocks[:, 0]):  # each row sees several blocks
+        held(blocks)
+    held(np.asarray(((key < size) | (key <= query)) & keep))
+    held(np.asarray((key < ends[:, 0]) | (key <= query)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 7), st.integers(0, 2))
+def test_block_diffusion_is_built_again(size: int, length: int, padded: int) -> None:
+    sees = sees_by_diffusion(size, length)
+    tokens = range(2 * length)
+    visible = np.array([[sees(0, query, key) for key in tokens] for query in tokens])[None, None]
+    held(visible)
+    if size < length > 1:
+        held(visible, f"diffusion({size}, {length})")
+    held(visible & (np.arange(2 * length) < 2 * length - padded))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=7, max_size=7), min_size=1, max_size=3), st.booleans())
+def test_packed_texts_are_built_again_with_padding_anywhere_and_causal_or_not(
+    rows: list[list[int]], causal: bool
+) -> None:
+    visible = np.zeros((len(rows), 1, 7, 7), bool)
+    for row, numbers in enumerate(rows):
+        for query, key in np.ndindex(7, 7):
+            visible[row, 0, query, key] = numbers[query] == numbers[key] > 0 and (key <= query or not causal)
+    if any(len({*numbers} - {0}) > 1 for numbers in rows):
+        held(visible)
+
+
+def test_packed_texts_of_several_lengths_are_called_documents() -> None:
+    numbers = np.repeat([1, 2, 3], [3, 2, 4])
+    texts = (numbers[:, None] == numbers)[None, None]
+    held(texts, "document")
+    held(np.tril(texts), "causal ∧ document")
+    numbers[7:] = 0
+    held((numbers[:, None] == numbers)[None, None] & (numbers > 0), "document ∧ padding")

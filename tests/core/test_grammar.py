@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from maskviz.core.algebra import Everything, Rule, all_of
 from maskviz.core.arrays import Content
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import UsageError
 from maskviz.core.grammar import parse_rule
 from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Window
@@ -23,6 +24,9 @@ leaves = st.one_of(
     st.builds(Window, numbers),
     st.builds(Band, numbers),
     st.builds(Ahead, numbers),
+    st.builds(BlockCausal, numbers),
+    numbers.map(lambda length: Prefix(Content([length], np.int64))),
+    st.builds(BlockDiffusion, numbers, numbers),
     st.builds(Chunk, numbers, st.just(Content([0], np.int64))),
 )
 conjunctions = st.lists(leaves, min_size=1, max_size=6).map(lambda parts: all_of(*parts))
@@ -45,6 +49,10 @@ def test_a_rule_that_was_said_is_read_back(rule: Rule, between: str) -> None:
         ("window (1,024)", "window(1024)"),
         ("bidirectional & causal & causal", "causal"),
         ("padding(keys,queries)", "padding(keys, queries)"),
+        ("Block( 4 )&padding", "block(4) ∧ padding"),
+        ("prefix(0)", "prefix(0)"),
+        ("diffusion(4,16)", "diffusion(4, 16)"),
+        ("diffusion(1,024, 4,096)", "diffusion(1024, 4096)"),
     ],
 )
 def test_what_is_typed_prints_in_the_tools_own_words(typed: str, said: str) -> None:
@@ -62,6 +70,9 @@ def test_what_is_typed_prints_in_the_tools_own_words(typed: str, said: str) -> N
         ("window", 1, "'window' is no known rule"),
         ("window(many)", 1, "needs a number of tokens from 0"),
         ("causal & chunk(0)", 10, "needs a number of tokens from 1"),
+        ("block(0)", 1, "needs a number of tokens from 1"),
+        ("diffusion(4)", 1, "needs two numbers"),
+        ("diffusion(4, 0)", 1, "needs a number of tokens from 1"),
         ("window(-4)", 1, "needs a number"),
         ("causal(3)", 1, "no known rule"),
         ("(causal)", 1, "a rule is expected"),

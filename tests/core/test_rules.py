@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from maskviz.core.algebra import AllOf, Everything, Grid, NotReadableError, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.reasons import Reason
 from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, UserMask, Window
 
@@ -38,6 +39,21 @@ def evaluated(rule: Rule, batch: int, queries: int, keys: int, offset: int = 0) 
     return np.broadcast_to(rule.visible(at), at.shape)
 
 
+def sees_by_diffusion(size: int, length: int) -> Sees:
+    """The sentences of the paper, asked one by one."""
+
+    def sees(row: int, query: int, key: int) -> bool:
+        block = [(place if place < length else place - length) // size for place in (query, key)]
+        if query < length and key < length:  # noisy to noisy: its own block
+            return block[0] == block[1]
+        if query < length:  # noisy to clean: strictly earlier blocks
+            return block[1] < block[0]
+        return key >= length and block[1] <= block[0]  # clean to clean: up to its own block
+
+    return sees
+
+
+PREFIXES = np.array([2, 4])
 RULES: list[tuple[Rule, Sees]] = [
     (Everything(), lambda b, q, k: True),
     (Causal(), lambda b, q, k: k <= q),
@@ -46,6 +62,12 @@ RULES: list[tuple[Rule, Sees]] = [
     *[
         (Chunk(size, Content(START, np.int64)), lambda b, q, k, s=size: (q - START[b]) // s == (k - START[b]) // s)
         for size in (1, 3, 8)
+    ],
+    *[(BlockCausal(size), lambda b, q, k, size=size: k // size <= q // size) for size in (1, 2, 4, 8)],
+    (Prefix(Content(PREFIXES, np.int64)), lambda b, q, k: k < PREFIXES[b] or k <= q),
+    *[
+        (BlockDiffusion(size, length), sees_by_diffusion(size, length))
+        for size, length in ((1, 3), (2, 3), (3, 3), (1, 1), (4, 9))
     ],
     (Itself(), lambda b, q, k: q == k),
     (Padding(Content(KEEP, np.bool_)), lambda b, q, k: bool(KEEP[b, k])),
@@ -64,6 +86,17 @@ RULES: list[tuple[Rule, Sees]] = [
 @pytest.mark.parametrize(("rule", "sees"), RULES, ids=lambda value: str(value) if isinstance(value, Rule) else "")
 def test_rule_says_what_the_loop_says(rule: Rule, sees: Sees) -> None:
     assert np.array_equal(evaluated(rule, 2, 6, 6), naive(sees, 2, 6, 6))
+
+
+@given(st.integers(1, 5), st.integers(1, 6))
+def test_of_block_diffusion_a_later_block_is_future_and_the_rest_is_left_out(size: int, length: int) -> None:
+    rule = BlockDiffusion(size, length)
+    why = np.broadcast_to(rule.reasons(Grid.of(1, 2 * length, 2 * length)), (1, 1, 2 * length, 2 * length))[0, 0]
+    sees = sees_by_diffusion(size, length)
+    for query, key in np.ndindex(why.shape):
+        later = key % length // size > query % length // size
+        expected = 0 if sees(0, query, key) else Reason.FUTURE if later else Reason.SPARSE
+        assert why[query, key] == expected, (query, key)
 
 
 def test_queries_of_a_decode_step_count_from_their_offset() -> None:
@@ -155,5 +188,11 @@ def test_rules_of_no_extent_are_refused() -> None:
         Window(-1)
     with pytest.raises(ValueError, match="holds no token"):
         Chunk(0, Content([0], np.int64))
+    with pytest.raises(ValueError, match="holds no token"):
+        BlockCausal(0)
+    with pytest.raises(ValueError, match="negative length"):
+        Prefix(Content([-1], np.int64))
+    with pytest.raises(ValueError, match="holds no token"):
+        BlockDiffusion(2, 0)
     with pytest.raises(ValueError, match="needs a rule"):
         AllOf(())

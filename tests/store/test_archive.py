@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from maskviz.analyse.comparison import compare
 from maskviz.core.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import ExitCode, NotFoundError
 from maskviz.core.heads import parse_head_mask
 from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, UserMask, Window
@@ -146,6 +147,9 @@ rules = st.recursive(
         contents.map(lambda rows: Document(Content(rows, np.int64))),
         contents.map(lambda rows: Span(Content(rows, np.int64))),
         contents.map(lambda rows: UserMask(Content([[rows]], np.bool_))),
+        st.integers(1, 9).map(BlockCausal),
+        st.builds(BlockDiffusion, st.integers(1, 9), st.integers(1, 9)),
+        contents.map(lambda rows: Prefix(Content(rows[0], np.int64))),
         contents.map(lambda rows: Chunk(2, Content(rows[0], np.int64))),
     ),
     lambda inner: st.one_of(

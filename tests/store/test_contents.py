@@ -8,9 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from maskviz.core import algebra, rules
+from maskviz.core import algebra, block_rules, rules
 from maskviz.core.algebra import AllOf, AnyOf, Combination, Everything, Leaf, Opaque, Rule
 from maskviz.core.arrays import Content
+from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules import (
     Ahead,
     Band,
@@ -41,6 +42,9 @@ RULES: list[Rule] = [
     Ahead(-1),
     Extra(7),
     Chunk(2, Content([0, 1], np.int64)),
+    BlockCausal(4),
+    Prefix(Content([0, 3], np.int64)),
+    BlockDiffusion(2, 6),
     Padding(Content([[1, 1, 0], [1, 1, 1]], np.bool_), queries=True),
     Document(PLACES),
     Span(PLACES),
@@ -54,7 +58,7 @@ RULES: list[Rule] = [
 def test_every_kind_of_rule_is_written_and_opened() -> None:
     there = {
         kind
-        for module in (algebra, rules)
+        for module in (algebra, rules, block_rules)
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, Rule) and kind not in (Rule, Leaf, Combination)
     }

@@ -10,7 +10,8 @@ from maskviz.analyse.lints.kind import Lint, Need, found, leak_of, not_numbers_o
 from maskviz.core.arrays import BoolArray
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
-from maskviz.core.meant import ones_and_zeros
+from maskviz.core.given_array import GivenArray
+from maskviz.core.meant import ones_and_zeros, upside_down_padding
 from maskviz.core.words import Dialect
 
 
@@ -21,9 +22,11 @@ def inverted(case: Case) -> Iterator[Finding]:
         return
     visible = array.visible
     if (keep := _keep_of(case)) is not None and visible.shape[2] == 1:
-        own = visible[:, 0, 0]
-        if own.shape == keep.shape and not keep.all() and (own == ~keep).all():
+        if hides_its_text(case):
             yield found("T1", array.name, "it keeps the padding of the batch, and hides its text")
+        return
+    if keep is None and hides_its_text(case):
+        yield found("T1", array.name, _of_padding(array), measured=not_numbers_of(array), confidence=Confidence.LIKELY)
         return
     if ones_and_zeros(array) or visible.shape[2] < 2 or visible.shape[3] < visible.shape[2]:
         return
@@ -36,6 +39,26 @@ def inverted(case: Case) -> Iterator[Finding]:
         if _diagonal(visible).any():
             message = "its queries see all that is later and not themselves, and upside down it is a causal mask"
         yield found("T1", array.name, message, measured=not_numbers_of(array), confidence=Confidence.LIKELY)
+
+
+def hides_its_text(case: Case) -> bool:
+    """Whether a mask of padding is the padding of its batch upside down, or by its shape that of another."""
+    array = case.array
+    if array is None or array.visible is None:
+        return False
+    if (keep := _keep_of(case)) is None:
+        return upside_down_padding(array)
+    own = array.visible[:, 0, 0]
+    return array.visible.shape[2] == 1 and own.shape == keep.shape and not keep.all() and bool((own == ~keep).all())
+
+
+def _of_padding(array: GivenArray) -> str:
+    """What is seen of a mask of padding that is upside down, and how it is turned."""
+    row = 0 if array.visible is None else int(array.visible[:, 0, 0].any(axis=1).argmin())
+    kind = array.values.dtype.kind
+    cure = "~mask" if kind == "b" else "1 - mask" if ((array.values == 0) | (array.values == 1)).all() else ""
+    message = f"it is inverted: row {row + 1} keeps nothing and no row keeps all, and upside down each is a text"
+    return message + " with its padding at one end" + (f": {cure}" if cure else "")
 
 
 def _causal_with_padding(visible: BoolArray, future: BoolArray) -> bool:

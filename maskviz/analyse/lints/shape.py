@@ -7,13 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found, leak_of
+from maskviz.analyse.lints.polarity import hides_its_text
+from maskviz.core.arrays import BoolArray
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
+from maskviz.core.given_array import GivenArray
 from maskviz.core.meant import TORCH_MHA, repeated_rows
 from maskviz.core.words import Dialect
 
 _FOUR_AXES = (Dialect.HF_4D, Dialect.SDPA)
 _KEYS_ALONE = (Dialect.HF_2D, Dialect.TORCH_PADDING)
+_PACKED = (Dialect.SEQUENCE_NUMBERS, Dialect.CU_SEQLENS)
 _WITHOUT_TOKENS = (Dialect.HEAD_MASK, Dialect.WEIGHTS)
 
 
@@ -102,7 +106,7 @@ def from_the_first_key(case: Case) -> Iterator[Finding]:
 def other_sizes(case: Case) -> Iterator[Finding]:
     """T10: last axes that are not the queries and keys of the call, or a 3-D mask torch cannot tell the heads of."""
     array = case.array
-    if array is None or array.values.ndim < 2 or array.dialect in (*_WITHOUT_TOKENS, *_KEYS_ALONE):
+    if array is None or array.values.ndim < 2 or array.dialect in (*_WITHOUT_TOKENS, *_KEYS_ALONE, *_PACKED):
         return
     sizes, shape = array.sizes, array.values.shape
     wrong = []
@@ -123,31 +127,55 @@ def other_sizes(case: Case) -> Iterator[Finding]:
             yield found("T10", array.name, message)
 
 
+def offsets_of_texts(case: Case) -> Iterator[Finding]:
+    """T12: cu_seqlens that do not start at 0, do not rise, or do not end at the number of tokens."""
+    array = case.array
+    if array is None or array.dialect is not Dialect.CU_SEQLENS or array.values.ndim != 1 or not array.values.size:
+        return
+    offsets, tokens = array.values, array.sizes.keys
+    wrong = [] if offsets[0] == 0 else [f"it starts at {offsets[0]} instead of 0"]
+    for place in np.flatnonzero(offsets[1:] <= offsets[:-1])[:1].tolist():
+        first, then = offsets[place : place + 2]
+        wrong.append(f"text {place + 1} " + ("has no token" if first == then else f"runs from {first} back to {then}"))
+    if tokens is not None and offsets[-1] != tokens:
+        wrong.append(f"it ends at {offsets[-1]}, and there are {tokens} tokens")
+    if wrong:
+        yield found("T12", array.name, "; ".join(wrong))
+
+
 def keep_of_other_length(case: Case) -> Iterator[Finding]:
     """P7: a mask [batch, token] that is not as long as its rows, or with zeros between ones."""
     array = case.array
-    if array is None or array.dialect not in _KEYS_ALONE or array.values.ndim != 2:
+    kept = None if array is None else _kept(array)
+    if array is None or kept is None:
         return
-    if array.sizes.keys is not None and array.values.shape[1] != array.sizes.keys:
-        yield found("P7", array.name, f"{array.sizes.keys} tokens and a mask of {array.values.shape[1]}")
-    elif array.visible is not None:
-        for row, keep in enumerate(array.visible[:, 0, 0]):
-            places = np.flatnonzero(keep)
-            if len(places) and places[-1] - places[0] + 1 != len(places):
-                hole = int(np.flatnonzero(~keep[places[0] :])[0] + places[0])
-                yield found(
-                    "P7", f"{array.name}, row {row + 1}", f"token {hole} is hidden between tokens that are kept"
-                )
+    if array.sizes.keys is not None and kept.shape[1] != array.sizes.keys:
+        yield found("P7", array.name, f"{array.sizes.keys} tokens and a mask of {kept.shape[1]}")
+        return
+    for row, keep in enumerate(kept):
+        places = np.flatnonzero(keep)
+        if len(places) and places[-1] - places[0] + 1 != len(places):
+            hole = int(np.flatnonzero(~keep[places[0] :])[0] + places[0])
+            yield found("P7", f"{array.name}, row {row + 1}", f"token {hole} is hidden between tokens that are kept")
 
 
 def kept_nothing(case: Case) -> Iterator[Finding]:
     """P6: a mask [batch, token] with a row of nothing but padding."""
     array = case.array
-    if array is None or array.dialect not in _KEYS_ALONE or array.visible is None:
+    kept = None if array is None else _kept(array)
+    if array is None or kept is None or hides_its_text(case):
         return
-    for row, keep in enumerate(array.visible[:, 0, 0]):
+    everywhere = "" if kept.any() else "; no row keeps one: it may be inverted, 1 - mask or ~mask"
+    for row, keep in enumerate(kept):
         if not keep.any():
-            yield found("P6", f"{array.name}, row {row + 1}", f"none of its {len(keep)} tokens is kept")
+            yield found("P6", f"{array.name}, row {row + 1}", f"none of its {len(keep)} tokens is kept{everywhere}")
+
+
+def _kept(array: GivenArray) -> BoolArray | None:
+    """bool [batch, token], which tokens a mask of tokens alone keeps; None of any other."""
+    if array.dialect is Dialect.SEQUENCE_NUMBERS and array.values.ndim == 2 and not array.unreadable:
+        return np.asarray(array.values > 0)
+    return array.visible[:, 0, 0] if array.dialect in _KEYS_ALONE and array.visible is not None else None
 
 
 LINTS: tuple[Lint, ...] = (
@@ -160,4 +188,5 @@ LINTS: tuple[Lint, ...] = (
     Lint("T8", keras_conventions, (Need.ARRAY,)),
     Lint("T9", from_the_first_key, (Need.ARRAY,)),
     Lint("T10", other_sizes, (Need.ARRAY,)),
+    Lint("T12", offsets_of_texts, (Need.ARRAY,)),
 )

@@ -74,6 +74,14 @@ TRAPS = (
         "tensorflow/tensorflow#45854, tensorflow/tensorflow#49237, keras-team/keras#20488",
     ),
     Trap(
+        "T12",
+        "cu-seqlens-offsets",
+        Severity.ERROR,
+        "Offsets of packed texts do not start at 0, rise, and end at the number of tokens: texts are cut or joined.",
+        "torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0)), lengths being those of all texts.",
+        "Dao-AILab/flash-attention, flash_attn_varlen_func",
+    ),
+    Trap(
         "T13",
         "queries-and-keys-swapped",
         Severity.ERROR,

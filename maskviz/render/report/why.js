@@ -1,5 +1,7 @@
 // Why a query may attend to a key or not, in the words of `maskviz explain`. A clause is a rule as data.
 
+const FUTURE = 2;
+const SPARSE = 32;
 const USER = 64;
 
 /** The lines of a cell: {what, because, change}. Numbers count from the first token of the text. */
@@ -90,6 +92,9 @@ function holds(clause, query, key, bits) {
     case "itself": return query === key;
     case "extra": return key >= clause.first;
     case "chunk": return chunkOf(clause, query) === chunkOf(clause, key);
+    case "block": return blockOf(clause, key) <= blockOf(clause, query);
+    case "prefix": return key < clause.length || key <= query;
+    case "diffusion": return seesByDiffusion(clause, query, key);
     case "padding": return isKept(clause, key) && (!clause.queries || isKept(clause, query));
     case "document": return (clause.names[query] ?? -1) === (clause.names[key] ?? -2);
     case "span": return pieceOf(clause, query) >= 0 && pieceOf(clause, query) === pieceOf(clause, key);
@@ -99,11 +104,26 @@ function holds(clause, query, key, bits) {
 }
 
 const chunkOf = (clause, place) => Math.floor((place - clause.start) / clause.size);
+/** The block a position is in; of block diffusion the block of its half, the noisy or the clean one. */
+const blockOf = (clause, place) =>
+  Math.floor((isClean(clause, place) ? place - clause.length : place) / clause.size);
+const isClean = (clause, place) => clause.kind === "diffusion" && place >= clause.length;
 const isKept = (clause, place) => Boolean(clause.keep[place] ?? 0);
 const pieceOf = (clause, place) => clause.names[place] ?? -1;
 
+function seesByDiffusion(clause, query, key) {
+  const [own, other] = [blockOf(clause, query), blockOf(clause, key)];
+  if (isClean(clause, query)) {
+    return isClean(clause, key) && other <= own;
+  }
+  return isClean(clause, key) ? other < own : other === own;
+}
+
 function reasonsOf(answer) {
   const {clause, parts, holds} = answer;
+  if (clause.kind === "diffusion" && holds === false) {
+    return blockOf(clause, answer.key) > blockOf(clause, answer.query) ? FUTURE : SPARSE;
+  }
   if (!parts.length) {
     return holds === false ? clause.reason : 0;
   }
@@ -139,6 +159,8 @@ function because(one) {
     case "itself": return `${key} is ${holds ? "" : "not "}the query itself`;
     case "extra": return `${key} is ${holds ? "" : "none "}of the model's own keys, which begin at key ${clause.first}`;
     case "chunk": case "document": case "span": return becauseOfPieces(one, query, key);
+    case "block": case "diffusion": return becauseOfBlocks(one, query, key);
+    case "prefix": return becauseOfPrefix(one, query, key);
     case "padding": return becauseOfPadding(one, query, key);
     case "user": return `the mask that was given ${holds ? "lets" : "does not let"} ${query} see ${key}`;
     case "everything": return "every token may attend to every token";
@@ -187,8 +209,34 @@ function pieceWords(clause, place) {
   }
   const first = clause.start + number * clause.size;
   const [from, to] = [Math.max(0, first), first + clause.size - 1];
-  return `chunk ${number} (tokens ${from === to ? from : `${from}-${to}`})`;
+  return `chunk ${number} (tokens ${endsWords(from, to)})`;
 }
+
+function becauseOfBlocks(one, query, key) {
+  const [ours, theirs] = [one.query, one.key].map((place) => blockWords(one.clause, place));
+  const said = ours === theirs ? `${key} and ${query} are in ${ours}` : `${key} is in ${theirs}, ${query} in ${ours}`;
+  return one.reasons & FUTURE ? `${said}: future` : said;
+}
+
+function blockWords(clause, place) {
+  const number = blockOf(clause, place);
+  if (clause.kind === "diffusion") {
+    return `${isClean(clause, place) ? "clean" : "noisy"} block ${number}`;
+  }
+  return `block ${number} (tokens ${endsWords(number * clause.size, (number + 1) * clause.size - 1)})`;
+}
+
+function becauseOfPrefix(one, query, key) {
+  const {length, alike} = one.clause;
+  const tokens = length ? ` (tokens ${endsWords(0, length - 1)})` : " (no token)";
+  const which = alike ? tokens : "";
+  if (one.key < length) {
+    return `${key} is in the prefix${which}`;
+  }
+  return one.holds ? `${key} ≤ ${query}: not in the future` : `${key} > ${query}: future, and behind the prefix${which}`;
+}
+
+const endsWords = (first, last) => (first === last ? `${first}` : `${first}-${last}`);
 
 function becauseOfPadding(one, query, key) {
   if (one.holds) {
@@ -214,6 +262,10 @@ function change(one) {
   const [queryName, keyName] = names(one);
   switch (clause.kind) {
     case "causal": return `the query would have to be ${one.moved ? "at position " : ""}${key} or later`;
+    case "block": return `the query would have to be ${one.moved ? "at position " : ""}${blockOf(clause, key) * clause.size} or later`;
+    case "prefix": return `a prefix of at least ${key + 1} would show it`;
+    case "diffusion": return isClean(clause, query) ? "a clean query sees the clean blocks up to its own"
+      : "a noisy query sees its own noisy block and the clean blocks before it";
     case "window": return `a window of at least ${query - key + 1} would show it`;
     case "ahead": return `a reach of at least ${key - query} would show it`;
     case "band": return `a window of at least ±${Math.abs(query - key)} would show it`;

@@ -90,6 +90,9 @@ _WEIGHTS = np.full((1, 2, 4, 4), 0.25, np.float32)
 _BLANK = _WEIGHTS * np.array([1, 0], np.float32)[None, :, None, None]
 _ROW_THAT_SEES_NOTHING = CAUSAL & (_TOKENS != 1)[:, None]
 
+# [batch, 1, 1, key], True = padding, handed to what attends where True; no row keeps all.
+_KEPT_WRONGLY = (np.array([3, 4])[:, None] <= _TOKENS)[:, None, None]
+
 EXAMPLES = (
     Example(
         "T1",
@@ -112,6 +115,25 @@ EXAMPLES = (
             array=given([[1, 1, 0, 0]], D.HF_2D, [[True, True, False, False]]).array,
             batch=rows("5 6 0 0", keep=("1100",)),
         ),
+    ),
+    Example(
+        "T1",
+        "padding upside down, right",
+        given([[1, 1, 1, 0], [1, 1, 1, 1]], D.TORCH_PADDING, [[False, False, False, True], [False] * 4]),
+        given([[0, 0, 0, 1], [0, 0, 0, 0]], D.TORCH_PADDING, [[True, True, True, False], [True] * 4]),
+    ),
+    Example(
+        "T1",
+        "padding upside down, left",
+        given([[1, 1, 0], [0, 0, 0], [1, 0, 0]], D.HF_2D, [[True, True, False], [False] * 3, [True, False, False]]),
+        # padding on the left, as it may be
+        given([[0, 0, 1], [1, 1, 1], [0, 1, 1]], D.HF_2D, [[False, False, True], [True] * 3, [False, True, True]]),
+    ),
+    Example(
+        "T1",
+        "padding upside down, of four axes",
+        given(_KEPT_WRONGLY, D.SDPA),
+        given(~_KEPT_WRONGLY, D.SDPA),
     ),
     Example(
         "T2",
@@ -172,6 +194,24 @@ EXAMPLES = (
     Example(
         "P6", "nothing kept", given([[0, 0]], D.HF_2D, [[False, False]]), given([[0, 1]], D.HF_2D, [[False, True]])
     ),
+    # The longest text keeps all its tokens: the other row is empty, and the mask is the right way round.
+    Example(
+        "P6",
+        "a row of nothing beside a whole one",
+        given([[0, 0], [1, 1]], D.HF_2D, [[False, False], [True, True]]),
+        given([[1, 0], [1, 1]], D.HF_2D, [[True, False], [True, True]]),
+    ),
+    Example("P6", "no text", given([[0, 0], [1, 2]], D.SEQUENCE_NUMBERS), given([[1, 0], [1, 2]], D.SEQUENCE_NUMBERS)),
+    Example(
+        "P7",
+        "sequence numbers of another length",
+        given([[1, 1, 2]], D.SEQUENCE_NUMBERS, keys=4),
+        given([[1, 1, 2]], D.SEQUENCE_NUMBERS, keys=3),
+    ),
+    Example("T12", "not from 0", given([3, 5, 10], D.CU_SEQLENS), given([0, 3, 5, 10], D.CU_SEQLENS)),
+    Example("T12", "lengths instead", given([0, 3, 2, 5], D.CU_SEQLENS), given([0, 3, 5, 10], D.CU_SEQLENS)),
+    Example("T12", "a text of no token", given([0, 3, 3, 5], D.CU_SEQLENS), given([0, 3, 4, 5], D.CU_SEQLENS)),
+    Example("T12", "another end", given([0, 3, 5], D.CU_SEQLENS, keys=6), given([0, 3, 5], D.CU_SEQLENS, keys=5)),
     Example(
         "P7",
         "a hole",
