@@ -96,6 +96,8 @@ def with_special_ids(loaded: Loaded, given: GivenBatch) -> GivenBatch:
             specials = int(tokenizer.num_special_tokens_to_add())
         except (AttributeError, NotImplementedError, TypeError, ValueError):  # tokenizers of a model's own code
             specials = None
+    if "input_ids" in given.booleans:  # true and false are no ids to compare with
+        return replace(given, specials=specials)
     return replace(
         given,
         pad_id=_id(getattr(tokenizer, "pad_token_id", None), getattr(config, "pad_token_id", None)),

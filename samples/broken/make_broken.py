@@ -23,7 +23,7 @@ def keep(row, length, side="right"):
     return padded([1] * len(row), length, side)
 
 
-# Batches: P1, P4, P5, P6, P8 and K1.
+# Batches: P1, P4, P5, P6, P8, B1 to B8, T1 and K1.
 write("mask-of-ones", *({"input_ids": padded(row, 9), "attention_mask": [1] * 9} for row in BERT))
 write(
     "left-padded",
@@ -48,7 +48,32 @@ write(
     },
 )
 
-# Masks: T1, T2, T3, T5, T9, N3 and L2. Queries down, keys across.
+ROW = {"input_ids": GPT[1], "attention_mask": [1] * 7}
+write("too-few-labels", ROW | {"labels": GPT[1][1:]})
+write("labels-shifted", ROW | {"labels": [*GPT[1][1:], -100]})
+write("label-outside", ROW | {"labels": [*GPT[1][:-1], 99_999]})
+write("no-label", ROW | {"labels": [-100] * 7, "assistant_masks": [0] * 7})
+write("misspelt-key", ROW | {"attention_masks": [1] * 7})
+write("boolean-ids", {"input_ids": [token > 300 for token in GPT[1]]})
+write("first-token-twice", {"input_ids": [2, *BERT[0]], "attention_mask": [1] * 7})
+write(
+    "mask-upside-down",
+    *({"input_ids": padded(row, 9), "attention_mask": padded([0] * len(row), 9, filler=1)} for row in BERT[:1]),
+)
+write("numbered-texts", {"input_ids": [*GPT[0], *GPT[1]], "attention_mask": [1] * 4 + [2] * 7})
+write("short-mask", {"input_ids": GPT[1], "attention_mask": [1] * 5})
+
+# Masks in a batch's company: P10, P12, L1 and T10, and the rows they belong to.
+write("right-padded", *({"input_ids": padded(row, 9), "attention_mask": keep(row, 9)} for row in BERT))
+np.save("all-ones.npy", np.ones((2, 1, 9, 9), bool))
+np.save("three-axes.npy", np.tile(np.array([keep(row, 9) for row in BERT], bool)[:, None], (1, 9, 1)))
+write("one-text", ROW)
+np.save("padding-alone.npy", np.ones((1, 1, 7, 7), bool))  # of a decoder: nothing keeps it from looking ahead
+branches = np.tril(np.ones((7, 7), bool))
+branches[5:, 3:5] = False  # tokens 3, 4 and tokens 5, 6 go on from token 2
+np.save("branches.npy", branches[None, None])
+
+# Masks: T1, T2, T3, T5, T9, T11, T12, T13, N3 and L2. Queries down, keys across.
 tokens = np.arange(8)
 causal = tokens[None, :] <= tokens[:, None]
 padding = np.array([tokens < 8, tokens < 5])  # of two rows
@@ -60,6 +85,10 @@ np.save("from-the-first-key.npy", np.tril(np.ones((3, 8), bool)))
 with np.errstate(over="ignore"):
     np.save("minimum-twice.npy", np.where(causal, 0, LEAST)[None, None] + np.where(padding, 0, LEAST)[:, None, None, :])
 np.save("window-of-five.npy", causal & (tokens[:, None] - tokens[None, :] <= 4))  # 4 was meant
+
+np.save("swapped.npy", causal.T)  # [key, query]
+np.save("offsets.npy", np.array([3, 5, 10], np.int32))  # cu_seqlens without its 0
+np.save("meant-to-be-blocks.npy", causal)
 
 # A config whose words its own code does not follow: L4.
 sliding = {
@@ -75,3 +104,8 @@ sliding = {
     "layer_types": ["sliding_attention", "full_attention"],
 }
 Path("sliding.json").write_text(json.dumps(sliding, indent=2) + "\n")
+
+# A window that no layer has, by a default of the config's class: L13.
+unused = {name: value for name, value in sliding.items() if name != "layer_types"}
+unused |= {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True}
+Path("unused-window.json").write_text(json.dumps(unused, indent=2) + "\n")
