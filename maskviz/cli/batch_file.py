@@ -123,6 +123,8 @@ def _row(content: dict[str, Any], where: str) -> dict[str, Any]:
             continue
         if name == "position_ids" and _depth(value) == 2:
             made["position_axes"] = tuple(_numbers(axis, name, where) for axis in value)
+            if len({len(axis) for axis in made["position_axes"]}) > 1:
+                raise UsageError(f"{where}: the axes of position_ids differ in length", "one position a token on each")
             value = value[0]
         own = "assistant" if name in ASSISTANT else name
         made[own] = _numbers(value, name, where)
