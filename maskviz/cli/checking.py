@@ -144,7 +144,9 @@ def _meant(words: str, batch: Batch) -> Rule:
     """The rule that is meant, for the tokens of a batch."""
     side = batch.decoder or batch
     if side.documents is None and "document" in words.lower():
-        raise UsageError("documents are meant, and nothing says which tokens are one", "pack them: restart position_ids")
+        raise UsageError(
+            "documents are meant, and nothing says which tokens are one", "pack them: restart position_ids"
+        )
     documents = None if side.documents is None else Content(side.documents, np.int64)
     return parse_rule(words, documents, Content(side.keep, np.bool_))
 

@@ -129,6 +129,9 @@ def encoded_rows(loaded: Loaded, given: GivenBatch, side: str) -> Encoded:
         UsageError: ids or positions are not the model's, or some rows have a part and others have not.
     """
     given, notes = _fitting(given)
+    if loaded.card.encoder_decoder and not given.decoder_ids:
+        given = _shifted(loaded, given)
+        notes = (*notes, "no decoder_input_ids: the labels, shifted as the class shifts them")
     _check(loaded, given)
     pad = given.pad_id or 0
     ids, real = padded(given.ids, pad, side)
@@ -151,11 +154,23 @@ def encoded_rows(loaded: Loaded, given: GivenBatch, side: str) -> Encoded:
         batch = replace(batch, token_types=types)
     if given.decoder_ids:
         batch = replace(batch, decoder=_decoder(loaded, given, inputs, pad))
-    elif loaded.card.encoder_decoder:
-        raise UsageError("the rows have no decoder_input_ids", f"{loaded.card.architecture} needs them")
     tensors = {name: torch.as_tensor(np.array(one), device=loaded.device) for name, one in inputs.items()}
     tensors[loaded.model.main_input_name] = tensors.pop("input_ids")
     return Encoded(batch, dict(tensors), notes)
+
+
+def _shifted(loaded: Loaded, given: GivenBatch) -> GivenBatch:
+    """The rows with the decoder's ids that the class makes of labels where it is given no others.
+
+    Raises:
+        UsageError: there are no labels either, or the class makes none.
+    """
+    shift = getattr(loaded.model, "prepare_decoder_input_ids_from_labels", None)
+    labels = [row for row in given.labels if row is not None]
+    if shift is None or len(labels) < len(given.ids):
+        raise UsageError("the rows have no decoder_input_ids", f"{loaded.card.architecture} needs them, or labels")
+    made = tuple(_rows(shift(torch.tensor([row])).cpu().numpy())[0] for row in labels)
+    return replace(given, decoder_ids=made, decoder_keep=(None,) * len(made))
 
 
 def _fitting(given: GivenBatch) -> tuple[GivenBatch, tuple[str, ...]]:

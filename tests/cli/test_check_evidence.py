@@ -219,6 +219,18 @@ def test_the_decoder_of_two_stacks_is_asked_whether_it_sees_ahead(check: Check, 
     assert check(str(tmp_path / "model"), row, more=("--no-cache",)) == []
 
 
+def test_labels_alone_are_shifted_into_the_decoder_as_the_class_does_it(maskviz: Maskviz, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [row | {"labels": labels} for row, labels in zip(ROWS, ([5, 6, 7, -100], [5, 6, 7, 8]), strict=True)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    asked = ("check", "-m", "demo:t5", "--file", str(file), "--fail-on", "note")
+    assert "no decoder_input_ids: the labels, shifted as the class shifts them" in " ".join(
+        maskviz(*asked).stdout.split()
+    )
+    file.write_text(json.dumps(ROWS[1]))
+    assert "the rows have no decoder_input_ids" in maskviz(*asked, expect=2).stderr
+
+
 def test_a_class_that_is_no_decoder_by_its_config_is_told_so(check: Check, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = transformers.BertConfig(

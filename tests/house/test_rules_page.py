@@ -23,10 +23,10 @@ WORDS = {
 PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
 HEAD = """# The rules of `maskviz check`
 
-{count} ways in which masks, batches and models go wrong, by group: P padding and positions, B ids, labels and what else
-comes in a batch, T polarity, type and shape of masks, N numbers, L layers, K packed texts, H heads. An error may be said
-as a warning where less is known. `maskviz check --list` prints the first columns; `--select` and `--ignore` take ids and
-groups. This page is written by the tests from the rules themselves (`pytest tests/house/test_rules_page.py --overwrite`).
+{count} ways in which masks, batches and models go wrong, by group: P padding and positions, B ids, labels and what
+else comes in a batch, T polarity, type and shape of masks, N numbers, L layers, K packed texts, H heads. An error may
+be said as a warning where less is known. `maskviz check --list` prints the first columns; `--select` and `--ignore`
+take ids and groups. The page is written from the rules: `pytest tests/house/test_rules_page.py --overwrite`.
 
 | id | severity | name | what goes wrong | what to do | needs | known from |
 |---|---|---|---|---|---|---|
