@@ -11,7 +11,7 @@ from typing import Any
 from maskviz.cli.env import decoded
 from maskviz.cli.inputs import bytes_of
 from maskviz.core.errors import NotFoundError, UsageError
-from maskviz.core.given_batch import Axes, GivenBatch, Row
+from maskviz.core.given_batch import OFFSETS, Axes, GivenBatch, Row
 
 _PARTS = ("attention_mask", "position_ids", "labels", "token_type_ids", "decoder_input_ids", "decoder_attention_mask")
 # Under these names chat templates leave which tokens an assistant wrote.
@@ -57,6 +57,7 @@ def read_batch(path: Path) -> GivenBatch | tuple[str, ...]:
         position_axes=tuple(axes) if any(axes) else (),
         assistant=tuple(parts["assistant"]) if any(parts["assistant"]) else (),
         others=tuple(dict.fromkeys(name for _, row in rows for name in row["others"])),
+        offsets=tuple(one for _, row in rows for one in row["offsets"]),
         booleans=tuple(dict.fromkeys(name for _, row in rows for name in row["booleans"])),
         lines=tuple(line for line, _ in rows),
     )
@@ -141,6 +142,7 @@ def _row(content: dict[str, Any], where: str) -> dict[str, Any]:
         if not isinstance(text, str) or not text.strip():
             raise UsageError(f"{where} has neither input_ids nor a text", _HINT)
         made["text"] = text
+    made["offsets"] = [(name, _numbers(content[name], name, where)) for name in OFFSETS if content.get(name)]
     made["others"] = [name for name, value in content.items() if _is_other(name, value, made)]
     return made
 
@@ -158,7 +160,7 @@ def _numbers(value: Any, name: str, where: str) -> Row:
 def _is_other(name: str, value: Any, made: dict[str, Any]) -> bool:
     """Whether a part of a row is none of those that are known and has a number for each token."""
     return (
-        name not in ("input_ids", *_PARTS)
+        name not in ("input_ids", *_PARTS, *OFFSETS)
         and isinstance(value, list)
         and len(value) == len(made.get("input_ids", ()))
         and all(isinstance(one, int | float) for one in value)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Row = tuple[int, ...]
+# Names under which offsets of packed texts come.
+OFFSETS = ("cu_seq_lens_q", "cu_seq_lens_k", "cu_seqlens", "cu_seqlens_q", "cu_seqlens_k")
 # Positions of a row on several axes, such as time, height and width of pictures.
 Axes = tuple[Row, ...]
 
@@ -24,6 +26,7 @@ class GivenBatch:
         position_axes: Positions of each row on several axes, or None; those on the first are in `position_ids` too.
         assistant: The mask of each row's tokens that an assistant wrote, 1 = its own, or None.
         others: Names of what else the rows have a number of for each token.
+        offsets: Where each packed text starts, and the end of the last, as flash attention takes them, by name.
         booleans: Names of parts that are true and false where whole numbers are meant.
         decoder_ids, decoder_keep: The decoder's rows and their mask, or None.
         lines: Line of the file each row is from, from 1; empty where there is no file.
@@ -41,6 +44,7 @@ class GivenBatch:
     position_axes: tuple[Axes | None, ...] = ()
     assistant: tuple[Row | None, ...] = ()
     others: tuple[str, ...] = ()
+    offsets: tuple[tuple[str, Row], ...] = ()
     booleans: tuple[str, ...] = ()
     decoder_ids: tuple[Row, ...] = ()
     decoder_keep: tuple[Row | None, ...] = ()

@@ -11,7 +11,7 @@ import torch
 
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.errors import UsageError
-from maskviz.core.given_batch import GivenBatch, Row
+from maskviz.core.given_batch import OFFSETS, GivenBatch, Row
 from maskviz.core.trace import Batch
 from maskviz.load.encode import Encoded, labelled, padded
 from maskviz.load.model import Loaded
@@ -72,11 +72,14 @@ def given_in(inputs: Mapping[str, Any], main: str, name: str) -> GivenBatch | No
     if decoder is not None and decoder.ndim == 2:
         parts["decoder_ids"] = _rows(decoder)
         parts.setdefault("decoder_keep", (None,) * rows)
-    known = (main, "input_ids", "decoder_input_ids", *_KEPT_AS)
+    known = (main, "input_ids", "decoder_input_ids", *_KEPT_AS, *OFFSETS)
     return GivenBatch(
         ids=_rows(ids),
         keep=parts.pop("keep", (None,) * rows),
         name=name,
+        offsets=tuple(
+            (own, tuple(map(int, arrays[own]))) for own in OFFSETS if own in arrays and arrays[own].ndim == 1
+        ),
         others=tuple(own for own, one in arrays.items() if own not in known and one.shape == ids.shape),
         booleans=tuple(
             own

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.shape import wrong_offsets
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 from maskviz.core.positions import starts_of_blocks
@@ -82,6 +83,16 @@ def packed_positions_run_on(case: Case) -> Iterator[Finding]:
             yield found("K2", f"text {row + 1}", message, row=row)
 
 
+def offsets_of_batch(case: Case) -> Iterator[Finding]:
+    """T12: offsets of packed texts that do not start at 0, rise, and end at the tokens of the batch."""
+    if case.batch is None:
+        return
+    tokens = sum(map(len, case.batch.ids))
+    for name, offsets in case.batch.offsets:
+        if wrong := wrong_offsets(np.array(offsets), tokens):
+            yield found("T12", name, "; ".join(wrong))
+
+
 def flash_packing(case: Case) -> Iterator[Finding]:
     """K3: packed texts that flash attention does not keep apart just where the model's own masks do."""
     run = case.run
@@ -94,6 +105,7 @@ def flash_packing(case: Case) -> Iterator[Finding]:
 
 LINTS: tuple[Lint, ...] = (
     Lint("K1", packed_not_separated, (Need.RUN,)),
+    Lint("T12", offsets_of_batch, (Need.BATCH,)),
     Lint("K2", packed_positions_run_on, (Need.ARRAY, Need.BATCH)),
     Lint("K3", flash_packing, (Need.RUN,)),
 )

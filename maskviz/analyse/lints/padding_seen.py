@@ -23,13 +23,14 @@ def padding_shown(case: Case) -> Iterator[Finding]:
     one side (what a decoder sees of its encoder's padding is L9)."""
     if case.batch is None or case.run is None:
         return
-    for row, calls in _shown(case).items():
+    for row, (calls, cell) in _shown(case).items():
         message, cure = "its real tokens may attend to its padding, though its mask hides it", _UNUSED
         if case.run.plain is not None:
             message = "the mask that was given shows real tokens the padding of the batch"
             cure = "mask & keep[:, None, None, :]: a mask of [query, key] takes the place of the batch's own."
         elif case.model is not None and case.model.reads and "attention_mask" not in case.model.reads:
             cure = "The forward takes no attention_mask by name: run texts of one length together."
+        message = f"{message}: {cell}"
         share, one = attention_on_padding(case.run.trace, row, calls), case.run.padded_text(row)
         said = [] if share is None else [f"{share:.2f} of their attention falls on it"]
         tried = ""
@@ -48,34 +49,39 @@ def padding_shown(case: Case) -> Iterator[Finding]:
         )
 
 
-def _shown(case: Case) -> dict[int, tuple[AttentionCall, ...]]:
-    """The calls of each row in which a real query may see a key that the batch hides."""
+def _shown(case: Case) -> dict[int, tuple[tuple[AttentionCall, ...], str]]:
+    """The calls of each row in which a real query may see a key that the batch hides, and the first such cell."""
     batch, run = case.batch, case.run
     if batch is None or run is None:
         return {}
     ragged = len({len(ids) for ids in batch.ids}) > 1
-    found_in: dict[int, tuple[AttentionCall, ...]] = {}
+    found_in = {}
     for row in range(min(run.trace.batch.rows, len(batch.keep))):
         keep = batch.keep[row]
         if keep is None and case.array is not None:
             keep = batch.kept(row)
         if keep is None and not ragged:
             continue  # P1 says it where no mask is passed
-        calls = tuple(call for call in run.trace.calls if _sees(run.trace, call, row, None if ragged else keep))
-        if calls:
-            found_in[row] = calls
+        cells = [(call, _first_seen(run.trace, call, row, None if ragged else keep)) for call in run.trace.calls]
+        seen = [(call, cell) for call, cell in cells if cell]
+        if seen:
+            found_in[row] = tuple(call for call, _ in seen), seen[0][1]
     return found_in
 
 
-def _sees(trace: Trace, call: AttentionCall, row: int, keep: Row | None) -> bool:
-    """Whether a real query of a call within one side sees a key that the row's mask hides."""
+def _first_seen(trace: Trace, call: AttentionCall, row: int, keep: Row | None) -> str:
+    """The first cell of a call within one side in which a real query sees a key that the row's mask hides, in words;
+    "" for none."""
     queries, keys = trace.sides(call)
     if queries is not trace.batch or keys is not trace.batch or (keep is not None and len(keep) != keys.length):
-        return False
+        return ""
     hidden: BoolArray = ~keys.keep[row] if keep is None else ~np.array(keep, np.bool_)
     visible: BoolArray = np.asarray(call.mask.visible[row].any(axis=0))
+    if visible.shape[1] < len(hidden):
+        return ""
     real = trace.real_queries(call)[row] & ~hidden[len(hidden) - visible.shape[0] :]
-    return visible.shape[1] >= len(hidden) and bool((visible[real][:, : len(hidden)] & hidden).any())
+    cells = np.argwhere(visible[:, : len(hidden)] & hidden & real[:, None])
+    return f"token {cells[0][0] + call.mask.query_offset} sees key {cells[0][1]}" if len(cells) else ""
 
 
 def padding_moves_outputs(case: Case) -> Iterator[Finding]:

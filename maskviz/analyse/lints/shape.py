@@ -8,7 +8,7 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found, leak_of
 from maskviz.analyse.lints.polarity import hides_its_text
-from maskviz.core.arrays import BoolArray
+from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 from maskviz.core.given_array import GivenArray
@@ -132,15 +132,24 @@ def offsets_of_texts(case: Case) -> Iterator[Finding]:
     array = case.array
     if array is None or array.dialect is not Dialect.CU_SEQLENS or array.values.ndim != 1 or not array.values.size:
         return
-    offsets, tokens = array.values, array.sizes.keys
+    if wrong := wrong_offsets(array.values, array.sizes.keys):
+        yield found("T12", array.name, "; ".join(wrong))
+
+
+def wrong_offsets(offsets: AnyArray, tokens: int | None) -> list[str]:
+    """What is wrong with offsets of packed texts: they start at 0, rise, and end at the number of tokens.
+
+    Args:
+        offsets: [texts + 1].
+        tokens: How many there are; None where that is not known.
+    """
     wrong = [] if offsets[0] == 0 else [f"it starts at {offsets[0]} instead of 0"]
     for place in np.flatnonzero(offsets[1:] <= offsets[:-1])[:1].tolist():
         first, then = offsets[place : place + 2]
         wrong.append(f"text {place + 1} " + ("has no token" if first == then else f"runs from {first} back to {then}"))
     if tokens is not None and offsets[-1] != tokens:
         wrong.append(f"it ends at {offsets[-1]}, and there are {tokens} tokens")
-    if wrong:
-        yield found("T12", array.name, "; ".join(wrong))
+    return wrong
 
 
 def keep_of_other_length(case: Case) -> Iterator[Finding]:

@@ -82,6 +82,12 @@ EXAMPLES = (
         Case(batch=rows("1 1 0 1", pad_id=None)),
     ),
     Example(
+        "T12",
+        "offsets in a row",
+        Case(batch=rows(_IDS, offsets=(("cu_seq_lens_q", (0, 2, 3)),)), model=MODEL),
+        Case(batch=rows(_IDS, offsets=(("cu_seq_lens_q", (0, 2, 4)),)), model=MODEL),
+    ),
+    Example(
         "B7",
         "behind padding",
         Case(batch=rows("0 1 1 5", keep=("0111",), first_id=1)),
