@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,7 @@ def read_batch(path: Path) -> GivenBatch | tuple[str, ...]:
         position_axes=tuple(axes) if any(axes) else (),
         assistant=tuple(parts["assistant"]) if any(parts["assistant"]) else (),
         others=tuple(dict.fromkeys(name for _, row in rows for name in row["others"])),
+        text_labels=tuple(row.get("text_label") for _, row in rows),
         offsets=tuple(one for _, row in rows for one in row["offsets"]),
         booleans=tuple(dict.fromkeys(name for _, row in rows for name in row["booleans"])),
         lines=tuple(line for line, _ in rows),
@@ -120,7 +122,10 @@ def _row(content: dict[str, Any], where: str) -> dict[str, Any]:
     made: dict[str, Any] = {"others": [], "booleans": []}
     for name in ("input_ids", *_PARTS, *ASSISTANT):
         value = content.get(name)
-        if value is None or (name == "labels" and _of_the_text(value)):
+        if name == "labels" and _of_the_text(value):
+            made["text_label"] = float(value) if isinstance(value, int | float) else math.nan
+            continue
+        if value is None:
             continue
         if name == "position_ids" and _depth(value) == 2:
             made["position_axes"] = tuple(_numbers(axis, name, where) for axis in value)

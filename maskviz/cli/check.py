@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from maskviz.core.given_batch import GivenBatch
     from maskviz.core.panels import Panel
 
+# Of files with the arguments of a forward.
+INPUT_SUFFIXES = (".npz", ".pt", ".safetensors")
 MASK_SUFFIXES = (".npy", ".pt", ".safetensors")
 # Options that say how texts become a batch.
 _ENCODING = ("pair", "target", "target_ids", "pad_to", "max_length", "image", "token_types", "packed")
@@ -220,6 +222,10 @@ def _batch_of(env: Env, options: dict[str, Any]) -> tuple[tuple[str, ...], Given
     from maskviz.cli.batch_file import read_batch
 
     file, texts = options["file"], options["texts"]
+    if file is not None and options["inputs"] is not None:
+        raise UsageError("--file and --inputs are given together", "check one after the other")
+    if file is not None and file.suffix.lower() in INPUT_SUFFIXES:
+        raise UsageError(f"--file reads rows or texts, and {str(file)!r} holds arrays", f"--inputs {file}")
     parse_ids(options["ids"], "--ids"), parse_ids(options["target_ids"], "--target-ids")
     if file is not None and file.suffix.lower() == ".jsonl":
         found = read_batch(file)

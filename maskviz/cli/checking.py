@@ -26,7 +26,8 @@ from maskviz.core.given_batch import GivenBatch
 from maskviz.core.grammar import parse_rule
 from maskviz.core.trace import Batch, Trace
 from maskviz.core.words import Dialect, Purpose
-from maskviz.load.encode import Encoded, without_cache
+from maskviz.load.arguments import encoded_arguments, mask_of_three_axes
+from maskviz.load.encode import Encoded, Request, without_cache
 from maskviz.load.facts import facts_of
 from maskviz.load.forward_inputs import encoded_of
 from maskviz.load.given import encoded_rows, given_in, given_of, with_documents, with_special_ids
@@ -118,12 +119,20 @@ def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encod
         encoded = encoded_rows(loaded, rows, side)
         if subject.request.no_cache:
             encoded = replace(encoded, inputs=encoded.inputs | without_cache(loaded))
+    elif subject.request.inputs is not None:
+        encoded = _of_arguments(loaded, subject.request)
     else:
-        encoded = with_documents(encoded_of(loaded, subject.request))
+        encoded = encoded_of(loaded, subject.request)
     if subject.unmasked and (rows is None or subject.request.inputs is not None):
         inputs = {name: one for name, one in encoded.inputs.items() if name != "attention_mask"}
         encoded = replace(encoded, inputs=inputs)
     return encoded
+
+
+def _of_arguments(loaded: Loaded, request: Request) -> Encoded:
+    assert request.inputs is not None
+    encoded = with_documents(encoded_arguments(loaded, read_inputs(request.inputs)))
+    return replace(encoded, inputs=encoded.inputs | without_cache(loaded)) if request.no_cache else encoded
 
 
 def _purpose(subject: Subject, rows: GivenBatch | None) -> Purpose | None:
@@ -166,11 +175,13 @@ def _with_unused(facts: ModelFacts, source: Source, trace: Trace) -> ModelFacts:
 
 def _array(subject: Subject, loaded: Loaded, encoded: Encoded) -> GivenArray | None:
     """A mask in the company of a batch, from its file or among its inputs, read as the model's attention reads it."""
-    batch, own = encoded.batch, encoded.user_mask
+    batch, own, path = encoded.batch, encoded.user_mask, subject.request.inputs
     if subject.mask is not None:
         name, tensor = subject.mask.name, read_mask(subject.mask)
     elif own is not None:
         name, tensor = "attention_mask", own.tensor.cpu()
+    elif path is not None and (given := mask_of_three_axes(read_inputs(path))) is not None:
+        name, tensor = "attention_mask", given
     else:
         return None
     sizes = Sizes(batch.rows, max(loaded.card.heads), batch.length, batch.length, subject.window)

@@ -167,8 +167,11 @@ class Experiment:
         asked = False
         for row in range(batch.rows):
             visible = array.visible[row % len(array.visible)].any(axis=0)
+            starts = starts_of_blocks(visible)
             wanted = positions_of(visible, np.array(given.kept(row), np.bool_))
-            if wanted is not None and len(wanted) == batch.length and len(starts_of_blocks(visible)) < 2:
+            if len(starts) > 1:
+                wanted = np.arange(len(visible)) - np.repeat(starts, np.diff([*starts, len(visible)]))
+            if wanted is not None and len(wanted) == batch.length:
                 asked, positions[row] = True, np.maximum(wanted, 0)
         if not asked:
             return None

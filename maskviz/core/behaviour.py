@@ -29,6 +29,7 @@ class ModelFacts:
         reads: Arguments its forward takes by name; empty where it is not known.
         classes: How many values a label may have: those of the vocabulary, or of a token's class; None where labels are
             none of tokens.
+        text_classes: How many values the label of a whole text may have; None where there is no such label.
         unused: Windows that the config names, by their names there, and that no layer has.
         unused_by: What in the config keeps the layers from having them, in words; "" where the code does not read them.
     """
@@ -44,6 +45,7 @@ class ModelFacts:
     asks_weights: bool = False
     reads: tuple[str, ...] = ()
     classes: int | None = None
+    text_classes: int | None = None
     unused: Mapping[str, int] = field(default_factory=dict)
     unused_by: str = ""
 
@@ -110,8 +112,9 @@ class Behaviour:
         separated_without_cache: Whether packed texts are separated with use_cache=False; None where not asked.
         names: Printable tokens of the ids that are predicted.
         plain: The run without the user's own mask, None where there is none.
-        counted: Largest change of an output of a real token when its position is the number of keys it sees less one;
-            None where the mask is none that says so, or it was not asked.
+        counted: Largest change of an output of a real token when positions are those that the user's mask says: the
+            number of keys a token of a tree sees less one, or from 0 on in each block; None where it says none, or it
+            was not asked.
         weighted: Whether the model has its weights.
         unasked: What this run could not be asked, and why.
         passes: Forward passes it took.

@@ -55,7 +55,7 @@ class Prefix(Leaf):
         return Reason.FUTURE
 
     def visible(self, at: Grid) -> BoolArray:
-        return np.asarray((at.key < self.length.array[at.batch]) | (at.key <= at.query))
+        return np.asarray((at.key < self.length.array[at.batch % len(self.length.array)]) | (at.key <= at.query))
 
     def __str__(self) -> str:
         least, most = int(self.length.array.min()), int(self.length.array.max())

@@ -52,7 +52,7 @@ class Finding:
         tried: The smallest change that was tried and made it go away, with what was left, such as "with ~mask: 0.0";
             empty where none was tried.
         cure: What to do about this one, by the cause that was measured; empty where the trap's own fix says it.
-        lighter: Its severity where it is not that of the trap.
+        weight: Its severity where it is not that of the trap.
     """
 
     trap: Trap
@@ -63,12 +63,12 @@ class Finding:
     row: int | None = None
     tried: str = ""
     cure: str = ""
-    lighter: Severity | None = None
+    weight: Severity | None = None
 
     @property
     def severity(self) -> Severity:
         """How bad it is here."""
-        return self.lighter or self.trap.severity
+        return self.weight or self.trap.severity
 
     @property
     def fix(self) -> str:

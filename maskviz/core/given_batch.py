@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,6 +27,7 @@ class GivenBatch:
         position_axes: Positions of each row on several axes, or None; those on the first are in `position_ids` too.
         assistant: The mask of each row's tokens that an assistant wrote, 1 = its own, or None.
         others: Names of what else the rows have a number of for each token.
+        text_labels: A label of each whole text, or None; NaN where it is no whole number, as scores are.
         offsets: Where each packed text starts, and the end of the last, as flash attention takes them, by name.
         booleans: Names of parts that are true and false where whole numbers are meant.
         decoder_ids, decoder_keep: The decoder's rows and their mask, or None.
@@ -42,6 +44,7 @@ class GivenBatch:
     labels: tuple[Row | None, ...] = ()
     token_types: tuple[Row | None, ...] = ()
     position_axes: tuple[Axes | None, ...] = ()
+    text_labels: tuple[float | None, ...] = ()
     assistant: tuple[Row | None, ...] = ()
     others: tuple[str, ...] = ()
     offsets: tuple[tuple[str, Row], ...] = ()
@@ -56,10 +59,32 @@ class GivenBatch:
 
     def kept(self, row: int) -> Row:
         """Which tokens of a row are no padding, 1 = none: by its mask, else by padding ids at its ends."""
-        keep, ids = self.keep[row], self.ids[row]
-        if keep is not None:
-            return keep
-        return (1,) * len(ids) if self.pad_id is None else tuple(int(not end) for end in ends_of(ids, self.pad_id))
+        keep = self.keep[row]
+        return keep if keep is not None else tuple(int(not end) for end in self.ends(row))
+
+    def ends(self, row: int) -> list[bool]:
+        """Whether each token of a row is padding by its id: at an end of the row, and more than a single one where the
+        id is that of a text's end or beginning too. A row of nothing else has none."""
+        ids, pad = self.ids[row], self.pad_id
+        if pad is None:
+            return [False] * len(ids)
+        ends = ends_of(ids, pad)
+        if all(ends):
+            return [False] * len(ids)
+        if pad in (self.eos_id, self.first_id):
+            first, last = ends.index(False), len(ends) - 1 - ends[::-1].index(False)
+            if first == 1:
+                ends[0] = False
+            if last == len(ends) - 2:
+                ends[-1] = False
+        return ends
+
+    def restarts(self, row: int) -> bool:
+        """Whether the positions of a row start anew behind its first token, as those of packed texts do."""
+        positions = self.position_ids[row] if row < len(self.position_ids) else None
+        if positions is None:
+            return False
+        return any(one == 0 and before > 0 for before, one in pairwise(positions))
 
 
 def ends_of(ids: Row, pad: int) -> list[bool]:

@@ -28,7 +28,8 @@ def positions_of(visible: BoolArray, keep: BoolArray) -> IntArray | None:
 
     Returns:
         int64 [token], -1 for padding and for tokens that do not see themselves. None where the mask is no tree: a query
-        sees ahead, or does not see what is seen by a key it sees (windows); and where it is the plain triangle.
+        sees ahead, does not see the first token, or not what is seen by a key it sees (windows, strides). None for the
+        plain triangle, too.
     """
     tokens = len(visible)
     if visible.shape != (tokens, tokens) or keep.shape != (tokens,) or np.triu(visible, 1).any():
@@ -36,7 +37,13 @@ def positions_of(visible: BoolArray, keep: BoolArray) -> IntArray | None:
     real = np.flatnonzero(np.diagonal(visible) & keep)
     seen: BoolArray = np.asarray(visible[np.ix_(real, real)])
     through = (seen.astype(np.float32) @ seen.astype(np.float32)) > 0
-    if (through != seen).any() or (seen == np.tril(np.ones_like(seen))).all() or visible[real].sum() != seen.sum():
+    roots = seen[:, 0].all() if len(real) else False
+    if (
+        not roots
+        or (through != seen).any()
+        or (seen == np.tril(np.ones_like(seen))).all()
+        or visible[real].sum() != seen.sum()
+    ):
         return None
     positions = np.full(tokens, -1, np.int64)
     positions[real] = seen.sum(axis=1) - 1

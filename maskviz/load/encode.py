@@ -300,6 +300,17 @@ def _texts(request: Request) -> tuple[str, ...]:
 _SHIFTING = ("ForSequenceClassification", "ForQuestionAnswering")
 
 
+def shifts_its_ids(loaded: Loaded) -> bool:
+    """Whether a class with two stacks makes the decoder's ids of the encoder's, where it is given no others."""
+    return loaded.card.encoder_decoder and loaded.card.architecture.endswith(_SHIFTING)
+
+
+def shifted(loaded: Loaded, batch: Batch) -> Batch:
+    """The decoder's side of such a class: the rows behind its start token."""
+    ids = np.concatenate([np.full((batch.rows, 1), _start_id(loaded), dtype=np.int64), batch.ids[:, :-1]], axis=1)
+    return labelled(loaded, ids, np.ones_like(batch.keep), ("",) * batch.rows)
+
+
 def _with_decoder(
     loaded: Loaded, request: Request, batch: Batch, notes: list[str]
 ) -> tuple[Batch, dict[str, AnyArray]]:
@@ -310,9 +321,8 @@ def _with_decoder(
     """
     start = _start_id(loaded)
     texts = request.targets or ("",) * batch.rows
-    if not request.targets and not request.target_ids and loaded.card.architecture.endswith(_SHIFTING):
-        shifted = np.concatenate([np.full((batch.rows, 1), start, dtype=np.int64), batch.ids[:, :-1]], axis=1)
-        return replace(batch, decoder=labelled(loaded, shifted, np.ones_like(batch.keep), texts)), {}
+    if not request.targets and not request.target_ids and shifts_its_ids(loaded):
+        return replace(batch, decoder=replace(shifted(loaded, batch), texts=texts)), {}
     if request.target_ids:
         _check_ids(request.target_ids, loaded)
         rows = [list(row) for row in request.target_ids]

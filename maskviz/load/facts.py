@@ -19,6 +19,7 @@ from maskviz.tracing.seam.implementation import implementation_of
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 # Also the classes that read pictures or sound beside a text and have no encoder of texts, if they generate.
 _OF_SENSES = ("ForConditionalGeneration",)
+_ONE_CLASS = "single_label_classification"
 # And whose labels are ids of the vocabulary.
 _OF_VOCABULARY = (*_CAUSAL, "ForMaskedLM", "ForConditionalGeneration", "ForPreTraining", "WithLMHead")
 
@@ -46,6 +47,7 @@ def facts_of(loaded: Loaded, raw: Mapping[str, Any]) -> ModelFacts:
         use_sliding_window=used if isinstance(used, bool) else None,
         reads=_reads(loaded),
         classes=_classes(loaded),
+        text_classes=_text_classes(loaded),
         asks_weights=getattr(config, "output_attentions", False) is True or raw.get("output_attentions") is True,
     )
 
@@ -66,6 +68,15 @@ def _classes(loaded: Loaded) -> int | None:
             if isinstance(size := getattr(loaded.model.config, own, None), int):
                 return size
     return loaded.card.vocabulary if name.endswith(_OF_VOCABULARY) else None
+
+
+def _text_classes(loaded: Loaded) -> int | None:
+    """How many values a text's label may have, where it is one class of several."""
+    config = loaded.model.config
+    if not loaded.card.architecture.endswith("ForSequenceClassification"):
+        return None
+    count = len(config.id2label or ())
+    return count if count > 1 and getattr(config, "problem_type", None) in (None, _ONE_CLASS) else None
 
 
 def _generates(loaded: Loaded) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.errors import UsageError
 from maskviz.core.given_batch import OFFSETS, GivenBatch, Row
 from maskviz.core.trace import Batch
-from maskviz.load.encode import Encoded, labelled, padded
+from maskviz.load.encode import Encoded, labelled, padded, shifted, shifts_its_ids
 from maskviz.load.model import Loaded
 
 
@@ -62,12 +63,23 @@ def given_in(inputs: Mapping[str, Any], main: str, name: str) -> GivenBatch | No
     parts: dict[str, Any] = {}
     for argument, kept_as in _KEPT_AS.items():
         array = arrays.get(argument)
-        if array is not None and array.ndim == 2 and array.dtype.kind in "biu" and len(array) in (1, rows):
+        if array is None or array.ndim != 2:
+            continue
+        if argument.endswith("attention_mask") and array.dtype.kind == "f":
+            array = (array != 0).astype(np.int64)  # as transformers reads it, whatever was meant
+        if array.dtype.kind in "biu" and (len(array) == rows or argument == "labels"):
+            parts[kept_as] = _rows(array)
+        elif array.dtype.kind in "biu" and len(array) == 1:
             parts[kept_as] = _rows(np.broadcast_to(array, (rows, array.shape[1])))
     positions = arrays.get("position_ids")
     if positions is not None and positions.ndim == 3 and positions.shape[1] == rows:
         parts["position_ids"] = _rows(positions[0])
         parts["position_axes"] = tuple(_rows(positions[:, row]) for row in range(rows))
+    labels = arrays.get("labels")
+    if labels is not None and labels.ndim == 1 and len(labels) == rows and labels.dtype.kind in "biuf":
+        parts["text_labels"] = tuple(float(one) for one in labels)
+    elif labels is not None and labels.dtype.kind == "f":
+        parts["text_labels"] = (math.nan,) * rows
     decoder = arrays.get("decoder_input_ids")
     if decoder is not None and decoder.ndim == 2:
         parts["decoder_ids"] = _rows(decoder)
@@ -132,8 +144,8 @@ def encoded_rows(loaded: Loaded, given: GivenBatch, side: str) -> Encoded:
         UsageError: ids or positions are not the model's, or some rows have a part and others have not.
     """
     given, notes = _fitting(given)
-    if loaded.card.encoder_decoder and not given.decoder_ids:
-        given = _shifted(loaded, given)
+    if loaded.card.encoder_decoder and not given.decoder_ids and not shifts_its_ids(loaded):
+        given = _of_labels(loaded, given)
         notes = (*notes, "no decoder_input_ids: the labels, shifted as the class shifts them")
     _check(loaded, given)
     pad = given.pad_id or 0
@@ -141,7 +153,7 @@ def encoded_rows(loaded: Loaded, given: GivenBatch, side: str) -> Encoded:
     ragged = len({len(row) for row in given.ids}) > 1
     if ragged:
         notes = (*notes, "rows of different length: padded as a collator does it, with an attention mask")
-    keep = _kept(given, ids, real, side, ragged)
+    keep = _kept(given, real, side, ragged)
     inputs: dict[str, AnyArray] = {"input_ids": ids}
     masks = _together(given.keep, side)
     if masks is not None or ragged:
@@ -157,12 +169,14 @@ def encoded_rows(loaded: Loaded, given: GivenBatch, side: str) -> Encoded:
         batch = replace(batch, token_types=types)
     if given.decoder_ids:
         batch = replace(batch, decoder=_decoder(loaded, given, inputs, pad))
+    elif loaded.card.encoder_decoder:
+        batch = replace(batch, decoder=shifted(loaded, batch))
     tensors = {name: torch.as_tensor(np.array(one), device=loaded.device) for name, one in inputs.items()}
     tensors[loaded.model.main_input_name] = tensors.pop("input_ids")
     return Encoded(batch, dict(tensors), notes)
 
 
-def _shifted(loaded: Loaded, given: GivenBatch) -> GivenBatch:
+def _of_labels(loaded: Loaded, given: GivenBatch) -> GivenBatch:
     """The rows with the decoder's ids that the class makes of labels where it is given no others.
 
     Raises:
@@ -266,20 +280,13 @@ def _check_positions(loaded: Loaded, given: GivenBatch) -> None:
             )
 
 
-def _kept(given: GivenBatch, ids: IntArray, real: BoolArray, side: str, ragged: bool) -> BoolArray:
+def _kept(given: GivenBatch, real: BoolArray, side: str, ragged: bool) -> BoolArray:
     """bool [batch, token], False = padding: what the mask hides, and padding ids at either end that it does not."""
     keep = _together(given.keep, side)
     hidden = real if keep is None else np.asarray((keep != 0) & real)
-    told_by_id = given.pad_id is not None and (keep is None or given.pad_id != given.eos_id) and not ragged
-    return np.asarray(hidden & without_ends(ids, given.pad_id)) if told_by_id and given.pad_id is not None else hidden
-
-
-def without_ends(ids: IntArray, pad: int) -> BoolArray:
-    """bool [batch, token], False for padding ids at either end of a row. A row of nothing else is kept whole."""
-    text = ids != pad
-    before = np.maximum.accumulate(text, axis=1)
-    behind = np.maximum.accumulate(text[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray((before & behind) | ~text.any(axis=1, keepdims=True))
+    if ragged:
+        return hidden
+    return hidden & ~np.array([given.ends(row) for row in range(len(given.ids))], np.bool_)
 
 
 def _together(parts: Sequence[Row | None], side: str) -> IntArray | None:

@@ -72,7 +72,12 @@ def leak_tried(model: PreTrainedModel, inputs: Inputs, trace: Trace, implementat
         return tuple(tried)
     if getattr(model.config, "is_decoder", None) is False and model.num_parameters() <= MOST_COPIED:
         _try(tried, "is_decoder=True in the config", lambda: leak(_as_decoder(model), inputs, trace))
-    takes_cache = "use_cache" in inspect.signature(model.forward).parameters
+    parameters = inspect.signature(model.forward).parameters
+    ids = inputs.get(model.main_input_name)
+    if "token_type_ids" in parameters and "token_type_ids" not in inputs and isinstance(ids, torch.Tensor):
+        types = {**inputs, "token_type_ids": torch.zeros_like(ids)}
+        _try(tried, "token_type_ids, all 0", partial(leak, model, types, trace))
+    takes_cache = "use_cache" in parameters
     if takes_cache and inputs.get("use_cache") is not False and inputs.get("past_key_values") is None:
         _try(tried, "use_cache=False", partial(leak, model, {**inputs, "use_cache": False}, trace))
     if implementation != "eager":

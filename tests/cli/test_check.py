@@ -114,8 +114,7 @@ def test_a_batch_that_cannot_be_run_is_still_looked_at(maskviz: Maskviz, tmp_pat
     answer = maskviz("check", "-m", "demo:gpt", "--file", file, expect=5)
     assert "P6 error all-padded-row" in answer.stdout
     assert "the rows were not run: id 99999 is not in the vocabulary" in answer.stdout
-    assert "L1, L3-L7" not in answer.stdout.split("not asked:")[0]
-    assert "(the model was not run)" in answer.stdout
+    assert "(the model was not run)" in " ".join(answer.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -353,4 +353,4 @@ def test_a_check_says_what_it_took_and_what_it_could_not_ask(maskviz: Maskviz, f
     assert content["forward_passes"] == len(calls) > 0
     page = " ".join(maskviz(*asked).stdout.split())
     assert f"{len(calls)} forward passes" in page
-    assert "not asked: P5, B1-B3, B8 (no labels are given)" in page
+    assert "not asked: P5, B1-B3, B8-B9 (no labels are given)" in page

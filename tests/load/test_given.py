@@ -11,7 +11,7 @@ import pytest
 from maskviz.core.errors import UsageError
 from maskviz.core.given_batch import GivenBatch
 from maskviz.load.encode import Request, encode
-from maskviz.load.given import documents_of, encoded_rows, given_of, without_ends
+from maskviz.load.given import documents_of, encoded_rows, given_of
 from maskviz.load.model import Loaded
 from tests.tracing.conftest import loaded_tiny
 
@@ -67,9 +67,7 @@ def test_ragged_rows_are_padded_as_a_collator_does_it(gpt2: Loaded, side: str, r
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"keep": ((1, 1), (1, 1, 1))}, "row 1 has 3 ids and attention_mask of 2"),
         ({"keep": (None, (1, 1, 1))}, "some rows have attention_mask and some have none"),
-        ({"position_ids": ((0, 1, 2, 3), (0, 1, 2))}, "row 1 has 3 ids and position_ids of 4"),
         ({"ids": ((5, 6, 99), (7, 8, 9))}, "id 99 is not in the vocabulary"),
         ({"ids": ((5, 6, -1), (7, 8, 9))}, "id -1 is not in the vocabulary"),
     ],
@@ -119,9 +117,24 @@ def test_positions_that_restart_tell_packed_texts_apart() -> None:
     assert documents_of(positions[1:], keep[1:]) is None
 
 
-def test_padding_is_looked_for_at_the_ends_alone() -> None:
-    ids = np.array([[0, 5, 0, 6, 0, 0], [0, 0, 0, 0, 0, 0]])
-    assert without_ends(ids, 0).tolist() == [[False, True, True, True, False, False], [True] * 6]
+def test_padding_ids_at_the_ends_of_a_row_are_padding_and_a_row_of_nothing_else_has_none() -> None:
+    given = rows(ids=((0, 5, 0, 6, 0, 0), (0,) * 6), keep=(None, None))
+    assert [given.ends(row) for row in range(2)] == [[True, False, False, False, True, True], [False] * 6]
+
+
+@pytest.mark.parametrize("meaning", [{"eos_id": 0}, {"first_id": 0, "eos_id": 2}])
+def test_a_single_id_at_an_end_that_begins_or_ends_texts_is_none(meaning: dict[str, Any]) -> None:
+    given = rows(ids=((0, 5, 6, 0), (5, 6, 0, 0)), keep=(None, None), **meaning)
+    assert [given.ends(row) for row in range(2)] == [[False] * 4, [False, False, True, True]]
+
+
+def test_a_part_of_another_length_is_left_out_and_said_to_be(gpt2: Loaded) -> None:
+    mask = encoded_rows(gpt2, rows(keep=((1, 1), (1, 1, 1))), "right")
+    assert mask.inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert "text 1 was run without its attention_mask, which does not fit" in mask.notes
+    positions = encoded_rows(gpt2, rows(position_ids=((0, 1, 2, 3), (0, 1, 2))), "right")
+    assert "position_ids" not in positions.inputs
+    assert "the batch was run without its position_ids, which do not fit" in positions.notes
 
 
 def test_texts_become_the_batch_that_is_asked_about(gpt2: Loaded) -> None:

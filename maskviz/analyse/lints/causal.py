@@ -8,6 +8,8 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.lints.layers import layers_in
+from maskviz.analyse.lints.numbers import constant
+from maskviz.analyse.lints.polarity import bool_in_eager, ones_as_additive, whole_numbers
 from maskviz.core.algebra import Everything, Grid, Rule
 from maskviz.core.arrays import BoolArray
 from maskviz.core.behaviour import Tried
@@ -51,10 +53,17 @@ def causal_leak(case: Case) -> Iterator[Finding]:
 def _cure_of_leak(case: Case, mended: Tried | None, of_the_user: bool) -> str:
     """What to do by what was tried; "" where nothing else than the class is left."""
     if of_the_user:
+        of_type = next((one.trap.id for rule in _OF_TYPES for one in rule(case)), None)
+        if of_type is not None:
+            return f"Mend what {of_type} says of its numbers: as they are, they block nothing for sure."
         cure = f"Give {mended.change}." if mended is not None else "Join it with the triangle: mask & causal."
         rule = None if case.array is None or case.array.visible is None else known_rule(case.array.visible)
         return cure if rule is None else f"{cure} If {rule} is what is meant, say so, and it is no leak."
     return "" if mended is None else f"Use {mended.change}."
+
+
+# Rules about numbers that block nothing where they are added.
+_OF_TYPES = (ones_as_additive, bool_in_eager, whole_numbers, constant)
 
 
 def known_rule(visible: BoolArray) -> str | None:

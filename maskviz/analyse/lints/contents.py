@@ -1,4 +1,4 @@
-"""Rules about what a batch holds beside its masks: ids, labels, and parts that somebody means to be read."""
+"""Rules about what a batch holds beside its masks and labels: ids, and parts that somebody means to be read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from maskviz.core.behaviour import ModelFacts
 from maskviz.core.case import Case
 from maskviz.core.findings import Finding
 from maskviz.core.given_batch import GivenBatch, Row
-from maskviz.core.printable import plural
 
-IGNORED = -100
 # What tokenizers and data sets leave in rows for others than the model, and what transformers hands on to its layers.
 _OF_OTHERS = (
     "special_tokens_mask",
@@ -24,85 +22,6 @@ _OF_OTHERS = (
 )
 _HANDED_ON = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
 _ASSISTANT = ("assistant_masks", "assistant_mask")
-
-
-def labels_of_other_length(case: Case) -> Iterator[Finding]:
-    """B1: labels that are more or fewer than the tokens they are of."""
-    batch = case.batch
-    if batch is None:
-        return
-    side, tokens = ("decoder ", batch.decoder_ids) if batch.decoder_ids else ("", batch.ids)
-    if not batch.decoder_ids and case.model is not None and "decoder_input_ids" in case.model.reads:
-        return  # the decoder's ids are made of the labels
-    for row, (ids, labels) in enumerate(zip(tokens, batch.labels, strict=False)):
-        if labels is None or len(labels) == len(ids) or (not side and len(ids) - len(labels) == batch.specials):
-            continue
-        yield found("B1", _text(row), f"{len(ids)} {side}ids and {plural(len(labels), 'label')}", row=row)
-
-
-def labels_outside(case: Case) -> Iterator[Finding]:
-    """B2: labels that are no class, and not the one that is ignored."""
-    batch = case.batch
-    if batch is None:
-        return
-    classes = None if case.model is None else case.model.classes
-    for row, labels in enumerate(batch.labels):
-        wrong = [] if labels is None else [place for place, one in enumerate(labels) if _outside(one, classes)]
-        if labels is None or not wrong:
-            continue
-        first = labels[wrong[0]]
-        limit = "" if classes is None or first < 0 else f"; there are {classes:,} classes"
-        some = f"{plural(len(wrong), 'label')}, the first {first} at token {wrong[0]}"
-        yield found("B2", _text(row), f"{some}{limit}", row=row)
-
-
-def _outside(label: int, classes: int | None) -> bool:
-    return label != IGNORED and (label < 0 or (classes is not None and label >= classes))
-
-
-def labels_shifted(case: Case) -> Iterator[Finding]:
-    """B8: labels that are the next tokens, for a model that looks for the next token's label itself."""
-    batch = case.batch
-    if batch is None or case.model is None or not case.model.predicts_next:
-        return
-    for row, (ids, labels) in enumerate(zip(batch.ids, batch.labels, strict=False)):
-        if labels is None or len(labels) != len(ids):
-            continue
-        here = [(one, token) for one, token in zip(labels, ids, strict=True) if one != IGNORED]
-        shifted = [(one, token) for one, token in zip(labels, ids[1:], strict=False) if one != IGNORED]
-        if len(shifted) > 2 and _alike(shifted) == 1 and _alike(here) < 0.5:
-            yield found("B8", _text(row), f"all {len(shifted)} labels are the tokens that come next", row=row)
-
-
-def _alike(pairs: list[tuple[int, int]]) -> float:
-    """Share of pairs whose two are the same."""
-    return sum(one == other for one, other in pairs) / len(pairs)
-
-
-def no_label_left(case: Case) -> Iterator[Finding]:
-    """B3: rows of which no token is trained on. A model that predicts the next token never predicts the first."""
-    batch = case.batch
-    if batch is None:
-        return
-    first = 1 if case.model is not None and case.model.predicts_next else 0
-    for row, labels in enumerate(batch.labels):
-        if labels is None or any(label != IGNORED for label in labels[first:]):
-            continue
-        message = f"all {len(labels)} labels are {IGNORED}"
-        if any(label != IGNORED for label in labels):
-            message = "its first token alone has a label, and nothing predicts that one"
-        kept = batch.assistant[row] if row < len(batch.assistant) else None
-        cure = ""
-        if kept is not None and not any(kept):
-            cure = "The assistant mask keeps no token: see B4; a template with {% generation %} marks makes one."
-        yield found("B3", _text(row), message, row=row, cure=cure)
-
-
-def assistant_mask_empty(case: Case) -> Iterator[Finding]:
-    """B4: a mask of what an assistant wrote that is zero everywhere."""
-    for row, mask in enumerate(() if case.batch is None else case.batch.assistant):
-        if mask is not None and not any(mask):
-            yield found("B4", _text(row), f"none of its {len(mask)} entries is 1", row=row)
 
 
 def unread_part(case: Case) -> Iterator[Finding]:
@@ -168,11 +87,6 @@ def _text(row: int) -> str:
 
 
 LINTS: tuple[Lint, ...] = (
-    Lint("B1", labels_of_other_length, (Need.BATCH, Need.LABELS)),
-    Lint("B2", labels_outside, (Need.BATCH, Need.LABELS)),
-    Lint("B3", no_label_left, (Need.BATCH, Need.LABELS)),
-    Lint("B8", labels_shifted, (Need.BATCH, Need.LABELS, Need.MODEL)),
-    Lint("B4", assistant_mask_empty, (Need.BATCH,)),
     Lint("B5", unread_part, (Need.BATCH, Need.MODEL)),
     Lint("B6", booleans, (Need.BATCH,)),
     Lint("B7", first_token_twice, (Need.BATCH,)),

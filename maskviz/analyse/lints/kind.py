@@ -33,7 +33,8 @@ class Need(StrEnum):
             case Need.BATCH:
                 return case.batch is not None
             case Need.LABELS:
-                return case.batch is not None and any(row is not None for row in case.batch.labels)
+                labels = () if case.batch is None else (*case.batch.labels, *case.batch.text_labels)
+                return any(one is not None for one in labels)
             case Need.MODEL:
                 return case.model is not None
             case Need.RUN:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.padding import pad_without_mask
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.analyse.user_mask import parts_of
 from maskviz.core.behaviour import Behaviour
@@ -226,8 +227,11 @@ def cross_attention_unmasked(case: Case) -> Iterator[Finding]:
     if case.run is None or case.run.trace.batch.decoder is None or case.batch is None:
         return
     trace = case.run.trace
+    kept = {one.row for one in pad_without_mask(case)}  # P1 says it where the mask keeps padding
     for stack in (Stack.CROSS, Stack.DECODER):
         for row in range(trace.batch.rows):
+            if stack is Stack.CROSS and row in kept:
+                continue
             calls = tuple(call for call in trace.of_stack(stack) if _shows_padding(trace, call, row))
             passed = case.batch.keep if stack is Stack.CROSS else case.batch.decoder_keep
             if not calls or (stack is Stack.CROSS and passed[row] is None and case.batch.pad_id is not None):
@@ -264,6 +268,7 @@ def recurrence_sees_padding(case: Case) -> Iterator[Finding]:
                 f"text {one.row + 1}",
                 f"padded on the {where}, and there are layers of {', '.join(kinds)}",
                 measured=f"outputs of its real tokens are off by up to {one.alone:.2g}, and no mask or positions help",
+                cure="" if one.left else "Run texts of one length together.",
                 confidence=Confidence.MEASURED,
                 row=one.row,
             )

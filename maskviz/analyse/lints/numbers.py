@@ -13,7 +13,7 @@ from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 from maskviz.core.given_array import GivenArray
 from maskviz.core.meant import ADDITIVE, weak_constant
-from maskviz.core.words import Dialect
+from maskviz.core.words import Dialect, Severity
 
 _WITHOUT_ROWS = (Dialect.HEAD_MASK, Dialect.WEIGHTS, Dialect.HF_2D, Dialect.TORCH_PADDING)
 # As in `trace.doors`: at or below this a key's weight is zero in every float type.
@@ -79,7 +79,8 @@ def no_number(case: Case) -> Iterator[Finding]:
     wrong = np.argwhere(np.isnan(array.values) | np.isposinf(array.values))
     if len(wrong):
         message = f"{len(wrong)} of its cells are NaN or +inf, the first at {wrong[0].tolist()}"
-        yield found("N6", array.name, message, measured=not_numbers_of(array))
+        weight = None if case.model is None else Severity.ERROR  # a model cannot be run with it
+        yield found("N6", array.name, message, measured=not_numbers_of(array), weight=weight)
 
 
 def constant(case: Case) -> Iterator[Finding]:

@@ -11,14 +11,14 @@ from maskviz.analyse.lints.shape import wrong_offsets
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 from maskviz.core.positions import starts_of_blocks
-from maskviz.core.words import Backend
+from maskviz.core.words import Backend, Severity
 
 
 def packed_not_separated(case: Case) -> Iterator[Finding]:
     """K1: queries of one packed text may see keys of another, or do, or one text moves another by another way."""
     run = case.run
-    if run is None or run.crossing is None:
-        return
+    if run is None or run.crossing is None or case.meant is not None:
+        return  # T11 says where a mask is not the one that is meant
     moved = run.crossed is not None and run.crossed > run.noticeable_alike
     if run.crossing.separated and not moved:
         return
@@ -54,6 +54,8 @@ def _numbered(case: Case) -> str:
 
 
 def _cure_of_crossing(case: Case) -> str:
+    if case.run is not None and case.run.crossing is not None and case.run.crossing.separated:
+        return "Do not pack texts through such layers, or pass what they restart by (seq_idx, cu_seq_lens)."
     if not _has_numbers(case):
         return ""
     return "Make [batch, 1, query, key] of them: same number, not 0, and causal; or pass restarting position_ids alone."
@@ -65,8 +67,11 @@ def _has_numbers(case: Case) -> bool:
 
 def packed_positions_run_on(case: Case) -> Iterator[Finding]:
     """K2: a mask of causal blocks on the diagonal, and positions that do not restart with them."""
-    if case.array is None or case.array.visible is None or case.batch is None:
+    if case.array is None or case.array.visible is None or case.batch is None or case.meant is not None:
         return
+    moved = None if case.run is None else case.run.counted
+    # Positions by rotation count from anywhere.
+    harmless = moved is not None and case.run is not None and moved <= case.run.noticeable_alike
     for row in range(len(case.batch.ids)):
         visible = case.array.visible[row % len(case.array.visible)].any(axis=0)
         starts = starts_of_blocks(visible)
@@ -80,7 +85,10 @@ def packed_positions_run_on(case: Case) -> Iterator[Finding]:
                 else f"position {positions[starts[1]]} at token {starts[1]}"
             )
             message = f"the mask keeps {len(starts)} texts apart, and their positions run on: {said}"
-            yield found("K2", f"text {row + 1}", message, row=row)
+            cost = "" if moved is None else f"with positions that restart, outputs move by up to {moved:.2g}"
+            how = Confidence.CERTAIN if moved is None else Confidence.MEASURED
+            weight = Severity.NOTE if harmless else None
+            yield found("K2", f"text {row + 1}", message, row=row, measured=cost, confidence=how, weight=weight)
 
 
 def offsets_of_batch(case: Case) -> Iterator[Finding]:

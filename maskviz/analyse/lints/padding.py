@@ -9,10 +9,12 @@ from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.behaviour import Behaviour
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
-from maskviz.core.given_batch import Row, ends_of
+from maskviz.core.given_batch import Row
 from maskviz.core.words import Backend, Purpose, Severity
 
 _IGNORED = -100
+# Attention on padding of a smaller share is printed as 0.00.
+_SHARE = 0.005
 
 
 def pad_without_mask(case: Case) -> Iterator[Finding]:
@@ -24,18 +26,27 @@ def pad_without_mask(case: Case) -> Iterator[Finding]:
     for row, (ids, keep) in enumerate(zip(batch.ids, batch.keep, strict=True)):
         if row in upside_down:
             continue
-        ends = ends_of(ids, batch.pad_id)
+        ends = batch.ends(row)
         count = sum(ends)
-        if not 0 < count < len(ids) or (keep is None and case.array is not None):
+        if not count or batch.restarts(row) or (keep is None and case.array is not None):
             continue  # a mask of [query, key] is passed: P10 looks at its cells
         kept = (
             keep is not None and len(keep) == len(ids) and all(one for one, end in zip(keep, ends, strict=True) if end)
         )
-        if keep is None or (kept and batch.pad_id != batch.eos_id):
+        if keep is None or kept:
             what = "an attention_mask that keeps" if kept else "no attention_mask for"
             message = f"{what} {_tokens(count, 'padding token')} (id {batch.pad_id})"
             cost, how = _cost_of_padding(case.run, row)
-            yield found("P1", _text(row), message, row=row, measured=cost, confidence=how)
+            weight = Severity.NOTE if _costs_nothing(case.run, row) else None
+            yield found("P1", _text(row), message, row=row, measured=cost, confidence=how, weight=weight)
+
+
+def _costs_nothing(run: Behaviour | None, row: int) -> bool:
+    """Whether padding was measured and neither takes attention nor moves an output."""
+    one = None if run is None else run.padded_text(row)
+    if run is None or one is None:
+        return False
+    return one.alone <= run.noticeable and (attention_on_padding(run.trace, row) or 0.0) < _SHARE
 
 
 def mask_upside_down(case: Case) -> Iterator[Finding]:
@@ -44,8 +55,8 @@ def mask_upside_down(case: Case) -> Iterator[Finding]:
     if batch is None or batch.pad_id is None:
         return
     for row, (ids, keep) in enumerate(zip(batch.ids, batch.keep, strict=True)):
-        ends = ends_of(ids, batch.pad_id)
-        if keep is None or len(keep) != len(ids) or not any(ends) or all(ends):
+        ends = batch.ends(row)
+        if keep is None or len(keep) != len(ids) or not any(ends):
             continue
         if all(bool(one) == end for one, end in zip(keep, ends, strict=True)):
             message = f"its mask keeps {_tokens(sum(ends), 'padding token')} and hides its text"
@@ -73,7 +84,7 @@ def pad_is_eos(case: Case) -> Iterator[Finding]:
     for row, ids in enumerate(batch.ids):
         keep, labels = batch.keep[row], _part(batch.labels, row)
         if keep is None:
-            if any(ends_of(ids, batch.pad_id)):
+            if any(batch.ends(row)) and not batch.restarts(row):
                 message = f"id {batch.pad_id} is both, and no mask says which of them are padding"
                 yield found("P2", _text(row), message, row=row)
             continue
@@ -91,11 +102,12 @@ def right_padding_to_generate(case: Case) -> Iterator[Finding]:
     batch = case.batch
     if batch is None or case.model is None or not case.model.predicts_next:
         return
-    if case.purpose is Purpose.FORWARD or any(one is not None for one in batch.labels):
+    trained = any(one is not None for one in batch.labels) and case.purpose is not Purpose.GENERATE
+    if case.purpose is Purpose.FORWARD or trained:
         return
     for row, ids in enumerate(batch.ids):
         keep = batch.kept(row)
-        if not any(keep) or not len(keep) or keep[-1]:
+        if not any(keep) or not len(keep) or keep[-1] or batch.restarts(row):
             continue
         cost = _cost_of_last_column(case.run, row)
         how = Confidence.MEASURED if cost else Confidence.CERTAIN
@@ -108,7 +120,7 @@ def right_padding_to_generate(case: Case) -> Iterator[Finding]:
         known = case.purpose is Purpose.GENERATE
         cure = "" if known else "Pad on the left to generate; for a forward pass or training it is right as it is."
         weight = None if known else Severity.WARNING
-        yield found("P3", _text(row), message, row=row, measured=cost, confidence=how, cure=cure, lighter=weight)
+        yield found("P3", _text(row), message, row=row, measured=cost, confidence=how, cure=cure, weight=weight)
 
 
 def _cost_of_last_column(run: Behaviour | None, row: int) -> str:
@@ -146,10 +158,10 @@ def left_padding_without_positions(case: Case) -> Iterator[Finding]:
 
 def rows_of_padding_used(case: Case) -> Iterator[Finding]:
     """P5: labels on padding, so that rows without meaning count in the loss."""
-    if case.batch is None:
+    if case.batch is None or of_decoder(case):
         return
     for row, labels in enumerate(case.batch.labels):
-        keep = case.batch.keep[row]
+        keep = case.batch.keep[row] if row < len(case.batch.keep) else None
         if labels is None or keep is None or len(labels) != len(keep):
             continue
         counted = [
@@ -163,10 +175,16 @@ def rows_of_padding_used(case: Case) -> Iterator[Finding]:
             yield found("P5", _text(row), message, row=row)
 
 
+def of_decoder(case: Case) -> bool:
+    """Whether labels are of a decoder's tokens, and not of those of the rows."""
+    reads = () if case.model is None else case.model.reads
+    return bool(case.batch and case.batch.decoder_ids) or "decoder_input_ids" in reads
+
+
 def all_padded_row(case: Case) -> Iterator[Finding]:
     """P6: a row whose attention mask keeps nothing."""
-    if case.batch is None:
-        return
+    if case.batch is None or any(mask_upside_down(case)):
+        return  # turned round, a row of the longest text is all padding
     for row, keep in enumerate(case.batch.keep):
         if keep is not None and not any(keep):
             yield found("P6", _text(row), f"none of its {len(keep)} mask entries is 1", row=row)
@@ -178,6 +196,10 @@ def mask_of_other_length(case: Case) -> Iterator[Finding]:
     if batch is None:
         return
     sides = ((batch.ids, batch.keep, "", batch.specials), (batch.decoder_ids, batch.decoder_keep, "decoder ", None))
+    for name, parts in (("position_ids", batch.position_ids), ("token_type_ids", batch.token_types)):
+        for row, (ids, part) in enumerate(zip(batch.ids, parts, strict=False)):
+            if part is not None and len(part) != len(ids):
+                yield found("P7", _text(row), f"{len(ids)} ids and {name} of {len(part)}", row=row)
     for rows, masks, side, specials in sides:
         for row, (ids, keep) in enumerate(zip(rows, masks, strict=False)):
             if keep is None:
@@ -187,7 +209,7 @@ def mask_of_other_length(case: Case) -> Iterator[Finding]:
             elif len(keep) == len(ids) and (holes := _holes(keep)):
                 message = f"{_tokens(len(holes), f'{side}zero')} between ones, the first at token {holes[0]}"
                 cure = "Put padding at one end, or see what the zeros between ones are meant to hide."
-                yield found("P7", _text(row), message, row=row, cure=cure, lighter=Severity.WARNING)
+                yield found("P7", _text(row), message, row=row, cure=cure, weight=Severity.WARNING)
 
 
 def _holes(keep: Row) -> list[int]:
@@ -202,7 +224,8 @@ def made_without_specials(case: Case) -> Iterator[Finding]:
     if batch is None or not batch.specials:
         return
     for row, ids in enumerate(batch.ids):
-        for name, part in (("a mask", batch.keep[row]), ("labels", _part(batch.labels, row))):
+        labels = None if of_decoder(case) else _part(batch.labels, row)
+        for name, part in (("a mask", batch.keep[row]), ("labels", labels)):
             if part is not None and len(ids) - len(part) == batch.specials:
                 message = f"{len(ids)} ids and {name} of {len(part)}: the {batch.specials} special tokens are missing"
                 yield found("P8", _text(row), message, row=row)

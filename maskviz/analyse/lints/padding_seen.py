@@ -8,11 +8,13 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.lints.layers import cross_attention_unmasked, layers_in, recurrence_sees_padding
+from maskviz.analyse.lints.padding import mask_of_other_length
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.arrays import BoolArray
 from maskviz.core.case import Case
 from maskviz.core.findings import Confidence, Finding
 from maskviz.core.given_batch import Row
+from maskviz.core.printable import plural
 from maskviz.core.trace import AttentionCall, Trace
 
 _UNUSED = "The class does not use its attention_mask in these layers: run texts of one length together."
@@ -84,12 +86,37 @@ def _first_seen(trace: Trace, call: AttentionCall, row: int, keep: Row | None) -
     return f"token {cells[0][0] + call.mask.query_offset} sees key {cells[0][1]}" if len(cells) else ""
 
 
+def own_key_hidden(case: Case) -> Iterator[Finding]:
+    """P13: real tokens that do not see themselves where a mask was given and see themselves without it."""
+    if case.batch is None or case.run is None or case.run.plain is None:
+        return
+    trace = case.run.trace
+    calls = [
+        call
+        for call in trace.calls
+        if all(one is trace.batch for one in trace.sides(call)) and call.mask.visible.shape[2] == trace.batch.length
+    ]
+    for row in range(min(trace.batch.rows, len(case.batch.keep)) if calls else 0):
+        real = np.array(case.batch.kept(row), np.bool_)
+        own = np.diagonal(calls[0].mask.visible[row].any(axis=0))[: trace.batch.length]
+        if len(real) != len(own):
+            continue
+        hidden = np.flatnonzero(real & ~own)
+        if len(hidden):
+            every = "; no token does" if len(hidden) == real.sum() else ""
+            message = (
+                f"{plural(len(hidden), 'real token')} do not see themselves, the first is token {hidden[0]}{every}"
+            )
+            cure = "Keep the diagonal: torch.tril(mask) and not torch.tril(mask, -1)." if every else ""
+            yield found("P13", f"text {row + 1}, {layers_in(calls, trace)}", message, row=row, cure=cure)
+
+
 def padding_moves_outputs(case: Case) -> Iterator[Finding]:
     """P11: a padded text whose outputs differ from those alone, which no mask, positions or other rule explain."""
     run = case.run
     if case.batch is None or run is None or run.broken:
         return
-    others = (padding_shown, cross_attention_unmasked, recurrence_sees_padding)
+    others = (padding_shown, cross_attention_unmasked, recurrence_sees_padding, mask_of_other_length)
     explained = {one.row for rule in others for one in rule(case)}
     for one in run.padded:
         least = min(moved for moved in (one.alone, one.masked, one.counted) if moved is not None)
@@ -113,5 +140,6 @@ def padding_moves_outputs(case: Case) -> Iterator[Finding]:
 
 LINTS: tuple[Lint, ...] = (
     Lint("P10", padding_shown, (Need.BATCH, Need.RUN)),
+    Lint("P13", own_key_hidden, (Need.BATCH, Need.RUN, Need.ARRAY)),
     Lint("P11", padding_moves_outputs, (Need.BATCH, Need.RUN, Need.WEIGHTS)),
 )

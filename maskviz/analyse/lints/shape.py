@@ -117,6 +117,9 @@ def other_sizes(case: Case) -> Iterator[Finding]:
     if case.model is not None and array.values.ndim == 3 and array.dialect in _FOUR_AXES:
         message = f"transformers raises on three axes, {list(shape)}: it takes [batch, token] or four"
         yield found("T10", array.name, message, cure="Give it its head axis: mask[:, None].")
+    elif case.model is not None and array.values.ndim == 2 and array.dialect in _FOUR_AXES:
+        message = f"transformers takes two axes, {list(shape)}, for [batch, token], and here they are [query, key]"
+        yield found("T10", array.name, message, cure="Give it the other two: mask[None, None].")
     elif wrong:
         yield found("T10", array.name, f"its shape {list(shape)} has {' and '.join(wrong)}")
     elif array.dialect in TORCH_MHA and array.values.ndim == 3 and sizes.heads and sizes.heads > 1:

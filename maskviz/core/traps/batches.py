@@ -106,6 +106,14 @@ TRAPS = (
         f"{_HF}#30348",
     ),
     Trap(
+        "P13",
+        "own-key-hidden",
+        Severity.WARNING,
+        "Real tokens do not see themselves in a mask that was given: its diagonal is gone, or it is another text's.",
+        "See that each row of the mask is of its own text, and that a query sees its own key.",
+        "measured: a batch whose masks were swapped",
+    ),
+    Trap(
         "B1",
         "labels-length",
         Severity.ERROR,
@@ -128,6 +136,14 @@ TRAPS = (
         "The labels are shifted by one already, and the model shifts them again: it learns the token after the next.",
         "Give labels = input_ids (and -100): the class shifts them itself.",
         "transformers, loss_utils ForCausalLMLoss",
+    ),
+    Trap(
+        "B9",
+        "decoder-given-its-labels",
+        Severity.ERROR,
+        "The decoder's ids are its labels at the same places: it is shown the token it is to predict.",
+        "Shift them right behind the start token, or give labels alone: the class shifts them itself.",
+        "transformers, shift_tokens_right",
     ),
     Trap(
         "B3",

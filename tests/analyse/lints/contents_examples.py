@@ -12,6 +12,7 @@ from tests.analyse.lints.cases import DECODER, ENCODER, Example, rows
 READS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "labels")
 MODEL = replace(DECODER, reads=READS, classes=50)
 TAGGER = ModelFacts("BertForTokenClassification", "sdpa", reads=READS, classes=3)
+CLASSIFIER = ModelFacts("BertForSequenceClassification", "sdpa", reads=READS, text_classes=3)
 SEQ2SEQ = ModelFacts("BartForConditionalGeneration", "sdpa", reads=(*READS, "decoder_input_ids"), classes=50)
 _IDS = "1 5 6 7"
 
@@ -38,6 +39,31 @@ EXAMPLES = (
     Example("B2", "no class of a token", _labels(0, 1, 3, -100, model=TAGGER), _labels(0, 1, 2, -100, model=TAGGER)),
     Example("B2", "classes are not known", _labels(0, -2, 3, 9, model=ENCODER), _labels(0, 1, 99, 7, model=ENCODER)),
     Example("B8", "the next tokens", _labels(5, 6, 7, -100), _labels(1, 5, 6, 7)),
+    Example(
+        "B8",
+        "behind the padding of its ids",
+        Case(batch=rows("0 0 5 6 7", keep=("00111",), labels=((5, 6, 7, -100, -100),)), model=MODEL),
+        Case(batch=rows("0 0 5 6 7", keep=("00111",), labels=((-100, -100, 5, 6, 7),)), model=MODEL),
+        also=("P5",),
+    ),
+    Example(
+        "B8",
+        "with an end that meets padding",
+        Case(batch=rows("5 6 7 8 0", keep=("11110",), labels=((6, 7, 8, 2, -100),)), model=MODEL),
+        Case(batch=rows("5 6 7 8 0", keep=("11110",), labels=((5, 6, 7, 8, -100),)), model=MODEL),
+    ),
+    Example(
+        "B9",
+        "not shifted",
+        _labels(5, 6, 7, 2, model=SEQ2SEQ, decoder_ids=((5, 6, 7, 2),)),
+        _labels(5, 6, 7, 2, model=SEQ2SEQ, decoder_ids=((0, 5, 6, 7),)),
+    ),
+    Example(
+        "B2",
+        "no class of a text",
+        Case(batch=rows(_IDS, text_labels=(3.0,)), model=CLASSIFIER),
+        Case(batch=rows(_IDS, text_labels=(2.0,)), model=CLASSIFIER),
+    ),
     Example("B8", "two may be chance", _labels(5, 6, 7, 2), _labels(-100, 6, 7, 2)),
     Example("B3", "none left", _labels(-100, -100, -100, -100), _labels(-100, -100, -100, 7)),
     Example(
@@ -48,9 +74,9 @@ EXAMPLES = (
     ),
     Example(
         "B3",
-        "one row of two",
-        Case(batch=rows("5 6", "5 6", labels=((-100, -100), (5, 6)))),
-        Case(batch=rows("5 6", "5 6", labels=((-100, 6), (5, 6)))),
+        "one row of two, for a model whose loss is of every row",
+        Case(batch=rows("5 6", "5 6", labels=((-100, -100), (5, 6))), model=MODEL),
+        Case(batch=rows("5 6", "5 6", labels=((-100, -100), (5, 6))), model=ENCODER),
     ),
     Example(
         "B4",

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from maskviz.core.algebra import Everything, all_of
-from maskviz.core.arrays import BoolArray
+from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.behaviour import Behaviour, PaddedText, Tried
 from maskviz.core.case import Case
 from maskviz.core.given_array import GivenArray
 from maskviz.core.packing import Crossing
-from maskviz.core.rules import Causal, Window
+from maskviz.core.rules import Causal, UserMask, Window
 from maskviz.core.words import Dialect, Stack
 from tests.analyse.lints.cases import (
     DECODER,
@@ -77,6 +77,14 @@ def _windowed(**facts: object) -> Case:
     return Case(model=replace(DECODER, unused={"sliding_window": 4}, **facts))  # type: ignore[arg-type]
 
 
+_BELOW = np.tril(np.ones((4, 4), np.bool_), -1) | (np.arange(4) == 0)
+
+
+def _own_keys(cells: BoolArray) -> Case:
+    run = run_of(UserMask(Content(cells[None, None], np.bool_)))
+    return Case(batch=_TEXT, run=replace(run, plain=_CAUSAL.trace), array=_array(cells[None, None]))
+
+
 _UPPER = np.triu(np.ones((1, 1, 4, 4), np.bool_))
 _KEPT = kept("1110", "1111")
 _OF_TWO = run_of(padding("1110", "1111"), keep=("1110", "1111"))
@@ -112,6 +120,7 @@ EXAMPLES = (
         _tree(None),
         _tree(None, visible=np.tril(np.triu(np.ones((1, 1, 4, 4), np.bool_), -1))),
     ),
+    Example("P13", "the diagonal is gone", _own_keys(_BELOW), _own_keys(np.tril(np.ones((4, 4), np.bool_)))),
     Example("T13", "an upper triangle", Case(array=_array(_UPPER)), Case(array=_array(_UPPER.swapaxes(2, 3)))),
     Example(
         "T13",

@@ -1,0 +1,48 @@
+"""The arguments of a forward as a check takes them: what does not fit is left out, so that the rest can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from maskviz.load.encode import Encoded
+from maskviz.load.forward_inputs import encoded_inputs
+from maskviz.load.model import Loaded
+
+# Names under which arguments have a cache, behind whose tokens a mask goes on.
+_CACHES = ("past_key_values", "cache", "cache_params")
+
+
+def encoded_arguments(loaded: Loaded, inputs: Mapping[str, Any]) -> Encoded:
+    """As `encoded_inputs`, without a mask that fits neither the ids nor what transformers takes, which a note says; a
+    decoder without ids is given its labels, as the class shifts them.
+
+    Raises:
+        UsageError, CannotTraceError: as `encoded_inputs`.
+    """
+    fitting, notes = dict(inputs), []
+    if _misfits(loaded, inputs):
+        del fitting["attention_mask"]
+        notes.append("the batch was run without its attention_mask, which does not fit")
+    labels, shift = inputs.get("labels"), getattr(loaded.model, "prepare_decoder_input_ids_from_labels", None)
+    wanted = loaded.card.encoder_decoder and "decoder_input_ids" not in inputs
+    if wanted and shift is not None and isinstance(labels, torch.Tensor) and labels.ndim == 2:
+        fitting["decoder_input_ids"] = shift(labels)
+    encoded = encoded_inputs(loaded, fitting)
+    return replace(encoded, notes=(*encoded.notes, *notes))
+
+
+def _misfits(loaded: Loaded, inputs: Mapping[str, Any]) -> bool:
+    mask, ids = inputs.get("attention_mask"), inputs.get(loaded.model.main_input_name, inputs.get("input_ids"))
+    if not isinstance(mask, torch.Tensor) or not isinstance(ids, torch.Tensor) or any(one in inputs for one in _CACHES):
+        return False
+    return mask.ndim == 3 or (mask.ndim == 2 and mask.shape != ids.shape)
+
+
+def mask_of_three_axes(inputs: Mapping[str, Any]) -> torch.Tensor | None:
+    """A mask of three axes among the arguments, which transformers does not take."""
+    mask = inputs.get("attention_mask")
+    return mask if isinstance(mask, torch.Tensor) and mask.ndim == 3 else None
