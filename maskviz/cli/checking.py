@@ -26,7 +26,7 @@ from maskviz.core.given_batch import GivenBatch
 from maskviz.core.grammar import parse_rule
 from maskviz.core.trace import Batch, Trace
 from maskviz.core.words import Dialect, Purpose
-from maskviz.load.arguments import encoded_arguments, mask_of_three_axes
+from maskviz.load.arguments import encoded_arguments, mask_of_cells
 from maskviz.load.encode import Encoded, Request, without_cache
 from maskviz.load.facts import facts_of
 from maskviz.load.forward_inputs import encoded_of
@@ -180,7 +180,7 @@ def _array(subject: Subject, loaded: Loaded, encoded: Encoded) -> GivenArray | N
         name, tensor = subject.mask.name, read_mask(subject.mask)
     elif own is not None:
         name, tensor = "attention_mask", own.tensor.cpu()
-    elif path is not None and (given := mask_of_three_axes(read_inputs(path))) is not None:
+    elif path is not None and (given := mask_of_cells(read_inputs(path), batch.rows)) is not None:
         name, tensor = "attention_mask", given
     else:
         return None

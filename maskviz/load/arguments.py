@@ -42,7 +42,9 @@ def _misfits(loaded: Loaded, inputs: Mapping[str, Any]) -> bool:
     return mask.ndim == 3 or (mask.ndim == 2 and mask.shape != ids.shape)
 
 
-def mask_of_three_axes(inputs: Mapping[str, Any]) -> torch.Tensor | None:
-    """A mask of three axes among the arguments, which transformers does not take."""
+def mask_of_cells(inputs: Mapping[str, Any], rows: int) -> torch.Tensor | None:
+    """A mask [query, key] or [batch, query, key] among the arguments, which transformers takes for something else."""
     mask = inputs.get("attention_mask")
-    return mask if isinstance(mask, torch.Tensor) and mask.ndim == 3 else None
+    if not isinstance(mask, torch.Tensor) or (mask.ndim == 2 and len(mask) in (1, rows)):
+        return None
+    return mask if mask.ndim in (2, 3) else None

@@ -59,7 +59,7 @@ def _outside(label: int, classes: int | None) -> bool:
 
 def labels_shifted(case: Case) -> Iterator[Finding]:
     """B8: labels that are the next tokens, for a model that looks for the next token's label itself; or the row's own
-    tokens at other places."""
+    tokens, padded on the other side."""
     batch = case.batch
     if batch is None or case.model is None or not case.model.predicts_next:
         return
@@ -74,7 +74,9 @@ def labels_shifted(case: Case) -> Iterator[Finding]:
         next_of = [(labels[place], ids[place + 1]) for place in real[:-1]]
         if _is_shifted(next_of):
             yield found("B8", _text(row), f"all {_labelled(next_of)} labels are the tokens that come next", row=row)
-        elif off := _offset([one for one in labels if one != IGNORED], labels, ids):
+        elif (off := _offset([one for one in labels if one != IGNORED], labels, ids)) and abs(off) == len(ids) - len(
+            real
+        ):
             message = f"its labels are its own tokens, {plural(abs(off), 'place')} {'later' if off > 0 else 'earlier'}"
             cure = "Pad labels on the side on which ids are padded."
             yield found("B8", _text(row), message, row=row, cure=cure)

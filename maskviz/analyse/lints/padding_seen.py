@@ -8,7 +8,10 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.lints.layers import cross_attention_unmasked, layers_in, recurrence_sees_padding
+from maskviz.analyse.lints.numbers import minimum_twice
 from maskviz.analyse.lints.padding import mask_of_other_length
+from maskviz.analyse.lints.polarity import inverted
+from maskviz.analyse.lints.shape import queries_and_keys_swapped
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.arrays import BoolArray
 from maskviz.core.case import Case
@@ -90,6 +93,8 @@ def own_key_hidden(case: Case) -> Iterator[Finding]:
     """P13: real tokens that do not see themselves where a mask was given and see themselves without it."""
     if case.batch is None or case.run is None or case.run.plain is None:
         return
+    if any(True for rule in (inverted, queries_and_keys_swapped, minimum_twice) for _ in rule(case)):
+        return
     trace = case.run.trace
     calls = [
         call
@@ -98,10 +103,13 @@ def own_key_hidden(case: Case) -> Iterator[Finding]:
     ]
     for row in range(min(trace.batch.rows, len(case.batch.keep)) if calls else 0):
         real = np.array(case.batch.kept(row), np.bool_)
-        own = np.diagonal(calls[0].mask.visible[row].any(axis=0))[: trace.batch.length]
+        visible: BoolArray = np.asarray(calls[0].mask.visible[row].any(axis=0))
+        own = np.diagonal(visible)[: trace.batch.length]
         if len(real) != len(own):
             continue
         hidden = np.flatnonzero(real & ~own)
+        if not visible[hidden].any():
+            continue  # N1 says it of queries that see nothing
         if len(hidden):
             every = "; no token does" if len(hidden) == real.sum() else ""
             message = (
