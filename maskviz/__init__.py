@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from maskviz.api.trace import load_trace as load_trace
     from maskviz.api.tracing import trace as trace
     from maskviz.core.errors import MaskvizError as MaskvizError
-    from maskviz.core.heads import HeadMask as HeadMask
-    from maskviz.core.masks import Mask as Mask
-    from maskviz.core.trace import AttentionCall as AttentionCall
-    from maskviz.core.trace import Batch as Batch
+    from maskviz.core.run.heads import HeadMask as HeadMask
+    from maskviz.core.run.masks import Mask as Mask
+    from maskviz.core.run.trace import AttentionCall as AttentionCall
+    from maskviz.core.run.trace import Batch as Batch
 
 __version__ = "0.1.0"
 
 # Where the public names live. They are brought in when they are asked for, so that `maskviz --help` imports no torch.
 _HOMES = {
-    "AttentionCall": "maskviz.core.trace",
-    "Batch": "maskviz.core.trace",
-    "HeadMask": "maskviz.core.heads",
-    "Mask": "maskviz.core.masks",
+    "AttentionCall": "maskviz.core.run.trace",
+    "Batch": "maskviz.core.run.trace",
+    "HeadMask": "maskviz.core.run.heads",
+    "Mask": "maskviz.core.run.masks",
     "MaskvizError": "maskviz.core.errors",
     "Trace": "maskviz.api.trace",
     "load_trace": "maskviz.api.trace",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from maskviz.core.algebra import Opaque
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.masks import Mask
-from maskviz.core.trace import AttentionCall, Batch, ModelCard, Trace
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 
 CARD = ModelCard("made-up", "MadeUp", "made-up", False, (2,), (3,), (3,))

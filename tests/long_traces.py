@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from maskviz.core.algebra import Rule, all_of
 from maskviz.core.arrays import BoolArray, Content, FloatArray
-from maskviz.core.long import LongCall, LongTrace, Region
-from maskviz.core.rules import Causal, Padding, Window
-from maskviz.core.trace import Batch, ModelCard
+from maskviz.core.rules.algebra import Rule, all_of
+from maskviz.core.rules.kinds import Causal, Padding, Window
+from maskviz.core.run.long import LongCall, LongTrace, Region
+from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Role, Stack, Statistic, Way
 
 QUERIES, TILE, LAYERS, HEADS = 40, 8, 2, 3

@@ -9,11 +9,11 @@ import numpy as np
 from rich.console import Console
 
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Effects, Importance, Site
-from maskviz.core.panels import Note, Page, Panel
-from maskviz.core.pruning import Chosen, Order, Pruning, PruningLine
-from maskviz.core.trace import ModelCard
+from maskviz.core.panels.page import Note, Page, Panel
+from maskviz.core.results.importance import Effects, Importance, Site
+from maskviz.core.results.pruning import Chosen, Order, Pruning, PruningLine
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Ablation, Measure, Method
 from maskviz.render.terminal import render
 

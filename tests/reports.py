@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskviz.core.algebra import Rule
 from maskviz.core.arrays import FloatArray
-from maskviz.core.masks import Mask
-from maskviz.core.reasons import Reason
-from maskviz.core.rules import Causal
-from maskviz.core.trace import AttentionCall, Batch, ModelCard, Trace
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.kinds import Causal
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 
 CARD = ModelCard("a model", "AModel", "a", False, (2,), (3,), (3,))

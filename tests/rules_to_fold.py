@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from maskviz.core.algebra import Everything, Grid, Rule, all_of
 from maskviz.core.arrays import ByteArray, Content
-from maskviz.core.block_rules import BlockCausal, Prefix
-from maskviz.core.extents import Lengths
-from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Window
+from maskviz.core.rules.algebra import Everything, Grid, Rule, all_of
+from maskviz.core.rules.block_kinds import BlockCausal, Prefix
+from maskviz.core.rules.extents import Lengths
+from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Window
 
 LONGEST = 24
 

@@ -17,8 +17,8 @@ from maskviz.ablate.stand_ins import stand_ins_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray, FloatArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Effects
+from maskviz.core.results.importance import Effects
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure
 from maskviz.tracing.places import Place, gates_of
 from maskviz.tracing.shards import Shards

@@ -14,8 +14,8 @@ from maskviz.ablate.rerun import Rerun, rerunning
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Site
+from maskviz.core.results.importance import Site
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Measure
 from maskviz.tracing.places import Place, gates_of
 

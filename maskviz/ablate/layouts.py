@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskviz.core.export import Kept
+from maskviz.core.results.export import Kept
 
 
 @dataclass(frozen=True, slots=True)

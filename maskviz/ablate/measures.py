@@ -19,7 +19,7 @@ import torch
 
 from maskviz.ablate.subject import Answer, Subject, Text
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.trace import Batch, OutputKind
+from maskviz.core.run.trace import Batch, OutputKind
 from maskviz.core.words import Measure
 from maskviz.tracing.outputs import main_output, predicted_tokens
 

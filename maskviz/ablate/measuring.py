@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import IntArray
-from maskviz.core.export import Cost, Saving, Speed, Spread
-from maskviz.core.trace import Batch, Trace
+from maskviz.core.results.export import Cost, Saving, Speed, Spread
+from maskviz.core.run.trace import Batch, Trace
 from maskviz.tracing.seam.implementation import running
 
 _BATCHES = (1, 16)

@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 
 from maskviz.ablate.layouts import LAYOUTS, place
 from maskviz.core.arrays import AnyArray, DoubleArray
-from maskviz.core.behaviour import Ablated
+from maskviz.core.checks.behaviour import Ablated
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.heads import HeadMask
-from maskviz.core.trace import Trace
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.trace import Trace
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.doors import to_array
 from maskviz.tracing.experiments import ROUNDING

@@ -10,9 +10,9 @@ import numpy as np
 from maskviz.ablate.effects import Question
 from maskviz.ablate.subject import Subject
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Effects, Site
-from maskviz.core.pruning import Chosen, Order, PruningLine
+from maskviz.core.results.importance import Effects, Site
+from maskviz.core.results.pruning import Chosen, Order, PruningLine
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure
 
 # Asks what masks do to all texts.

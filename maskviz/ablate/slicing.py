@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from maskviz.ablate.layouts import Layout, place
-from maskviz.core.export import Kept
+from maskviz.core.results.export import Kept
 
 
 def sliced(model: PreTrainedModel, layout: Layout, kept: Sequence[Kept]) -> dict[str, torch.Tensor]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from transformers import PreTrainedModel
 
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Site
-from maskviz.core.masks import Delivery
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.results.importance import Site
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.masks import Delivery
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.tracing.calling import Inputs
 from maskviz.tracing.places import Place, places_of
 from maskviz.tracing.run import head_shapes

@@ -21,9 +21,9 @@ from maskviz.analyse.lints import (
     shape,
 )
 from maskviz.analyse.lints.kind import Lint, Need
-from maskviz.core.case import Case
-from maskviz.core.findings import Finding, Unasked
-from maskviz.core.traps import TRAPS
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Finding, Unasked
+from maskviz.core.checks.traps import TRAPS
 
 # A trap may have several rules, for what it looks like in a batch, in an array and in a run.
 LINTS: tuple[Lint, ...] = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, FloatArray
-from maskviz.core.results import Candidate, Comparison, HiddenDiff, LossDiff, PatternDiff, PlaceDiff
-from maskviz.core.trace import OutputKind, Outputs, Trace
+from maskviz.core.results.results import Candidate, Comparison, HiddenDiff, LossDiff, PatternDiff, PlaceDiff
+from maskviz.core.run.trace import OutputKind, Outputs, Trace
 
 
 def compare(before: Trace, after: Trace, top: int = 5) -> Comparison:

@@ -9,13 +9,13 @@ import numpy as np
 
 from maskviz.analyse.comparison import compare
 from maskviz.core.arrays import BoolArray, ByteArray
-from maskviz.core.diff import MaskDiff, RunDiff, Shown
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.masks import Mask
-from maskviz.core.printable import plural, printable, ranges
-from maskviz.core.reasons import Reason
-from maskviz.core.results import Comparison
-from maskviz.core.trace import AttentionCall, Batch, Outputs, Trace
+from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.results.diff import MaskDiff, RunDiff, Shown
+from maskviz.core.results.results import Comparison
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Batch, Outputs, Trace
 from maskviz.core.words import Stack
 
 # Calls of A and calls of B that are held beside each other; those of a side share their mask.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskviz.core.algebra import all_of
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.handover import HandedCall, HandedGroup, HandOver
-from maskviz.core.masks import Mask
-from maskviz.core.reasons import Reason
-from maskviz.core.rules import Document
-from maskviz.core.trace import Trace
+from maskviz.core.rules.algebra import all_of
+from maskviz.core.rules.kinds import Document
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.handover import HandedCall, HandedGroup, HandOver
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import Trace
 
 
 def handed_groups(trace: Trace, over: HandOver) -> tuple[HandedGroup, ...]:

@@ -1,11 +1,11 @@
-"""Roles of heads, by the thresholds of `core/head_roles.py`."""
+"""Roles of heads, by the thresholds of `core/results/head_roles.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from maskviz.core.head_reading import Measured
-from maskviz.core.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, RoleScore
+from maskviz.core.results.head_reading import Measured
+from maskviz.core.results.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, RoleScore
 from maskviz.core.words import HeadStatistic
 
 

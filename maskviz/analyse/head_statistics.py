@@ -18,9 +18,9 @@ import numpy as np
 from maskviz.analyse.head_roles import roles_of
 from maskviz.analyse.offsets import offsets_of, positional, top_offsets
 from maskviz.core.arrays import BoolArray, DoubleArray, IntArray
-from maskviz.core.head_reading import HeadReading, LayerReading, Measured
-from maskviz.core.text_attention import TextAttention
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.results.head_reading import HeadReading, LayerReading, Measured
+from maskviz.core.run.text_attention import TextAttention
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import HeadStatistic, Role, Stack
 
 # What each query gives: [head, query] of the head and of uniform attention, NaN where the query says nothing.

@@ -7,11 +7,11 @@ from hashlib import sha256
 
 import numpy as np
 
-from maskviz.core.algebra import AllOf, AnyOf, Everything, Grid, Rule, all_of, any_of
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.results import LookAlike, MaskSet
-from maskviz.core.rules import Ahead, Band, Causal, Chunk, Itself, Padding, Span, Window
-from maskviz.core.trace import CONTENT, Trace
+from maskviz.core.results.results import LookAlike, MaskSet
+from maskviz.core.rules.algebra import AllOf, AnyOf, Everything, Grid, Rule, all_of, any_of
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Itself, Padding, Span, Window
+from maskviz.core.run.trace import CONTENT, Trace
 
 # Beyond this length rules are compared as they are written: a row of a mask is no longer small.
 _LONGEST_ROW = 1 << 22

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskviz.analyse.sparsity import mask_cost
-from maskviz.core.algebra import Rule
 from maskviz.core.arrays import BoolArray, FloatArray, IntArray
-from maskviz.core.extents import Lengths, extents_of
-from maskviz.core.folding import of_row
-from maskviz.core.heads import Head
-from maskviz.core.long import LongCall, LongTrace
-from maskviz.core.long_reading import CallReading, LongReading, RankedHead
-from maskviz.core.printable import ranges
-from maskviz.core.results import RuledLayers
+from maskviz.core.panels.printable import ranges
+from maskviz.core.results.long_reading import CallReading, LongReading, RankedHead
+from maskviz.core.results.results import RuledLayers
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.extents import Lengths, extents_of
+from maskviz.core.rules.folding import of_row
+from maskviz.core.run.heads import Head
+from maskviz.core.run.long import LongCall, LongTrace
 from maskviz.core.words import Stack, Statistic
 
 _TOP = 10

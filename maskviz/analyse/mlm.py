@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from maskviz.core.arrays import DoubleArray, IntArray
-from maskviz.core.mlm import Draws, Fate, Masked
+from maskviz.core.results.mlm import Draws, Fate, Masked
 
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 

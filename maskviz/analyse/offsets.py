@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, DoubleArray, IntArray
-from maskviz.core.head_reading import Measured, OffsetShare
-from maskviz.core.text_attention import TextAttention
+from maskviz.core.results.head_reading import Measured, OffsetShare
+from maskviz.core.run.text_attention import TextAttention
 
 _TOP = 3
 

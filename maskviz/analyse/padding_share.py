@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Trace
 
 
 def attention_on_padding(trace: Trace, row: int, calls: tuple[AttentionCall, ...] | None = None) -> float | None:

@@ -9,8 +9,8 @@ from functools import lru_cache
 import numpy as np
 
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.importance import Importance, Site
-from maskviz.core.ranking import Agreement, Estimate, Ranking
+from maskviz.core.results.importance import Importance, Site
+from maskviz.core.results.ranking import Agreement, Estimate, Ranking
 
 _CONFIDENCE = 0.95
 _TOP = 10

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskviz.core.algebra import Opaque
 from maskviz.core.arrays import AnyArray, BoolArray, DoubleArray
 from maskviz.core.errors import UsageError
-from maskviz.core.masks import Mask
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskviz.core.algebra import Opaque
 from maskviz.core.arrays import BoolArray
-from maskviz.core.masks import Mask
-from maskviz.core.printable import plural
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.panels.printable import plural
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Role
 
 

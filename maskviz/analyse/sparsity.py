@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskviz.core.algebra import Rule
 from maskviz.core.arrays import IntArray
-from maskviz.core.extents import Extents, Lengths, extents_of
-from maskviz.core.folding import count_cells, tiles_filled, tiles_seen
-from maskviz.core.folding_cells import blocks_of_cells, by_cells, count_every_cell
-from maskviz.core.results import BlockCount, MaskCost
+from maskviz.core.results.results import BlockCount, MaskCost
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.extents import Extents, Lengths, extents_of
+from maskviz.core.rules.folding import count_cells, tiles_filled, tiles_seen
+from maskviz.core.rules.folding_cells import blocks_of_cells, by_cells, count_every_cell
 
 BLOCK = 128  # FlexAttention's default
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskviz.core.algebra import AllOf, Everything, Rule, all_of
 from maskviz.core.arrays import AnyArray, BoolArray, Content
-from maskviz.core.masks import Mask
-from maskviz.core.rules import Causal, Padding, UserMask
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.rules.algebra import AllOf, Everything, Rule, all_of
+from maskviz.core.rules.kinds import Causal, Padding, UserMask
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
 
 # Layers that are listed one by one in a note.

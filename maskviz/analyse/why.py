@@ -8,15 +8,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from maskviz.core.algebra import AllOf, Combination, Everything, Grid, Rule
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import UsageError
-from maskviz.core.masks import Mask
-from maskviz.core.reasons import Reason
-from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
-from maskviz.core.trace import AttentionCall, Trace
-from maskviz.core.why import Attended, Condition, Ends, Explanation, Place, Stretch
+from maskviz.core.results.why import Attended, Condition, Ends, Explanation, Place, Stretch
+from maskviz.core.rules.algebra import AllOf, Combination, Everything, Grid, Rule
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Trace
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskviz.core.algebra import Opaque
 from maskviz.core.arrays import AnyArray, DoubleArray, IntArray
 from maskviz.core.errors import UsageError
-from maskviz.core.grouping import Grouping
-from maskviz.core.masks import Mask
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.grouping import Grouping
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Role
 
 

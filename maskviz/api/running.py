@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 from maskviz.analyse.comparison import compare
 from maskviz.analyse.user_mask import with_user_mask
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.heads import HeadMask
-from maskviz.core.packing import crossing_of
-from maskviz.core.results import Comparison
-from maskviz.core.trace import Trace
+from maskviz.core.results.results import Comparison
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.packing import crossing_of
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
 from maskviz.load.encode import Encoded
 from maskviz.load.labels import token_labels

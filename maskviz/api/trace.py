@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from maskviz.core import trace as core
 from maskviz.core.errors import UsageError
-from maskviz.core.panels import Page
-from maskviz.core.results import Comparison
+from maskviz.core.panels.page import Page
+from maskviz.core.results.results import Comparison
+from maskviz.core.run import trace as core
 from maskviz.core.words import Scale, Style
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz
 from maskviz.store.files import check_writable, write_whole

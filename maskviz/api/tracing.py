@@ -12,10 +12,10 @@ import numpy as np
 
 from maskviz.api.running import calling_of, check_has_heads, run_once, run_with
 from maskviz.api.trace import Trace
-from maskviz.core import trace as core
 from maskviz.core.arrays import AnyArray, FloatArray
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import HeadMask, head_mask_of, parse_head_mask
+from maskviz.core.run import trace as core
+from maskviz.core.run.heads import HeadMask, head_mask_of, parse_head_mask
 from maskviz.load.encode import Encoded, encode
 from maskviz.load.forward_inputs import encoded_inputs
 from maskviz.load.input_files import read_inputs

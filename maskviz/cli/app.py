@@ -15,8 +15,8 @@ from maskviz.cli import check, convert, diff, explain, explore, heads, importanc
 from maskviz.cli.env import Env, fall_silent, guard_streams
 from maskviz.cli.interrupts import SAID, interruptible
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
-from maskviz.core.printable import printable
-from maskviz.core.processes import Share
+from maskviz.core.panels.printable import printable
+from maskviz.core.run.processes import Share
 
 # typer keeps the parser's exceptions to itself; the base of the one it shows is what every wrong usage is.
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[1]

@@ -13,10 +13,10 @@ from maskviz.conventions.fitting import RoomError
 from maskviz.conventions.numbers import bias_of
 from maskviz.conventions.trial import tried
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
-from maskviz.core.dialects import BLOCKED, CONVENTIONS
+from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
+from maskviz.core.checks.given_array import GivenArray, Sizes
+from maskviz.core.checks.meant import at_one_end, upside_down_padding
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.given_array import GivenArray, Sizes
-from maskviz.core.meant import at_one_end, upside_down_padding
 from maskviz.core.words import Dialect
 
 # Cells of [batch, query, key] that are compared one by one.

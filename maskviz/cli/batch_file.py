@@ -11,8 +11,8 @@ from typing import Any
 
 from maskviz.cli.env import decoded
 from maskviz.cli.inputs import bytes_of
+from maskviz.core.checks.given_batch import OFFSETS, Axes, GivenBatch, Row
 from maskviz.core.errors import NotFoundError, UsageError
-from maskviz.core.given_batch import OFFSETS, Axes, GivenBatch, Row
 
 _PARTS = ("attention_mask", "position_ids", "labels", "token_type_ids", "decoder_input_ids", "decoder_attention_mask")
 # Under these names chat templates leave which tokens an assistant wrote.

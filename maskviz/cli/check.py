@@ -16,8 +16,8 @@ from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect, Purpose, Severity
 
 if TYPE_CHECKING:
-    from maskviz.core.given_batch import GivenBatch
-    from maskviz.core.panels import Panel
+    from maskviz.core.checks.given_batch import GivenBatch
+    from maskviz.core.panels.page import Panel
 
 # Of files with the arguments of a forward.
 INPUT_SUFFIXES = (".npz", ".pt", ".safetensors")

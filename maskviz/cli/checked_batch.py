@@ -10,8 +10,8 @@ from maskviz.cli.asking import loading_of, request_of
 from maskviz.cli.checked_subject import Subject
 from maskviz.cli.checking import examined
 from maskviz.cli.env import Env
-from maskviz.core.findings import Checked
-from maskviz.core.given_batch import GivenBatch
+from maskviz.core.checks.findings import Checked
+from maskviz.core.checks.given_batch import GivenBatch
 
 
 def checked_model(

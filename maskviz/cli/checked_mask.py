@@ -10,14 +10,14 @@ from maskviz.analyse.check import check, unasked
 from maskviz.cli.array_case import given_array, guessed
 from maskviz.conventions.packed import PACKED, packed_words
 from maskviz.conventions.source import known
-from maskviz.core.algebra import Opaque
-from maskviz.core.case import Case
-from maskviz.core.converted import Converted, Written
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Checked
+from maskviz.core.checks.given_array import GivenArray, Sizes
 from maskviz.core.errors import UsageError
-from maskviz.core.findings import Checked
-from maskviz.core.given_array import GivenArray, Sizes
-from maskviz.core.grammar import parse_rule
-from maskviz.core.panels import Panel
+from maskviz.core.panels.page import Panel
+from maskviz.core.results.converted import Converted, Written
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.words import DTYPES, Severity
 from maskviz.view.conversion import mask_pictures
 

@@ -9,8 +9,8 @@ from maskviz.analyse.check import check, unasked
 from maskviz.cli.checked_subject import Subject
 from maskviz.cli.checking import examined_run
 from maskviz.cli.env import Env
+from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError
-from maskviz.core.findings import Checked
 from maskviz.core.words import Severity
 from maskviz.load.encode import Encoded, Request
 from maskviz.load.loading import Loading

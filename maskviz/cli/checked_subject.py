@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskviz.core.given_batch import GivenBatch
+from maskviz.core.checks.given_batch import GivenBatch
 from maskviz.core.words import Backend, Dialect, Purpose
 from maskviz.load.encode import Request
 from maskviz.load.loading import Loading

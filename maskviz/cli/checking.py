@@ -16,15 +16,15 @@ from maskviz.cli.experiment import Experiment
 from maskviz.cli.layers import layers_of, windowed
 from maskviz.cli.tracing import loaded_by
 from maskviz.conventions.files import read_mask, values_of
-from maskviz.core.algebra import Rule
 from maskviz.core.arrays import Content
-from maskviz.core.behaviour import ModelFacts
-from maskviz.core.case import Case
+from maskviz.core.checks.behaviour import ModelFacts
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.given_array import GivenArray, Sizes
+from maskviz.core.checks.given_batch import GivenBatch
 from maskviz.core.errors import MaskvizError, UsageError
-from maskviz.core.given_array import GivenArray, Sizes
-from maskviz.core.given_batch import GivenBatch
-from maskviz.core.grammar import parse_rule
-from maskviz.core.trace import Batch, Trace
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.grammar import parse_rule
+from maskviz.core.run.trace import Batch, Trace
 from maskviz.core.words import Dialect, Purpose
 from maskviz.load.arguments import encoded_arguments, mask_of_cells
 from maskviz.load.encode import Encoded, Request, without_cache

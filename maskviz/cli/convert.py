@@ -62,7 +62,7 @@ def convert(
     """Say a mask in the dialect of another framework; without -o, draw what it shows."""
     env: Env = ctx.obj
     if listed:
-        from maskviz.core.dialects import CONVENTIONS
+        from maskviz.core.checks.dialects import CONVENTIONS
         from maskviz.view.conversion import conventions_page
 
         deliver(env, conventions_page(CONVENTIONS.values()), checked(output, ()), Drawing(dpi))
@@ -75,7 +75,7 @@ def convert(
     paths = checked(output, _suffixes(target), file)
 
     from maskviz.cli.converting import Asked, convert_heads, convert_mask
-    from maskviz.core.given_array import Sizes
+    from maskviz.core.checks.given_array import Sizes
 
     sizes = Sizes(batch, heads, queries, keys)
     asked = Asked(file, source, target, sizes, dtype, layers, causal)

@@ -20,12 +20,12 @@ from maskviz.conventions.head_masks import read_gates, words_of
 from maskviz.conventions.numbers import bias_of
 from maskviz.conventions.packed import PACKED
 from maskviz.conventions.source import Known, known, lines_of, mask_mod_of
-from maskviz.core.algebra import Opaque
 from maskviz.core.arrays import AnyArray
-from maskviz.core.converted import Converted, Written
-from maskviz.core.dialects import CONVENTIONS
+from maskviz.core.checks.dialects import CONVENTIONS
+from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.given_array import Sizes
+from maskviz.core.results.converted import Converted, Written
+from maskviz.core.rules.algebra import Opaque
 from maskviz.core.words import Dialect
 from maskviz.view.conversion import becomes, conversion_page, gates_page
 

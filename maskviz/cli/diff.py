@@ -15,7 +15,7 @@ from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, CacheKind, Dialect, Style
 
 if TYPE_CHECKING:
-    from maskviz.core.diff import RunDiff
+    from maskviz.core.results.diff import RunDiff
 
 Things = Annotated[
     list[str] | None, typer.Argument(metavar="TEXT", help="Texts; or two saved runs a.npz b.npz; or two mask files.")

@@ -13,10 +13,10 @@ from maskviz.api.running import names_of
 from maskviz.cli.asking import feeding_of, loading_of, request_of
 from maskviz.cli.env import Env
 from maskviz.cli.tracing import encoded_for, loaded_by, traced
-from maskviz.core.diff import OutputChange, RunDiff
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.masks import Mask
-from maskviz.core.trace import OutputKind, Trace
+from maskviz.core.results.diff import OutputChange, RunDiff
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import OutputKind, Trace
 from maskviz.core.words import Backend
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from maskviz.core.errors import ExitCode, NotFoundError, UsageError
-from maskviz.core.printable import printable
-from maskviz.core.processes import Share
+from maskviz.core.panels.printable import printable
 from maskviz.core.releases import newer_than_tested
+from maskviz.core.run.processes import Share
 
 # Ten million bytes are more text than any attention map can show, and a million gates as JSON.
 LARGEST_TEXT = 10_000_000

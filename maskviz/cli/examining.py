@@ -19,11 +19,11 @@ from maskviz.cli.inputs import parse_ids
 from maskviz.cli.tracing import loaded_by
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Effects, Site
-from maskviz.core.panels import Note, Panel
-from maskviz.core.processes import Share
-from maskviz.core.trace import OutputKind
+from maskviz.core.panels.page import Note, Panel
+from maskviz.core.results.importance import Effects, Site
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.processes import Share
+from maskviz.core.run.trace import OutputKind
 from maskviz.core.words import MaskedReading, Measure, Role
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.forward_inputs import encoded_of, rows_alone

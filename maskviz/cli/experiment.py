@@ -20,13 +20,13 @@ from maskviz.cli.checked_subject import Subject
 from maskviz.cli.head_masks import parse_or_read_head_mask
 from maskviz.conventions.files import read_mask
 from maskviz.core.arrays import BoolArray, IntArray
-from maskviz.core.behaviour import Ablated, Behaviour, PaddedText, Tried
-from maskviz.core.case import Case
+from maskviz.core.checks.behaviour import Ablated, Behaviour, PaddedText, Tried
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Unasked
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.findings import Unasked
-from maskviz.core.packing import crossing_of
-from maskviz.core.positions import positions_of, starts_of_blocks
-from maskviz.core.trace import Trace
+from maskviz.core.rules.positions import positions_of, starts_of_blocks
+from maskviz.core.run.packing import crossing_of
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
 from maskviz.load.encode import Encoded
 from maskviz.load.labels import token_labels

@@ -16,7 +16,7 @@ from maskviz.core.errors import UsageError
 from maskviz.core.words import CacheKind, Dialect, Style
 
 if TYPE_CHECKING:
-    from maskviz.core.trace import Trace
+    from maskviz.core.run.trace import Trace
 
 Texts = Annotated[
     list[str] | None,
@@ -82,7 +82,7 @@ def explain(
     paths = checked(output, (), file)
     drawing = Drawing(dpi, style, columns)
 
-    from maskviz.core.why import parse_place
+    from maskviz.core.results.why import parse_place
 
     if (alone := mask_in_place(ctx, texts, _OF_MASKS)) is not None:
         from maskviz.cli.explained_mask import explained_mask  # torch starts here
@@ -93,7 +93,7 @@ def explain(
         raise UsageError("--as is of a mask file, and none is given", "maskviz explain mask.npy --at 2,6 --as sdpa")
 
     from maskviz.analyse.why import explain as explained
-    from maskviz.core.heads import parse_selection
+    from maskviz.core.run.heads import parse_selection
     from maskviz.view.show import Choice, chosen_calls, chosen_text
     from maskviz.view.why import why_page
 

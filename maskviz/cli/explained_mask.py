@@ -9,11 +9,11 @@ from maskviz.cli.array_case import guessed, visible_in
 from maskviz.conventions.source import known
 from maskviz.core.arrays import Content
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import parse_selection
-from maskviz.core.masks import Mask
-from maskviz.core.panels import Page
-from maskviz.core.rules import UserMask
-from maskviz.core.why import Place
+from maskviz.core.panels.page import Page
+from maskviz.core.results.why import Place
+from maskviz.core.rules.kinds import UserMask
+from maskviz.core.run.heads import parse_selection
+from maskviz.core.run.masks import Mask
 from maskviz.core.words import Dialect
 from maskviz.view.why import mask_page
 

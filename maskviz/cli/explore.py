@@ -19,7 +19,7 @@ from maskviz.core.errors import UsageError
 from maskviz.core.words import CacheKind
 
 if TYPE_CHECKING:
-    from maskviz.core.heads import HeadMask
+    from maskviz.core.run.heads import HeadMask
     from maskviz.explore.app import Answers
     from maskviz.store.saved import Saved
 
@@ -125,8 +125,8 @@ def _live(env: Env, options: dict[str, Any], found: tuple[str, ...]) -> tuple[Sa
 
 def _answers(rerun: Callable[[HeadMask], Saved] | None, no_rerun: str) -> Answers:
     from maskviz.analyse.why import explain
-    from maskviz.core.trace import AttentionCall, Trace
-    from maskviz.core.why import Explanation, Place
+    from maskviz.core.results.why import Explanation, Place
+    from maskviz.core.run.trace import AttentionCall, Trace
     from maskviz.explore.app import Answers
 
     def why(trace: Trace, call: AttentionCall, cell: tuple[int, int, int, int]) -> tuple[Explanation, ...]:

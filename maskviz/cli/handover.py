@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from maskviz.analyse.handover import handed_groups
 from maskviz.cli.env import Env
-from maskviz.core.panels import Panel
-from maskviz.core.trace import Trace
+from maskviz.core.panels.page import Panel
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded

@@ -14,7 +14,7 @@ from maskviz.core.errors import CannotTraceError
 
 if TYPE_CHECKING:
     from maskviz.cli.layers import LayerRun
-    from maskviz.core.panels import Panel
+    from maskviz.core.panels.page import Panel
 
 Name = Annotated[
     str,
@@ -77,8 +77,8 @@ def _compared(ran: LayerRun, length: int | None) -> list[Panel]:
     if length is None:
         return []
     from maskviz.analyse.likeness import NotComparableError, look_alikes, mask_set
-    from maskviz.core.panels import Note, Tone
-    from maskviz.core.results import Likeness
+    from maskviz.core.panels.page import Note, Tone
+    from maskviz.core.results.results import Likeness
     from maskviz.store.catalogue import read_catalogue
     from maskviz.view.layers import likeness_panels
 

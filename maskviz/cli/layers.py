@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from maskviz.core.algebra import Rule
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.rules import Ahead, Band, Chunk, Window
-from maskviz.core.trace import Trace
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.kinds import Ahead, Band, Chunk, Window
+from maskviz.core.run.trace import Trace
 from maskviz.load.encode import encode
 from maskviz.load.model import Loaded, build_model
 from maskviz.load.senses import on_text_alone

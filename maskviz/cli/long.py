@@ -9,11 +9,11 @@ from typing import Any
 
 from maskviz.cli.env import Env
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import parse_selection
-from maskviz.core.long import LongTrace, Region
-from maskviz.core.memory import as_size
-from maskviz.core.regions import parse_region
-from maskviz.core.trace import Batch
+from maskviz.core.panels.regions import parse_region
+from maskviz.core.run.heads import parse_selection
+from maskviz.core.run.long import LongTrace, Region
+from maskviz.core.run.memory import as_size
+from maskviz.core.run.trace import Batch
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded
 from maskviz.load.senses import on_text_alone

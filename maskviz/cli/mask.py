@@ -13,7 +13,7 @@ from maskviz.core.errors import UsageError
 from maskviz.core.words import Style
 
 if TYPE_CHECKING:
-    from maskviz.core.extents import Lengths
+    from maskviz.core.rules.extents import Lengths
 
 # A few seconds, and a few GB.
 _LONGEST = 10_000_000
@@ -94,7 +94,7 @@ def mask(
         ruled = rules_of_model(resolve(model, revision=revision, offline=offline, trust=trust_remote_code), model, size)
     else:
         from maskviz.cli.typed_rules import rule_of_words, typed_contents
-        from maskviz.core.results import HeadSize
+        from maskviz.core.results.results import HeadSize
 
         contents = typed_contents(documents, padding, max(size.keys, size.offset + size.queries))
         own_heads = None if heads is None or width is None else HeadSize(heads, width)
@@ -113,6 +113,6 @@ def _size(length: int | None, queries: int | None, keys: int | None) -> Lengths:
             f"{max(queries, keys):,} tokens are more than the {_LONGEST:,} that are counted here",
             "patterns repeat: a shorter length shows the same",
         )
-    from maskviz.core.extents import Lengths
+    from maskviz.core.rules.extents import Lengths
 
     return Lengths(queries, keys, offset=max(0, keys - queries))

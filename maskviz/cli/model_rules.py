@@ -6,12 +6,12 @@ from maskviz.analyse.likeness import NotComparableError, without_content
 from maskviz.analyse.sparsity import mask_cost
 from maskviz.api.running import left_out
 from maskviz.cli.layers import layers_of
-from maskviz.core.algebra import Rule
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.extents import Lengths
-from maskviz.core.printable import plural, printable, ranges
-from maskviz.core.results import HeadSize, Ruled, RuledLayers
-from maskviz.core.trace import CONTENT, AttentionCall, Trace
+from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.results.results import HeadSize, Ruled, RuledLayers
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.extents import Lengths
+from maskviz.core.run.trace import CONTENT, AttentionCall, Trace
 from maskviz.core.words import Stack
 from maskviz.load.card import card_of, head_width
 from maskviz.load.model import build_model, read_config

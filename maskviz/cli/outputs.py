@@ -14,7 +14,7 @@ from maskviz.core.words import Style
 from maskviz.store.files import check_writable, write_whole
 
 if TYPE_CHECKING:
-    from maskviz.core.panels import Page
+    from maskviz.core.panels.page import Page
 
 DRAWN = (".png", ".svg", ".pdf", ".txt")
 # Columns of a .txt file: a file has no terminal to fit, and 100 columns print on a page.

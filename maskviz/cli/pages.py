@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from maskviz.analyse.long import read_long
 from maskviz.api.trace import what_if_of
 from maskviz.cli.outputs import DataWriter
+from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError
-from maskviz.core.findings import Checked
-from maskviz.core.long import LongTrace
-from maskviz.core.panels import Page, Panel
-from maskviz.core.regions import parse_region
+from maskviz.core.panels.page import Page, Panel
+from maskviz.core.panels.regions import parse_region
+from maskviz.core.run.long import LongTrace
 from maskviz.store.archive import json_bytes, npz_bytes
 from maskviz.store.saved import Saved
 from maskviz.view.long import drawn_row, long_page

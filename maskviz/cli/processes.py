@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from maskviz.core.errors import FailedElsewhereError
-from maskviz.core.processes import Share
+from maskviz.core.run.processes import Share
 from maskviz.core.words import Parallel
 from maskviz.load.processes import in_processes
 

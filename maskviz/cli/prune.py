@@ -89,7 +89,7 @@ def prune(
     from maskviz.cli.examining import Masking, examination_of, texts_request
     from maskviz.cli.processes import working_together
     from maskviz.cli.removing import Wanted, exported, pruned
-    from maskviz.core.panels import Panel
+    from maskviz.core.panels.page import Panel
     from maskviz.store.importance import head_mask_json, pruning_json
     from maskviz.view.pruning import pruning_page
 

@@ -6,7 +6,7 @@ from maskviz.ablate.effects import Question
 from maskviz.ablate.measures import measures_known
 from maskviz.cli.examining import Examination
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.importance import Effects, Importance
+from maskviz.core.results.importance import Effects, Importance
 from maskviz.core.words import Ablation, Measure, Method
 
 

@@ -15,9 +15,9 @@ from maskviz.cli.env import Env
 from maskviz.cli.tracing import encoded_for, loaded_by, traced
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import NoWeightsError, UsageError
-from maskviz.core.grouping import Grouping
-from maskviz.core.panels import Page
-from maskviz.core.trace import Trace
+from maskviz.core.panels.page import Page
+from maskviz.core.run.grouping import Grouping
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import HeadStatistic
 from maskviz.load.probe import PROBED, probe_of
 from maskviz.load.word_groups import words_of

@@ -15,10 +15,10 @@ from maskviz.ablate.pruning import Ask, Plan, Removal, Score, kept_share, kept_w
 from maskviz.cli.examining import Examination
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Effects, Site
-from maskviz.core.panels import Panel
-from maskviz.core.pruning import Chosen, Pruning
+from maskviz.core.panels.page import Panel
+from maskviz.core.results.importance import Effects, Site
+from maskviz.core.results.pruning import Chosen, Pruning
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure, Method
 from maskviz.view.export import export_panels
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from maskviz.cli.env import Env
 from maskviz.cli.outputs import Drawing, deliver, print_out
 from maskviz.cli.outputs import checked as checked_paths
+from maskviz.core.checks.findings import Checked
+from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
 from maskviz.core.errors import UsageError
-from maskviz.core.findings import Checked
-from maskviz.core.panels import Panel
-from maskviz.core.traps import NOT_CHECKED, TRAPS
+from maskviz.core.panels.page import Panel
 from maskviz.store.findings import findings_json, findings_sarif
 from maskviz.view.findings import findings_page, traps_page, verdict
 

@@ -79,7 +79,7 @@ def show(
     from maskviz.cli.pages import Asked, Run, chosen_part, data_writers, page_of
     from maskviz.cli.processes import working_together
     from maskviz.cli.tracing import encoded_for, loaded_by, proven, traced
-    from maskviz.core.panels import Panel
+    from maskviz.core.panels.page import Panel
     from maskviz.view.findings import findings_page
     from maskviz.view.proof import proof_panels
 

@@ -10,7 +10,7 @@ from maskviz.cli.env import Env
 from maskviz.cli.head_masks import parse_or_read_head_mask
 from maskviz.conventions.files import read_mask
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.results import Proof
+from maskviz.core.results.results import Proof
 from maskviz.core.words import CacheKind
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.forward_inputs import encoded_of

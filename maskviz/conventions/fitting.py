@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from maskviz.core.arrays import BoolArray
+from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
-from maskviz.core.given_array import Sizes
 from maskviz.core.words import Dialect
 
 # As many as a batch of 16 with 4096 tokens.

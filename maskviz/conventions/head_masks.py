@@ -7,7 +7,7 @@ import numpy as np
 from maskviz.conventions.shapes import wrong_shape
 from maskviz.core.arrays import AnyArray, FloatArray
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import HeadMask
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Dialect
 
 # More gates than any model has heads.

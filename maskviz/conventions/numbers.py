@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
-from maskviz.core.dialects import BLOCKED, CONVENTIONS
+from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 

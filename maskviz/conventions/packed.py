@@ -7,9 +7,9 @@ import numpy as np
 from maskviz.conventions.fitting import check_room, one_for_all
 from maskviz.conventions.shapes import wrong_shape
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
-from maskviz.core.dialects import CONVENTIONS
+from maskviz.core.checks.dialects import CONVENTIONS
 from maskviz.core.errors import UsageError
-from maskviz.core.printable import plural
+from maskviz.core.panels.printable import plural
 from maskviz.core.words import Dialect
 
 PACKED = (Dialect.SEQUENCE_NUMBERS, Dialect.CU_SEQLENS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maskviz.core.arrays import AnyArray
-from maskviz.core.dialects import CONVENTIONS
+from maskviz.core.checks.dialects import CONVENTIONS
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskviz.conventions.packed import texts_of
-from maskviz.core.algebra import AllOf, Everything, Rule, all_of
 from maskviz.core.arrays import BoolArray, Content, IntArray
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.recognise import recognise
-from maskviz.core.rules import Band, Causal, Chunk, Document, Padding, Window
+from maskviz.core.rules.algebra import AllOf, Everything, Rule, all_of
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Window
+from maskviz.core.rules.recognise import recognise
 
 
 @dataclass(frozen=True, slots=True)

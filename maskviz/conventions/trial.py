@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.given_array import GivenArray, Trial
-from maskviz.core.meant import TORCH_MHA, batch_of, meant_by
+from maskviz.core.checks.given_array import GivenArray, Trial
+from maskviz.core.checks.meant import TORCH_MHA, batch_of, meant_by
 from maskviz.core.words import Dialect
 
 # Width of a head, and the seed of the random queries, keys and values.

@@ -125,7 +125,7 @@ class HeadStatistic(StrEnum):
 
 
 class HeadRole(StrEnum):
-    """What a head's attention looks like; `core/head_roles.py` has the thresholds."""
+    """What a head's attention looks like; `core/results/head_roles.py` has the thresholds."""
 
     POSITIONAL = "positional"
     PREVIOUS = "previous token"
@@ -171,7 +171,7 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
 class Dialect(StrEnum):
-    """A convention for masks, by the name the command line has for it; `core/dialects.py` says what each means."""
+    """A convention for masks, by the command line's name for it; `core/checks/dialects.py` says what each means."""
 
     HF_2D = "hf-2d"
     HF_4D = "hf-4d"

@@ -15,11 +15,11 @@ from textual.worker import get_current_worker
 
 from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import MaskvizError
-from maskviz.core.heads import HeadMask
-from maskviz.core.printable import printable
-from maskviz.core.reasons import primary
-from maskviz.core.trace import AttentionCall, Trace
-from maskviz.core.why import Explanation
+from maskviz.core.panels.printable import printable
+from maskviz.core.results.why import Explanation
+from maskviz.core.rules.reasons import primary
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.explore.cell_map import CellMap, Cells
 from maskviz.explore.head_map import HeadMap

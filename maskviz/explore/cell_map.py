@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from maskviz.core.arrays import BoolArray, ByteArray
-from maskviz.core.panels import Token
+from maskviz.core.panels.page import Token
 from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import MEANINGLESS, VISIBLE, Levels, swatch_of
 from maskviz.render.screen import Screen, left

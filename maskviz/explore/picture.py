@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual_image.widget import Image
 
-from maskviz.core.panels import Heatmap, Page
+from maskviz.core.panels.page import Heatmap, Page
 from maskviz.render.image import image_bytes
 
 

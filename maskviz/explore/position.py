@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NotFoundError
-from maskviz.core.printable import printable
+from maskviz.core.panels.printable import printable
 from maskviz.load.folders import has_adapter_weights, read_adapter
 from maskviz.load.source import Source, explained
 from maskviz.tracing.seam.auto_classes import classes_built_by

@@ -13,7 +13,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.printable import printable
+from maskviz.core.panels.printable import printable
 from maskviz.load.source import Source, explained
 from maskviz.tracing.seam.auto_classes import classes_built_by
 

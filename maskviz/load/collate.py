@@ -13,8 +13,8 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.mlm import Masked, Recipe
-from maskviz.core.trace import Batch
+from maskviz.core.results.mlm import Masked, Recipe
+from maskviz.core.run.trace import Batch
 from maskviz.load.labels import token_labels, token_roles
 from maskviz.load.model import load_tokenizer
 from maskviz.load.source import Source

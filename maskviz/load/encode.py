@@ -13,7 +13,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.trace import Batch
+from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role
 from maskviz.load.card import text_part
 from maskviz.load.images import processed

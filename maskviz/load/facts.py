@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from maskviz.core.behaviour import ModelFacts
+from maskviz.core.checks.behaviour import ModelFacts
 from maskviz.load.card import text_part
 from maskviz.load.model import Loaded
 from maskviz.load.windows import claimed_windows

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskviz.core.errors import NotFoundError
-from maskviz.core.printable import printable
+from maskviz.core.panels.printable import printable
 
 # The files `from_pretrained` reads weights from; numbered parts are found through an index.
 _READ = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")

@@ -14,8 +14,8 @@ from transformers.utils.generic import TransformersKwargs
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import UsageError
-from maskviz.core.printable import printable
-from maskviz.core.trace import UNKNOWN, Batch
+from maskviz.core.panels.printable import printable
+from maskviz.core.run.trace import UNKNOWN, Batch
 from maskviz.core.words import Role
 from maskviz.load.encode import Encoded, encode, labelled, without_cache
 from maskviz.load.input_files import read_inputs

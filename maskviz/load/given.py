@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
+from maskviz.core.checks.given_batch import OFFSETS, GivenBatch, Row
 from maskviz.core.errors import UsageError
-from maskviz.core.given_batch import OFFSETS, GivenBatch, Row
-from maskviz.core.trace import Batch
+from maskviz.core.run.trace import Batch
 from maskviz.load.encode import Encoded, labelled, padded, shifted, shifts_its_ids
 from maskviz.load.model import Loaded
 

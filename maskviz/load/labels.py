@@ -9,7 +9,7 @@ import numpy as np
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.arrays import BoolArray, IntArray
-from maskviz.core.printable import printable
+from maskviz.core.panels.printable import printable
 from maskviz.core.words import Role
 
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")

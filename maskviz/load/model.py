@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
-from maskviz.core.trace import ModelCard
+from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
 from maskviz.load.adapters import adapters_in_force, tokenizer_folder, trained_for, with_adapter
 from maskviz.load.card import card_of

@@ -9,8 +9,8 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.processes import Share
-from maskviz.core.trace import ModelCard
+from maskviz.core.run.processes import Share
+from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Parallel
 
 _START = "torchrun --nproc-per-node 2 -m maskviz ... --parallel tp"

@@ -9,7 +9,7 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.printable import plural
+from maskviz.core.panels.printable import plural
 from maskviz.core.words import HeadStatistic
 from maskviz.load.model import Loaded
 from maskviz.load.request import Request

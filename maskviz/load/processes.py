@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from maskviz.core.errors import ExitCode, FailedElsewhereError
-from maskviz.core.processes import Share
+from maskviz.core.run.processes import Share
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]

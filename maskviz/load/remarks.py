@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from maskviz.core.printable import printable
+from maskviz.core.panels.printable import printable
 from maskviz.load.card import text_part
 from maskviz.load.classes import architecture_of, file_of, own_code
 from maskviz.load.source import Source

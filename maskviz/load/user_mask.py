@@ -11,7 +11,7 @@ import torch
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.trace import Batch
+from maskviz.core.run.trace import Batch
 from maskviz.load.model import Loaded
 from maskviz.tracing.seam.implementation import implementation_of
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.grouping import Grouping
-from maskviz.core.printable import printable
-from maskviz.core.trace import Batch
+from maskviz.core.panels.printable import printable
+from maskviz.core.run.grouping import Grouping
+from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role
 from maskviz.load.model import Loaded
 from maskviz.load.request import Request

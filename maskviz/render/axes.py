@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskviz.core.panels import Token
+from maskviz.core.panels.page import Token
 
 
 def strides() -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, ByteArray, FloatArray
-from maskviz.core.reasons import PARTLY
+from maskviz.core.rules.reasons import PARTLY
 from maskviz.render.axes import strides
 
 

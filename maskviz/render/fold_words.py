@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.panels import Pooled
+from maskviz.core.panels.page import Pooled
 from maskviz.render.fold import Tile
 from maskviz.render.numbers import number_text
 

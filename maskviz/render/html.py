@@ -9,7 +9,7 @@ import json
 from importlib.resources import files
 
 import maskviz
-from maskviz.core.report import Report
+from maskviz.core.panels.report import Report
 from maskviz.render.report_data import report_data
 
 # The script in the order in which its parts build on each other.

@@ -13,10 +13,10 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from maskviz.core.charts import Bars, Curve
-from maskviz.core.contrast import DiffGrid
 from maskviz.core.errors import UsageError
-from maskviz.core.panels import (
+from maskviz.core.panels.charts import Bars, Curve
+from maskviz.core.panels.contrast import DiffGrid
+from maskviz.core.panels.page import (
     HeadGrid,
     Heatmap,
     MaskGrid,
@@ -28,7 +28,7 @@ from maskviz.core.panels import (
     TokenStrip,
     Tone,
 )
-from maskviz.core.printable import printable
+from maskviz.core.panels.printable import printable
 from maskviz.core.words import Style
 from maskviz.render.fonts import typeface_for
 from maskviz.render.image_bars import bars_block

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from maskviz.core.charts import Bars
+from maskviz.core.panels.charts import Bars
 from maskviz.render.image_canvas import (
     INK,
     LABEL_SIZE,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maskviz.core.charts import Curve, CurveLine
+from maskviz.core.panels.charts import Curve, CurveLine
 from maskviz.render.image_canvas import (
     INK,
     LABEL_SIZE,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskviz.core.arrays import ByteArray
-from maskviz.core.panels import Heatmap, MaskGrid, Token, first_place
+from maskviz.core.panels.page import Heatmap, MaskGrid, Token, first_place
 from maskviz.render.axes import are_numbers, strides
 from maskviz.render.fold import Fill, FoldedMask, Tile, fold_mask, fold_values, tile_to_fit
 from maskviz.render.fold_words import extremes_of, place_words

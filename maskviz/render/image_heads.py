@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskviz.core.arrays import ByteArray
-from maskviz.core.panels import HeadGrid, HeadTile
+from maskviz.core.panels.page import HeadGrid, HeadTile
 from maskviz.render.fold import Tile, fold_values, tile_to_fit
 from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.image_canvas import LABEL_SIZE, QUIET_INK, Block, Canvas, Ink, Paper, heading, line_height, stacked

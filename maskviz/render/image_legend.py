@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskviz.core.arrays import ByteArray
-from maskviz.core.panels import LegendEntry
+from maskviz.core.panels.page import LegendEntry
 from maskviz.core.words import Scale
 from maskviz.render.image_canvas import (
     LABEL_SIZE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskviz.core.panels import Matrix
+from maskviz.core.panels.page import Matrix
 from maskviz.core.words import Scale
 from maskviz.render.axes import strides
 from maskviz.render.image_canvas import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskviz.core.panels import Note, Table, Token, TokenStrip, Tone
+from maskviz.core.panels.page import Note, Table, Token, TokenStrip, Tone
 from maskviz.render.image_canvas import (
     INK,
     LABEL_SIZE,

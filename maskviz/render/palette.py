@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
-from maskviz.core.reasons import Reason
+from maskviz.core.rules.reasons import Reason
 from maskviz.core.words import Scale
 
 Levels = NDArray[np.float64]

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from maskviz.core.arrays import ByteArray
-from maskviz.core.panels import Matrix, Note, Panel, Table
-from maskviz.core.reasons import Reason
-from maskviz.core.report import Report, ReportCall, ReportMask
+from maskviz.core.panels.page import Matrix, Note, Panel, Table
+from maskviz.core.panels.report import Report, ReportCall, ReportMask
+from maskviz.core.rules.reasons import Reason
 from maskviz.render.palette import (
     BLOCKED,
     GATE_INK,

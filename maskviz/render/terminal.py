@@ -7,9 +7,9 @@ import io
 from rich.console import Console
 from rich.text import Text
 
-from maskviz.core.charts import Bars, Curve
-from maskviz.core.contrast import DiffGrid
-from maskviz.core.panels import (
+from maskviz.core.panels.charts import Bars, Curve
+from maskviz.core.panels.contrast import DiffGrid
+from maskviz.core.panels.page import (
     HeadGrid,
     Heatmap,
     MaskGrid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.text import Text
 
-from maskviz.core.charts import Bars
+from maskviz.core.panels.charts import Bars
 from maskviz.render.numbers import number_text, stretch
 from maskviz.render.palette import NEGATIVE_INK, POSITIVE_INK
 from maskviz.render.screen import Screen, heading, left, right

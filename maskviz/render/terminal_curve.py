@@ -9,7 +9,7 @@ import numpy as np
 from rich.cells import cell_len
 from rich.text import Text
 
-from maskviz.core.charts import Curve, CurveLine
+from maskviz.core.panels.charts import Curve, CurveLine
 from maskviz.render.numbers import number_text, runs, stretch, tick_text, ticks
 from maskviz.render.palette import STROKES, Stroke
 from maskviz.render.screen import Screen, flowed, heading, right

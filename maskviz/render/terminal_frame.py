@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from maskviz.core.panels import Token, first_place
+from maskviz.core.panels.page import Token, first_place
 from maskviz.render.axes import are_numbers, tokens_each
 from maskviz.render.fold import Tile, tile_to_fit
 from maskviz.render.palette import IMAGE_INK

@@ -6,7 +6,7 @@ import numpy as np
 from rich.text import Text
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.panels import Heatmap, MaskGrid
+from maskviz.core.panels.page import Heatmap, MaskGrid
 from maskviz.core.words import Scale
 from maskviz.render.fold import Fill, FoldedMask, fold_mask, fold_values
 from maskviz.render.fold_words import extremes_of, place_words

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from maskviz.core.arrays import BoolArray, ByteArray
-from maskviz.core.panels import HeadGrid, HeadTile
+from maskviz.core.panels.page import HeadGrid, HeadTile
 from maskviz.render.fold import Tile, fold_values, tile_to_fit
 from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.palette import GATE_INK, greyed, hexadecimal, level, sequential

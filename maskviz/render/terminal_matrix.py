@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from maskviz.core.arrays import FloatArray
-from maskviz.core.panels import Matrix
+from maskviz.core.panels.page import Matrix
 from maskviz.core.words import Scale
 from maskviz.render.fold import Tile, fold_farthest, tile_to_fit
 from maskviz.render.numbers import cell_text, number_text, stretch_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.text import Text
 
-from maskviz.core.panels import Note, Table, Token, TokenStrip, Tone
+from maskviz.core.panels.page import Note, Table, Token, TokenStrip, Tone
 from maskviz.render.palette import IMAGE_INK, REPLACED_INK, WARNING_INK
 from maskviz.render.screen import Screen, heading, left, right, wrapped
 

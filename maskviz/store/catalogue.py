@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskviz.core.results import MaskSet
+from maskviz.core.results.results import MaskSet
 from maskviz.store.rules import rule_from_json, rule_to_json
 
 FILE = Path(__file__).with_name("catalogue.json")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from maskviz.core.arrays import AnyArray
-from maskviz.core.trace import OutputKind
+from maskviz.core.run.trace import OutputKind
 from maskviz.core.words import Stack
 from maskviz.store.container import Header
 from maskviz.store.contents import KINDS, Meta, arrays_of, lengths_of, rule_kind, sides_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import maskviz
-from maskviz.core.results import Ruled, RuledLayers
+from maskviz.core.results.results import Ruled, RuledLayers
 from maskviz.store.readable import readable_json
 
 VERSION = 1

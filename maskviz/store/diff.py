@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import maskviz
-from maskviz.core.diff import MaskDiff, RunDiff, Shown
+from maskviz.core.results.diff import MaskDiff, RunDiff, Shown
 from maskviz.store.readable import readable_json
 
 

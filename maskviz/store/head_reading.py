@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from maskviz.core.head_reading import HeadReading, LayerReading
-from maskviz.core.trace import ModelCard
+from maskviz.core.results.head_reading import HeadReading, LayerReading
+from maskviz.core.run.trace import ModelCard
 from maskviz.store.preamble import preamble
 from maskviz.store.readable import readable_json
 

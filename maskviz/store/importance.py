@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Importance, Site
-from maskviz.core.pruning import Chosen, Pruning, PruningLine
-from maskviz.core.trace import ModelCard
+from maskviz.core.results.importance import Importance, Site
+from maskviz.core.results.pruning import Chosen, Pruning, PruningLine
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Measure
 from maskviz.store.preamble import preamble
 from maskviz.store.readable import readable_json

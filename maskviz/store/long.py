@@ -13,7 +13,7 @@ import numpy as np
 
 import maskviz
 from maskviz.core.arrays import FloatArray
-from maskviz.core.long import LongCall, LongTrace, Region
+from maskviz.core.run.long import LongCall, LongTrace, Region
 from maskviz.core.words import Stack, Statistic, Way
 from maskviz.store.contents import VERSION
 from maskviz.store.rules import rule_from_json, rule_to_json

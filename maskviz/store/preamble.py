@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import maskviz
-from maskviz.core.trace import ModelCard
+from maskviz.core.run.trace import ModelCard
 
 VERSION = 1
 

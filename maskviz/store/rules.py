@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from maskviz.core.algebra import AllOf, AnyOf, Everything, Opaque, Rule
 from maskviz.core.arrays import Content
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules import (
+from maskviz.core.rules.algebra import AllOf, AnyOf, Everything, Opaque, Rule
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import (
     Ahead,
     Band,
     Causal,

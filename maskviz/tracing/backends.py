@@ -17,9 +17,9 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.handover import HandedCall, HandOver
-from maskviz.core.masks import Delivery
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.run.handover import HandedCall, HandOver
+from maskviz.core.run.masks import Delivery
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend, Stack
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.dialect import for_hand_written

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.masks import Delivery
+from maskviz.core.run.masks import Delivery
 from maskviz.tracing.doors import to_floats, visible_cells
 from maskviz.tracing.interface import gated
 from maskviz.tracing.layout import Run, heads_of, laid_out, own_projection, projection_around, value_layers

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from maskviz.core.extents import Extents
+from maskviz.core.rules.extents import Extents
 from maskviz.tracing.seam.onednn import product
 from maskviz.tracing.tally import Place, Tally, blocks_of
 

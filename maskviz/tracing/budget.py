@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.memory import as_size, free_bytes
-from maskviz.core.trace import Batch, ModelCard
+from maskviz.core.run.memory import as_size, free_bytes
+from maskviz.core.run.trace import Batch, ModelCard
 
 # Every map is held once as the model computes it and once as the trace keeps it, and drawing copies some again.
 _COPIES = 3

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.printable import ranges
-from maskviz.core.trace import CONTENT, AttentionCall, Trace
+from maskviz.core.panels.printable import ranges
+from maskviz.core.run.trace import CONTENT, AttentionCall, Trace
 from maskviz.core.words import Stack
 
 # Largest share of the outputs' own size that listening may move them by before it is no longer rounding; in 16 bits

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.extents import Extents
+from maskviz.core.rules.extents import Extents
 from maskviz.tracing.promised import KnownMask
 from maskviz.tracing.tally import Place, Tally, blocks_of
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskviz.core.algebra import Grid, Opaque, Rule, all_of
 from maskviz.core.arrays import BoolArray
-from maskviz.core.masks import Delivery, Mask
-from maskviz.core.reasons import Reason
-from maskviz.core.recognise import recognise
+from maskviz.core.rules.algebra import Grid, Opaque, Rule, all_of
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.rules.recognise import recognise
+from maskviz.core.run.masks import Delivery, Mask
 from maskviz.tracing.recorder import Captured, Heard
 
 

@@ -12,9 +12,9 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, IntArray
-from maskviz.core.behaviour import PaddedText
+from maskviz.core.checks.behaviour import PaddedText
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.trace import Batch, ModelCard, Trace
+from maskviz.core.run.trace import Batch, ModelCard, Trace
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.doors import to_array
 from maskviz.tracing.leaks import hidden_where

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.masks import Delivery
+from maskviz.core.run.masks import Delivery
 from maskviz.tracing.attend import attend_heads
 from maskviz.tracing.doors import to_floats, visible_cells
 from maskviz.tracing.recorder import Captured, Recorder, broadcast_cells

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.masks import Delivery
-from maskviz.core.rules import Causal
-from maskviz.core.trace import CONTENT, AttentionCall, Batch, ModelCard, SilentLayer, Trace
+from maskviz.core.rules.kinds import Causal
+from maskviz.core.run.masks import Delivery
+from maskviz.core.run.trace import CONTENT, AttentionCall, Batch, ModelCard, SilentLayer, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import Calling
 from maskviz.tracing.evidence import masks_of

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import FloatArray
-from maskviz.core.masks import Delivery
+from maskviz.core.run.masks import Delivery
 from maskviz.tracing.dialect import Dialect, added
 from maskviz.tracing.doors import to_floats
 from maskviz.tracing.recorder import Captured, Recorder

@@ -12,9 +12,9 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import IntArray
-from maskviz.core.behaviour import Tried
+from maskviz.core.checks.behaviour import Tried
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.tracing.calling import Inputs
 from maskviz.tracing.passes import counted_as
 from maskviz.tracing.prove import last_tokens, moved_by_token

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.memory import as_size
-from maskviz.core.trace import Batch, ModelCard
+from maskviz.core.run.memory import as_size
+from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Statistic
 from maskviz.tracing.budget import usable_bytes
 from maskviz.tracing.rehearsal import Part, Rehearsed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from maskviz.core.trace import ModelCard
+from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Stack
 
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.diff import OutputChange
-from maskviz.core.trace import Batch, ModelCard
+from maskviz.core.results.diff import OutputChange
+from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Backend
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.outputs import joined_output, largest_difference

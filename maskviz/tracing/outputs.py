@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.trace import UNKNOWN, Batch, OutputKind, Outputs
+from maskviz.core.run.trace import UNKNOWN, Batch, OutputKind, Outputs
 from maskviz.core.words import Role
 from maskviz.tracing.doors import to_array, to_floats
 

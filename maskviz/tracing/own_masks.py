@@ -9,8 +9,8 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.rules import Causal
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.rules.kinds import Causal
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend
 from maskviz.tracing.backends import handed_by_call
 from maskviz.tracing.calling import Calling, Inputs

@@ -8,8 +8,8 @@ import numpy as np
 
 from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import HeadMask
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.hearing import merged
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Role, Stack
 from maskviz.tracing.outputs import main_output
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from maskviz.core.algebra import Everything, Rule
-from maskviz.core.extents import Extents, Lengths, extents_of
+from maskviz.core.rules.algebra import Everything, Rule
+from maskviz.core.rules.extents import Extents, Lengths, extents_of
 from maskviz.tracing.seam.masks import for_rows, lengths_of, mask_functions_replaced, offsets_of, without_skips
 from maskviz.tracing.taps import rule_heard
 

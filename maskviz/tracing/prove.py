@@ -16,9 +16,9 @@ from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import NoWeightsError, UsageError
-from maskviz.core.masks import Delivery
-from maskviz.core.results import CallProof, FutureProof, Proof
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.results.results import CallProof, FutureProof, Proof
+from maskviz.core.run.masks import Delivery
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.doors import to_array

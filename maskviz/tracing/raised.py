@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.trace import ModelCard
+from maskviz.core.run.trace import ModelCard
 
 _REMEDY = "check the ids, the text's length and any mask against the model's config"
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskviz.core.algebra import Rule
 from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
-from maskviz.core.masks import Delivery
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.run.masks import Delivery
 from maskviz.tracing.doors import to_floats, visible_cells
 from maskviz.tracing.shards import Shards
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Role, Stack
 from maskviz.tracing.earlier import Earlier
 from maskviz.tracing.places import Place, places_of

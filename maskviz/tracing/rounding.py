@@ -10,8 +10,8 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.memory import free_bytes
-from maskviz.core.trace import Batch, ModelCard
+from maskviz.core.run.memory import free_bytes
+from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.outputs import joined_output, largest_difference
 from maskviz.tracing.raised import explained

@@ -11,8 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NoWeightsError
-from maskviz.core.heads import HeadMask
-from maskviz.core.trace import Batch, ModelCard, Outputs, Trace
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.trace import Batch, ModelCard, Outputs, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.dialect import for_hand_written

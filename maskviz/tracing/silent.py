@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from maskviz.core.trace import ModelCard, SilentLayer
+from maskviz.core.run.trace import ModelCard, SilentLayer
 from maskviz.core.words import Stack
 from maskviz.tracing.hearing import Hearing
 from maskviz.tracing.naming import block_of, half_of, layer_counts

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.algebra import Opaque, Rule
 from maskviz.core.errors import CannotTraceError, NoWeightsError
-from maskviz.core.long import LongCall, LongTrace
-from maskviz.core.recognise import recognise
-from maskviz.core.trace import Batch, ModelCard, Trace
+from maskviz.core.rules.algebra import Opaque, Rule
+from maskviz.core.rules.recognise import recognise
+from maskviz.core.run.long import LongCall, LongTrace
+from maskviz.core.run.trace import Batch, ModelCard, Trace
 from maskviz.core.words import Stack, Way
 from maskviz.tracing.calling import Inputs
 from maskviz.tracing.dialect import Dialect

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.algebra import Rule
 from maskviz.core.arrays import BoolArray
-from maskviz.core.extents import Lengths
-from maskviz.core.masks import Delivery
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.extents import Lengths
+from maskviz.core.run.masks import Delivery
 from maskviz.core.words import Way
 from maskviz.tracing.blockwise import Heads, attend_by_blocks
 from maskviz.tracing.dialect import Dialect

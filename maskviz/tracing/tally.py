@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray, IntArray
-from maskviz.core.long import Region
+from maskviz.core.run.long import Region
 from maskviz.core.words import Statistic
 from maskviz.tracing.doors import to_array
 from maskviz.tracing.earlier import Earlier

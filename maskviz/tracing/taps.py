@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.core.algebra import Rule, all_of
 from maskviz.core.arrays import Content
-from maskviz.core.rules import Padding
+from maskviz.core.rules.algebra import Rule, all_of
+from maskviz.core.rules.kinds import Padding
 from maskviz.tracing.blocks import blocks_heard
 from maskviz.tracing.dialect import Dialect
 from maskviz.tracing.doors import to_array

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Site
-from maskviz.core.panels import Note, Tone
-from maskviz.core.printable import plural, printable, ranges
-from maskviz.core.trace import ModelCard
+from maskviz.core.panels.page import Note, Tone
+from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.results.importance import Site
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Ablation, Measure
 from maskviz.view.tokens import text_line
 

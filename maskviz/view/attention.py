@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.panels import HeadGrid, HeadTile, Heatmap
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.view.tokens import axes_of
 

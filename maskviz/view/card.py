@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from maskviz.core.panels import Note, Page, Panel, Table, Tone
-from maskviz.core.printable import plural, printable
-from maskviz.core.trace import ModelCard, Trace
+from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
+from maskviz.core.panels.printable import plural, printable
+from maskviz.core.run.trace import ModelCard, Trace
 from maskviz.view.layers import disagreements, layer_tables
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskviz.core.heads import Head, HeadMask
-from maskviz.core.panels import HeadGrid, HeadTile, Matrix, Note, Panel, Table, Tone
-from maskviz.core.printable import plural
-from maskviz.core.results import Comparison, PatternDiff, PlaceDiff
-from maskviz.core.trace import AttentionCall, OutputKind, Trace
+from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Panel, Table, Tone
+from maskviz.core.panels.printable import plural
+from maskviz.core.results.results import Comparison, PatternDiff, PlaceDiff
+from maskviz.core.run.heads import Head, HeadMask
+from maskviz.core.run.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
 from maskviz.view.attention import blocked_cells, heatmap, top_value
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from maskviz.core.algebra import AllOf, Combination, Everything, Rule
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.printable import printable, ranges
-from maskviz.core.reasons import Reason
-from maskviz.core.rules import (
+from maskviz.core.panels.printable import printable, ranges
+from maskviz.core.results.why import Condition, Ends
+from maskviz.core.rules.algebra import AllOf, Combination, Everything, Rule
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import (
     Ahead,
     Band,
     Causal,
@@ -19,7 +19,7 @@ from maskviz.core.rules import (
     UserMask,
     Window,
 )
-from maskviz.core.why import Condition, Ends
+from maskviz.core.rules.reasons import Reason
 
 
 def because(condition: Condition) -> str:

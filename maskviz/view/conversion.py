@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from maskviz.core.algebra import Grid
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
-from maskviz.core.converted import Converted, Written
-from maskviz.core.dialects import CONVENTIONS, Convention
-from maskviz.core.panels import LegendEntry, MaskGrid, Matrix, Note, Page, Panel, Table, Token, Tone
-from maskviz.core.printable import plural, printable, ranges
-from maskviz.core.reasons import Reason, primary, shares
+from maskviz.core.checks.dialects import CONVENTIONS, Convention
+from maskviz.core.panels.page import LegendEntry, MaskGrid, Matrix, Note, Page, Panel, Table, Token, Tone
+from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.results.converted import Converted, Written
+from maskviz.core.rules.algebra import Grid
+from maskviz.core.rules.reasons import Reason, primary, shares
 
 # Pictures of one mask; rows and heads that look alike share one.
 _DRAWN = 4

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskviz.core.contrast import DiffGrid
-from maskviz.core.diff import MaskDiff, OutputChange, RunDiff, Shown
 from maskviz.core.errors import UsageError
-from maskviz.core.panels import Note, Page, Panel, Table, Token, Tone
-from maskviz.core.printable import plural, printable
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import Trace
+from maskviz.core.panels.contrast import DiffGrid
+from maskviz.core.panels.page import Note, Page, Panel, Table, Token, Tone
+from maskviz.core.panels.printable import plural, printable
+from maskviz.core.results.diff import MaskDiff, OutputChange, RunDiff, Shown
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.trace import Trace
 from maskviz.view.changes import Names, change_panels, moved_matrices
 from maskviz.view.masks import layer_words
 from maskviz.view.show import Choice

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskviz.core.arrays import FloatArray
-from maskviz.core.panels import Note, Panel, Table
-from maskviz.core.results import Comparison
-from maskviz.core.trace import AttentionCall, Trace
-from maskviz.core.why import Explanation
+from maskviz.core.panels.page import Note, Panel, Table
+from maskviz.core.results.results import Comparison
+from maskviz.core.results.why import Explanation
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.view.changes import Names, change_panels
 from maskviz.view.tokens import axes_of
 from maskviz.view.why import stretch_lines

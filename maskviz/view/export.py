@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from maskviz.core.export import Cost, Export, Speed, Spread
-from maskviz.core.panels import Note, Panel, Table, Tone
-from maskviz.core.printable import plural, printable
+from maskviz.core.panels.page import Note, Panel, Table, Tone
+from maskviz.core.panels.printable import plural, printable
+from maskviz.core.results.export import Cost, Export, Speed, Spread
 
 
 def export_panels(export: Export) -> list[Panel]:

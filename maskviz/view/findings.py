@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from maskviz.core.findings import Checked, Confidence, Finding, Trap
-from maskviz.core.panels import Note, Page, Panel, Table, Tone
-from maskviz.core.printable import printable, ranges
+from maskviz.core.checks.findings import Checked, Confidence, Finding, Trap
+from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
+from maskviz.core.panels.printable import printable, ranges
 from maskviz.core.words import Severity
 
 _SURE = {

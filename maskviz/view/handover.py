@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from maskviz.core.arrays import IntArray
-from maskviz.core.handover import HandedGroup, HandOver
-from maskviz.core.panels import MaskGrid, Note, Panel, Table, Tone
-from maskviz.core.printable import printable
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.panels.page import MaskGrid, Note, Panel, Table, Tone
+from maskviz.core.panels.printable import printable
+from maskviz.core.run.handover import HandedGroup, HandOver
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.view.masks import layer_words, mask_panels
 from maskviz.view.show import Choice, chosen_calls
 

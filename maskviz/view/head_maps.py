@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from maskviz.core.errors import UsageError
-from maskviz.core.panels import HeadGrid, HeadTile, Heatmap, Note, Page, Panel, Tone
-from maskviz.core.printable import printable
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Note, Page, Panel, Tone
+from maskviz.core.panels.printable import printable
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.view.attention import blocked_cells, heatmap, top_value
 from maskviz.view.card import card_line

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskviz.core.errors import UsageError
-from maskviz.core.head_reading import HeadReading, LayerReading
-from maskviz.core.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, Criterion, RoleScore
-from maskviz.core.heads import Head, parse_selection
-from maskviz.core.panels import HeadGrid, HeadTile, Matrix, Note, Page, Panel, Table, Tone
-from maskviz.core.printable import plural, printable
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Page, Panel, Table, Tone
+from maskviz.core.panels.printable import plural, printable
+from maskviz.core.results.head_reading import HeadReading, LayerReading
+from maskviz.core.results.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, Criterion, RoleScore
+from maskviz.core.run.heads import Head, parse_selection
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import HeadStatistic, Scale, Stack
 from maskviz.view.attention import blocked_cells, top_value
 from maskviz.view.card import card_line

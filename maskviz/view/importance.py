@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.charts import Bars
-from maskviz.core.importance import Site
-from maskviz.core.panels import Matrix, Note, Page, Panel, Table, Tone
-from maskviz.core.printable import plural, printable
-from maskviz.core.ranking import Estimate, Ranking
-from maskviz.core.trace import ModelCard
+from maskviz.core.panels.charts import Bars
+from maskviz.core.panels.page import Matrix, Note, Page, Panel, Table, Tone
+from maskviz.core.panels.printable import plural, printable
+from maskviz.core.results.importance import Site
+from maskviz.core.results.ranking import Estimate, Ranking
+from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Measure, Method
 from maskviz.view.ablation import (
     GRADIENT,

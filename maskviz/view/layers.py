@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
-from maskviz.core.algebra import Everything, Rule
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.panels import Note, Panel, Table
-from maskviz.core.printable import printable, ranges
-from maskviz.core.results import Likeness
-from maskviz.core.rules import Ahead, Band, Causal, Chunk, Window
-from maskviz.core.trace import CONTENT, ModelCard, Trace
+from maskviz.core.panels.page import Note, Panel, Table
+from maskviz.core.panels.printable import printable, ranges
+from maskviz.core.results.results import Likeness
+from maskviz.core.rules.algebra import Everything, Rule
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Window
+from maskviz.core.run.trace import CONTENT, ModelCard, Trace
 from maskviz.core.words import Stack
 
 _COLUMNS = ("layer>", "attention", "rule", "window>", "heads>", "key heads>")

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import parse_selection
-from maskviz.core.long import LongTrace, Region
-from maskviz.core.long_reading import CallReading, LongReading, RankedHead
-from maskviz.core.panels import Matrix, Note, Page, Panel, Table, Token, TokenStrip, Tone
-from maskviz.core.printable import plural, printable, ranges
-from maskviz.core.trace import Batch
+from maskviz.core.panels.page import Matrix, Note, Page, Panel, Table, Token, TokenStrip, Tone
+from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.results.long_reading import CallReading, LongReading, RankedHead
+from maskviz.core.run.heads import parse_selection
+from maskviz.core.run.long import LongTrace, Region
+from maskviz.core.run.trace import Batch
 from maskviz.core.words import Scale, Stack, Statistic, Way
 from maskviz.view.card import card_line
 from maskviz.view.long_head import SHARES, curves, row_tables

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from maskviz.core.arrays import FloatArray, IntArray
-from maskviz.core.charts import Curve, CurveLine
-from maskviz.core.long import LongTrace
-from maskviz.core.long_reading import CallReading
-from maskviz.core.panels import Table
-from maskviz.core.printable import plural
+from maskviz.core.panels.charts import Curve, CurveLine
+from maskviz.core.panels.page import Table
+from maskviz.core.panels.printable import plural
+from maskviz.core.results.long_reading import CallReading
+from maskviz.core.run.long import LongTrace
 from maskviz.core.words import Statistic
 from maskviz.view.long_maps import head_name
 

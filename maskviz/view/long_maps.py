@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskviz.core.algebra import Grid
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.long import LongCall, LongTrace, Region
-from maskviz.core.long_reading import CallReading
-from maskviz.core.panels import HeadGrid, HeadTile, Heatmap, Pooled, Token
+from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Pooled, Token
+from maskviz.core.results.long_reading import CallReading
+from maskviz.core.rules.algebra import Grid
+from maskviz.core.run.long import LongCall, LongTrace, Region
 from maskviz.core.words import Scale
 from maskviz.view.attention import rows_words, top_value
 from maskviz.view.regions import region_words

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from maskviz.core.algebra import Everything
 from maskviz.core.arrays import BoolArray, ByteArray
-from maskviz.core.long import Region
-from maskviz.core.masks import Mask
-from maskviz.core.panels import LegendEntry, MaskGrid
-from maskviz.core.printable import ranges
-from maskviz.core.reasons import primary, shares
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.panels.page import LegendEntry, MaskGrid
+from maskviz.core.panels.printable import ranges
+from maskviz.core.rules.algebra import Everything
+from maskviz.core.rules.reasons import primary, shares
+from maskviz.core.run.long import Region
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.view.regions import cells_of, part_of, region_words
 from maskviz.view.tokens import axes_of
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from maskviz.core.packing import crossing_of
-from maskviz.core.panels import Note, Tone
-from maskviz.core.trace import Trace
+from maskviz.core.panels.page import Note, Tone
+from maskviz.core.run.packing import crossing_of
+from maskviz.core.run.trace import Trace
 
 # Texts whose share is named one by one; of more, the largest is.
 _NAMED = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from maskviz.core.panels import Note, Page, Panel, TokenStrip, Tone
+from maskviz.core.panels.page import Note, Page, Panel, TokenStrip, Tone
 
 
 def for_paper(page: Page) -> Page:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.charts import Curve, CurveLine
-from maskviz.core.panels import Note, Page, Panel, Table, Tone
-from maskviz.core.printable import plural, printable
-from maskviz.core.pruning import Chosen, Order, Pruning, PruningLine
-from maskviz.core.trace import ModelCard
+from maskviz.core.panels.charts import Curve, CurveLine
+from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
+from maskviz.core.panels.printable import plural, printable
+from maskviz.core.results.pruning import Chosen, Order, Pruning, PruningLine
+from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Measure, Method
 from maskviz.view.ablation import (
     GRADIENT,

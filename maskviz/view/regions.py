@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from maskviz.core.errors import UsageError
-from maskviz.core.long import Region
-from maskviz.core.panels import HeadGrid, Heatmap
-from maskviz.core.trace import AttentionCall
+from maskviz.core.panels.page import HeadGrid, Heatmap
+from maskviz.core.run.long import Region
+from maskviz.core.run.trace import AttentionCall
 from maskviz.view.attention import top_value
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskviz.core.findings import Checked
-from maskviz.core.heads import parse_selection
-from maskviz.core.panels import Note, Page, Panel, Table, Tone
-from maskviz.core.printable import printable
-from maskviz.core.report import Opening, Report, ReportCall, ReportMask
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.checks.findings import Checked
+from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
+from maskviz.core.panels.printable import printable
+from maskviz.core.panels.report import Opening, Report, ReportCall, ReportMask
+from maskviz.core.run.heads import parse_selection
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.view.card import card_line
 from maskviz.view.changes import change_panels

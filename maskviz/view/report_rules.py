@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskviz.core.algebra import AllOf, AnyOf, Everything, Leaf, Rule
 from maskviz.core.arrays import IntArray
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.printable import printable
-from maskviz.core.report import Clause
-from maskviz.core.rules import (
+from maskviz.core.panels.printable import printable
+from maskviz.core.panels.report import Clause
+from maskviz.core.rules.algebra import AllOf, AnyOf, Everything, Leaf, Rule
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import (
     Ahead,
     Band,
     Causal,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from maskviz.core.errors import NoWeightsError, UsageError
-from maskviz.core.heads import parse_selection
-from maskviz.core.long import Region
-from maskviz.core.panels import Note, Page, Panel, Tone
-from maskviz.core.printable import printable
-from maskviz.core.results import Comparison
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.panels.page import Note, Page, Panel, Tone
+from maskviz.core.panels.printable import printable
+from maskviz.core.results.results import Comparison
+from maskviz.core.run.heads import parse_selection
+from maskviz.core.run.long import Region
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Scale, Stack
 from maskviz.view.attention import head_grid, heatmap
 from maskviz.view.card import card_line

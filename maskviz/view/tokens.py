@@ -7,9 +7,9 @@ from itertools import groupby, islice
 
 import numpy as np
 
-from maskviz.core.panels import Token, TokenStrip
-from maskviz.core.printable import printable
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.panels.page import Token, TokenStrip
+from maskviz.core.panels.printable import printable
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Role
 
 # Texts of a packed row that are written out; more are read by nobody.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskviz.core.masks import Mask
-from maskviz.core.panels import Note, Page, Panel, Table, Tone
-from maskviz.core.printable import plural, printable, ranges
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import AttentionCall, Trace
-from maskviz.core.why import Attended, Explanation, Place, Stretch
+from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
+from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.results.why import Attended, Explanation, Place, Stretch
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.view.card import card_line
 from maskviz.view.conditions import because, change
 from maskviz.view.masks import layer_words

@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from maskviz.analyse.why import explain
-from maskviz.core.why import Place
+from maskviz.core.results.why import Place
 from maskviz.explore.app import Answers, Explorer
 from maskviz.store.archive import read_npz
 

@@ -16,10 +16,10 @@ from maskviz.ablate.gathering import gathered_effects, gathered_rows
 from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.errors import CannotTraceError, MaskvizError
-from maskviz.core.heads import HeadMask, parse_head_mask
-from maskviz.core.importance import Effects
-from maskviz.core.processes import Share
-from maskviz.core.trace import Trace
+from maskviz.core.results.importance import Effects
+from maskviz.core.run.heads import HeadMask, parse_head_mask
+from maskviz.core.run.processes import Share
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Ablation, Parallel
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded, load_config, load_model

@@ -17,8 +17,8 @@ from maskviz.ablate.rerun import Rerun, rerunning
 from maskviz.ablate.subject import Subject, Text
 from maskviz.ablate.tap import Edit
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Site
+from maskviz.core.results.importance import Site
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure, Stack
 from tests.ablate.conftest import (
     HEADS,

@@ -21,9 +21,9 @@ from maskviz.ablate.layouts import LAYOUTS, place
 from maskviz.ablate.measuring import filled, measured
 from maskviz.ablate.slicing import sliced
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.export import Export
-from maskviz.core.heads import HeadMask, parse_head_mask
-from maskviz.core.trace import Trace
+from maskviz.core.results.export import Export
+from maskviz.core.run.heads import HeadMask, parse_head_mask
+from maskviz.core.run.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, load_config, load_model, quiet
 from maskviz.load.source import resolve

@@ -15,7 +15,7 @@ from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.subject import Subject
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.heads import HeadMask
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Measure
 from maskviz.load.card import card_of
 from maskviz.load.model import Loaded

@@ -13,8 +13,8 @@ import torch
 from maskviz.ablate.effects import Question
 from maskviz.cli.env import Env
 from maskviz.cli.examining import Examination, Masking, examination_of
-from maskviz.core.heads import HeadMask
-from maskviz.core.processes import Share
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.processes import Share
 from maskviz.core.words import MaskedReading, Measure, Role
 from maskviz.load.encode import Request, encode
 from maskviz.load.loading import Loading, bring_in

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from maskviz.ablate.measures import Meaning, Yardstick
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.trace import Batch, OutputKind
+from maskviz.core.run.trace import Batch, OutputKind
 from maskviz.core.words import Measure, Role
 from tests.ablate.conftest import naive_measures
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from maskviz.ablate.mistakes import held_against
-from maskviz.core.behaviour import Ablated
+from maskviz.core.checks.behaviour import Ablated
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import parse_head_mask
+from maskviz.core.run.heads import parse_head_mask
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded
 from maskviz.tracing.run import head_groups, head_shapes, run

@@ -12,9 +12,9 @@ from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.pruning import Plan, Removal, kept_share, kept_within, removed_in_steps, steps_of
 from maskviz.ablate.subject import Subject
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Effects, Site
-from maskviz.core.pruning import Order
+from maskviz.core.results.importance import Effects, Site
+from maskviz.core.results.pruning import Order
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Measure
 from tests.ablate.conftest import LAYERS, Change, hooked, logits_of, naive_measures, tiny_subject
 

@@ -12,8 +12,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from maskviz.analyse.comparison import compare
-from maskviz.core.heads import parse_head_mask
-from maskviz.core.trace import OutputKind, Trace
+from maskviz.core.run.heads import parse_head_mask
+from maskviz.core.run.trace import OutputKind, Trace
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded

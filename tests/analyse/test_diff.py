@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 
 from maskviz.analyse.diff import compare_cells, compare_runs, read_alike
-from maskviz.core.algebra import Grid, Rule, all_of
 from maskviz.core.arrays import Content
-from maskviz.core.diff import Shown
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.masks import Mask
-from maskviz.core.reasons import Reason
-from maskviz.core.rules import Causal, Padding, Window
-from maskviz.core.trace import AttentionCall, Batch, ModelCard, Trace
+from maskviz.core.results.diff import Shown
+from maskviz.core.rules.algebra import Grid, Rule, all_of
+from maskviz.core.rules.kinds import Causal, Padding, Window
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 from tests.rules_to_fold import rules
 

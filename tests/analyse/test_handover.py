@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from maskviz.analyse.handover import handed_groups
-from maskviz.core.algebra import Everything, Opaque, all_of
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.handover import HandedCall, HandOver
-from maskviz.core.masks import Mask
-from maskviz.core.rules import Causal, Chunk
-from maskviz.core.trace import Trace
+from maskviz.core.rules.algebra import Everything, Opaque, all_of
+from maskviz.core.rules.kinds import Causal, Chunk
+from maskviz.core.run.handover import HandedCall, HandOver
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
 from tests.tracing.conftest import example_of
 

@@ -11,8 +11,8 @@ import pytest
 
 from maskviz.analyse.head_statistics import read_heads
 from maskviz.core.arrays import FloatArray
-from maskviz.core.head_roles import CRITERIA
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.results.head_roles import CRITERIA
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import HeadRole, Role, Stack
 from tests.head_traces import CARD, mask_of
 

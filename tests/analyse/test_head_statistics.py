@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from maskviz.analyse.head_statistics import read_heads
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import HeadStatistic, Role, Stack
 from tests.head_traces import attention, mask_of, trace_of, traces
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from maskviz.analyse.likeness import NotComparableError, look_alikes, mask_set, without_content
-from maskviz.core.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.results import MaskSet
-from maskviz.core.rules import Ahead, Band, Causal, Chunk, Padding, Span, UserMask, Window
-from maskviz.core.trace import CONTENT, SilentLayer
+from maskviz.core.results.results import MaskSet
+from maskviz.core.rules.algebra import Everything, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Padding, Span, UserMask, Window
+from maskviz.core.run.trace import CONTENT, SilentLayer
 from maskviz.core.words import Stack
 from tests.core.test_rules import sees_by_diffusion
 from tests.tracing.conftest import example_of

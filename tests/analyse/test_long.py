@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from maskviz.analyse.long import read_long
-from maskviz.core.algebra import Opaque
-from maskviz.core.heads import Head
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.run.heads import Head
 from maskviz.core.words import Stack, Statistic
 from tests.long_traces import HEADS, LAYERS, QUERIES, ROWS, TILE, dense, keep, long_trace, visible
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from maskviz.analyse.ranking import estimated, normalised, order_of, overlap, ranked, spearman, t_quantile
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.importance import Effects, Importance, Site
+from maskviz.core.results.importance import Effects, Importance, Site
 from maskviz.core.words import Ablation, Measure, Method
 
 SITES = tuple(Site("decoder", layer, (head,)) for layer in range(2) for head in range(3))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from maskviz.analyse.rollout import head_means, rolled_out
 from maskviz.analyse.sinks import without_sinks
 from maskviz.core.errors import UsageError
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Role
 from tests.head_traces import trace_of, traces
 

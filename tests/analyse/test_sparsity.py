@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import create_block_mask
 
 from maskviz.analyse.sparsity import count_blocks, mask_cost
-from maskviz.core.algebra import Everything, Rule, all_of, any_of
 from maskviz.core.arrays import Content
-from maskviz.core.block_rules import BlockCausal, Prefix
-from maskviz.core.extents import Lengths
-from maskviz.core.results import HeadSize
-from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Itself, Padding, Window
+from maskviz.core.results.results import HeadSize
+from maskviz.core.rules.algebra import Everything, Rule, all_of, any_of
+from maskviz.core.rules.block_kinds import BlockCausal, Prefix
+from maskviz.core.rules.extents import Lengths
+from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Itself, Padding, Window
 from tests.rules_to_fold import reasons_of, rules, sizes
 
 DOCUMENTS = Document(Content([np.repeat([3, 0, 7, 5], [130, 700, 40, 2300])], np.int64))

@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskviz.analyse.why import stretches_of
-from maskviz.core.algebra import Grid, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import UsageError
-from maskviz.core.masks import Mask
-from maskviz.core.reasons import Reason
-from maskviz.core.rules import (
+from maskviz.core.results.why import Condition, Place, Stretch, parse_place
+from maskviz.core.rules.algebra import Grid, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import (
     Ahead,
     Band,
     Causal,
@@ -32,7 +31,8 @@ from maskviz.core.rules import (
     UserMask,
     Window,
 )
-from maskviz.core.why import Condition, Place, Stretch, parse_place
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
 from maskviz.view.conditions import because, change
 from tests.rules_to_fold import rules
 

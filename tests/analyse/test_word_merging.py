@@ -12,8 +12,8 @@ from maskviz.analyse.rollout import rolled_out
 from maskviz.analyse.sinks import without_sinks
 from maskviz.analyse.word_merging import merged_words
 from maskviz.core.errors import UsageError
-from maskviz.core.grouping import Grouping
-from maskviz.core.trace import Trace
+from maskviz.core.run.grouping import Grouping
+from maskviz.core.run.trace import Trace
 from tests.head_traces import trace_of, traces
 
 

@@ -18,7 +18,7 @@ import maskviz
 from maskviz import demo
 from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from tests.architectures import tiny
 
 # PEFT asks for a name that transformers has given another.

@@ -22,7 +22,7 @@ from torch.nn import functional
 from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.subject import Subject, Text
-from maskviz.core.importance import Site
+from maskviz.core.results.importance import Site
 from maskviz.core.words import Measure
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import load_config, load_model

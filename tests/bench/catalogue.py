@@ -31,7 +31,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from maskviz.analyse.likeness import NotComparableError, mask_set
 from maskviz.cli.layers import layers_of
 from maskviz.core.errors import MaskvizError
-from maskviz.core.results import MaskSet
+from maskviz.core.results.results import MaskSet
 from maskviz.load.model import build_model, quiet
 from maskviz.load.source import Source
 from maskviz.store.catalogue import FILE, Catalogue, catalogue_text

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.errors import MaskvizError
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded

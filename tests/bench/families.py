@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.load.card import text_part
 from tests.bench.model_types import generates
 

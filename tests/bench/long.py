@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from transformers import MistralConfig, MistralModel
 
-from maskviz.core.trace import Batch, ModelCard
+from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded, load_config, load_model

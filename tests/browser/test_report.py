@@ -19,12 +19,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from maskviz.analyse.why import stretches_of
 from maskviz.api.trace import load_trace
-from maskviz.core.algebra import AnyOf, Combination, Rule
-from maskviz.core.masks import Mask
-from maskviz.core.panels import Note, Tone
-from maskviz.core.reasons import Reason
-from maskviz.core.rules import Causal, Repositioned, UserMask, Window
-from maskviz.core.trace import Trace
+from maskviz.core.panels.page import Note, Tone
+from maskviz.core.rules.algebra import AnyOf, Combination, Rule
+from maskviz.core.rules.kinds import Causal, Repositioned, UserMask, Window
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import Trace
 from maskviz.render.html import html_bytes
 from maskviz.store.archive import read_npz
 from maskviz.view.report import report_of

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from maskviz.cli.layers import LENGTH, LayerRun, layers_of
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded, build_model, read_config

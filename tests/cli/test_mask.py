@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskviz.core.trace import CONTENT
+from maskviz.core.run.trace import CONTENT
 from tests.cli.test_info import HYBRID, LLAMA, NEO, saved
 from tests.conftest import Response
 

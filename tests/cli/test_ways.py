@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from maskviz.api.trace import load_trace
-from maskviz.core.results import FutureProof
+from maskviz.core.results.results import FutureProof
 from maskviz.tracing.prove import prove
 from tests.conftest import Response
 

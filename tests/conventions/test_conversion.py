@@ -13,10 +13,10 @@ from maskviz.conventions.conversion import read, write
 from maskviz.conventions.flex import block_mask, cells_of, mask_mod
 from maskviz.conventions.head_masks import read_gates, words_of
 from maskviz.core.arrays import AnyArray, BoolArray
-from maskviz.core.dialects import CONVENTIONS
+from maskviz.core.checks.dialects import CONVENTIONS
+from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
-from maskviz.core.given_array import Sizes
-from maskviz.core.heads import parse_head_mask
+from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.words import Dialect
 from tests.conventions import masks
 

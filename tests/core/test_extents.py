@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskviz.core.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.extents import Extents, Lengths, extents_of
-from maskviz.core.rules import Causal, Document, Itself, Padding, Repositioned, Window
+from maskviz.core.rules.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.extents import Extents, Lengths, extents_of
+from maskviz.core.rules.kinds import Causal, Document, Itself, Padding, Repositioned, Window
 from tests.rules_to_fold import rules, sizes
 
 

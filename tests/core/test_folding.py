@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from maskviz.core.algebra import Grid, Rule, all_of, any_of
 from maskviz.core.arrays import BoolArray, ByteArray, Content
-from maskviz.core.extents import Lengths
-from maskviz.core.folding import count_cells, fold_rule, of_row
-from maskviz.core.reasons import PARTLY, Reason, primary
-from maskviz.core.rules import Causal, Chunk, Document, Itself, Padding, Window
+from maskviz.core.rules.algebra import Grid, Rule, all_of, any_of
+from maskviz.core.rules.extents import Lengths
+from maskviz.core.rules.folding import count_cells, fold_rule, of_row
+from maskviz.core.rules.kinds import Causal, Chunk, Document, Itself, Padding, Window
+from maskviz.core.rules.reasons import PARTLY, Reason, primary
 from maskviz.render.fold import Fill, Tile, fold_mask
 from tests.rules_to_fold import reasons_of, rules, sizes
 

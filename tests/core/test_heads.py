@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import Head, HeadMask, head_mask_of, parse_head_mask, parse_selection
+from maskviz.core.run.heads import Head, HeadMask, head_mask_of, parse_head_mask, parse_selection
 
 SHAPES = {"decoder": (5, 6)}
 

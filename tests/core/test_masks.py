@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from maskviz.core.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.masks import Mask
-from maskviz.core.reasons import Reason, primary, shares
-from maskviz.core.recognise import recognise
-from maskviz.core.rules import Band, Causal, Itself, Padding, Window
+from maskviz.core.rules.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.kinds import Band, Causal, Itself, Padding, Window
+from maskviz.core.rules.reasons import Reason, primary, shares
+from maskviz.core.rules.recognise import recognise
+from maskviz.core.run.masks import Mask
 
 KEEP = np.array([[True, True, True, False], [True, True, True, True]])
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from maskviz.core.charts import Bars, Curve, CurveLine
-from maskviz.core.panels import Matrix
+from maskviz.core.panels.charts import Bars, Curve, CurveLine
+from maskviz.core.panels.page import Matrix
 
 ONE, TWO, THREE = (np.arange(count, dtype=np.float32) for count in (1, 2, 3))
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from maskviz.core.algebra import Everything, Grid, Rule, all_of
 from maskviz.core.arrays import Content
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.recognise import recognise
-from maskviz.core.rules import Band, Causal, Chunk, Padding, Window
+from maskviz.core.rules.algebra import Everything, Grid, Rule, all_of
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import Band, Causal, Chunk, Padding, Window
+from maskviz.core.rules.recognise import recognise
 
 
 def _padding(*starts: int) -> Padding:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from maskviz.core.errors import UsageError
-from maskviz.core.long import Region
-from maskviz.core.regions import parse_region
+from maskviz.core.panels.regions import parse_region
+from maskviz.core.run.long import Region
 
 
 @pytest.mark.parametrize(

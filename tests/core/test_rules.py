@@ -9,11 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskviz.core.algebra import AllOf, Everything, Grid, NotReadableError, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.reasons import Reason
-from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, UserMask, Window
+from maskviz.core.rules.algebra import AllOf, Everything, Grid, NotReadableError, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import (
+    Band,
+    Causal,
+    Chunk,
+    Document,
+    Itself,
+    Padding,
+    Repositioned,
+    Span,
+    UserMask,
+    Window,
+)
+from maskviz.core.rules.reasons import Reason
 
 Sees = Callable[[int, int, int], bool]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskviz
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.explore.position import Position, calls_of_stack
 from maskviz.explore.viewport import start_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from maskviz.analyse.check import LINTS
 from maskviz.analyse.lints.kind import Need
-from maskviz.core.traps import NOT_CHECKED, TRAPS
+from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
 
 WORDS = {
     Need.ARRAY: "a mask",

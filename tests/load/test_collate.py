@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, DataCollatorForLanguageModeling, PreTrai
 from maskviz import demo
 from maskviz.analyse.mlm import binomial_interval, drawn
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.mlm import IGNORED, Fate
+from maskviz.core.results.mlm import IGNORED, Fate
 from maskviz.load.collate import collated, mlm_notes, recipe_of, training_batch, training_tokenizer
 from maskviz.load.source import resolve
 

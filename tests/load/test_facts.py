@@ -10,8 +10,8 @@ import torch
 from transformers import AttentionInterface
 
 from maskviz.analyse.check import check
-from maskviz.core.behaviour import Behaviour
-from maskviz.core.case import Case
+from maskviz.core.checks.behaviour import Behaviour
+from maskviz.core.checks.case import Case
 from maskviz.load.encode import Request, encode
 from maskviz.load.facts import facts_of
 from maskviz.tracing.experiments import output_size

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from maskviz.core.checks.given_batch import GivenBatch
 from maskviz.core.errors import UsageError
-from maskviz.core.given_batch import GivenBatch
 from maskviz.load.encode import Request, encode
 from maskviz.load.given import documents_of, encoded_rows, given_of
 from maskviz.load.model import Loaded

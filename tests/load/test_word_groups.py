@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.grouping import Grouping
-from maskviz.core.trace import Batch
+from maskviz.core.run.grouping import Grouping
+from maskviz.core.run.trace import Batch
 from maskviz.load.encode import encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.request import Request

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from maskviz.ablate.export import export
-from maskviz.core.heads import parse_head_mask
+from maskviz.core.run.heads import parse_head_mask
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve

@@ -10,8 +10,8 @@ import pytest
 from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.analyse.head_statistics import read_heads
-from maskviz.core.head_reading import HeadReading
-from maskviz.core.trace import Trace
+from maskviz.core.results.head_reading import HeadReading
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Ablation, HeadRole, HeadStatistic, Measure
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, load_config, load_model

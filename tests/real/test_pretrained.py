@@ -12,7 +12,7 @@ import transformers
 from packaging.version import Version
 from transformers import AutoModel, AutoModelForCausalLM
 
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve

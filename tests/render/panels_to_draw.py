@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
-from maskviz.core.charts import Bars, Curve, CurveLine
-from maskviz.core.panels import (
+from maskviz.core.panels.charts import Bars, Curve, CurveLine
+from maskviz.core.panels.page import (
     HeadGrid,
     HeadTile,
     Heatmap,
@@ -22,7 +22,7 @@ from maskviz.core.panels import (
     TokenStrip,
     Tone,
 )
-from maskviz.core.reasons import Reason, primary, shares
+from maskviz.core.rules.reasons import Reason, primary, shares
 from maskviz.core.words import Scale
 
 WORDS = ("[CLS]", "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "sleeps", "[SEP]")

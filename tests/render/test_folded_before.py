@@ -10,8 +10,8 @@ import pytest
 from matplotlib.text import Text
 from rich.console import Console
 
-from maskviz.core.panels import LegendEntry, MaskGrid, Page, Token
-from maskviz.core.reasons import PARTLY
+from maskviz.core.panels.page import LegendEntry, MaskGrid, Page, Token
+from maskviz.core.rules.reasons import PARTLY
 from maskviz.render.fold import Tile, fold_mask, tile_to_fit
 from maskviz.render.image import figure
 from maskviz.render.image_grid import mask_colours

@@ -20,8 +20,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from maskviz.core.arrays import ByteArray
-from maskviz.core.charts import Bars, Curve, CurveLine
-from maskviz.core.panels import Note, Page, Token, TokenStrip, Tone
+from maskviz.core.panels.charts import Bars, Curve, CurveLine
+from maskviz.core.panels.page import Note, Page, Token, TokenStrip, Tone
 from maskviz.render import fonts
 from maskviz.render.fonts import Typeface, typeface_for
 from maskviz.render.image import ONE_COLUMN, SCREEN, TWO_COLUMNS, ImageFormat, Layout, figure, image_bytes

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from maskviz.core.reasons import Reason
+from maskviz.core.rules.reasons import Reason
 from maskviz.core.words import Scale
 from maskviz.render.palette import (
     ASCII_SHADES,

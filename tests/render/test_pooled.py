@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from maskviz.core.arrays import FloatArray
-from maskviz.core.panels import HeadGrid, HeadTile, Heatmap, Page, Panel, Pooled, Token
+from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Page, Panel, Pooled, Token
 from maskviz.render.fold import Tile
 from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.fonts import typeface_for

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskviz.core.panels import Note
-from maskviz.core.rules import Causal
-from maskviz.core.trace import Trace
+from maskviz.core.panels.page import Note
+from maskviz.core.rules.kinds import Causal
+from maskviz.core.run.trace import Trace
 from maskviz.render.html import html_bytes
 from maskviz.render.quantised import NOT_A_NUMBER, Ladder, deflated, ladder_for
 from maskviz.view.report import report_of

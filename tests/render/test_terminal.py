@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from maskviz.core.charts import Bars, Curve, CurveLine
-from maskviz.core.panels import Matrix, Note, Page, Token, TokenStrip, Tone
+from maskviz.core.panels.charts import Bars, Curve, CurveLine
+from maskviz.core.panels.page import Matrix, Note, Page, Token, TokenStrip, Tone
 from maskviz.core.words import Scale
 from maskviz.render.palette import diverging, hexadecimal, rgb
 from maskviz.render.terminal import render

@@ -16,13 +16,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskviz.analyse.comparison import compare
-from maskviz.core.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.errors import ExitCode, NotFoundError
-from maskviz.core.heads import parse_head_mask
-from maskviz.core.rules import Band, Causal, Chunk, Document, Itself, Padding, Repositioned, Span, UserMask, Window
-from maskviz.core.trace import Trace
+from maskviz.core.rules.algebra import Everything, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import (
+    Band,
+    Causal,
+    Chunk,
+    Document,
+    Itself,
+    Padding,
+    Repositioned,
+    Span,
+    UserMask,
+    Window,
+)
+from maskviz.core.run.heads import parse_head_mask
+from maskviz.core.run.trace import Trace
 from maskviz.load.encode import Request, encode
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz
 from maskviz.store.files import check_writable, write_whole

@@ -8,11 +8,11 @@ import json
 import numpy as np
 import pytest
 
-from maskviz.core import algebra, block_rules, rules
-from maskviz.core.algebra import AllOf, AnyOf, Combination, Everything, Leaf, Opaque, Rule
 from maskviz.core.arrays import Content
-from maskviz.core.block_rules import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules import (
+from maskviz.core.rules import algebra, block_kinds, kinds
+from maskviz.core.rules.algebra import AllOf, AnyOf, Combination, Everything, Leaf, Opaque, Rule
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import (
     Ahead,
     Band,
     Causal,
@@ -58,7 +58,7 @@ RULES: list[Rule] = [
 def test_every_kind_of_rule_is_written_and_opened() -> None:
     there = {
         kind
-        for module in (algebra, rules, block_rules)
+        for module in (algebra, kinds, block_kinds)
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, Rule) and kind not in (Rule, Leaf, Combination)
     }

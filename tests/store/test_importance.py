@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskviz.cli.head_masks import parse_or_read_head_mask
-from maskviz.core.heads import HeadMask, parse_head_mask
-from maskviz.core.importance import Effects
+from maskviz.core.results.importance import Effects
+from maskviz.core.run.heads import HeadMask, parse_head_mask
 from maskviz.core.words import Measure
 from maskviz.store.importance import head_mask_json, importance_json, pruning_json
 from maskviz.store.readable import readable_json

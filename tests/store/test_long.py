@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskviz.core.algebra import Opaque
 from maskviz.core.errors import NotFoundError
-from maskviz.core.long import LongTrace
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.run.long import LongTrace
 from maskviz.core.words import Stack, Statistic
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz, read_run
 from maskviz.store.long import long_to_parts

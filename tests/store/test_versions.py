@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from maskviz.core.errors import NotFoundError
-from maskviz.core.long import LongTrace
+from maskviz.core.run.long import LongTrace
 from maskviz.store.archive import npz_bytes, read_run
 from maskviz.store.contents import VERSION
 from maskviz.store.rules import rule_from_json

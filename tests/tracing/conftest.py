@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from transformers import PreTrainedModel
 
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.load.card import card_of
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from maskviz.core.algebra import Opaque
 from maskviz.core.arrays import AnyArray
-from maskviz.core.heads import HeadMask
-from maskviz.core.trace import AttentionCall
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.run.heads import HeadMask
+from maskviz.core.run.trace import AttentionCall
 from maskviz.core.words import Stack
 from maskviz.tracing.run import head_shapes, run_gated
 from tests.architectures import ENCODER_DECODERS, tiny

@@ -19,8 +19,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from maskviz.analyse.handover import handed_groups
 from maskviz.core.arrays import BoolArray
-from maskviz.core.handover import HandedGroup, HandOver
-from maskviz.core.trace import Trace
+from maskviz.core.run.handover import HandedGroup, HandOver
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend, CacheKind, Stack
 from maskviz.load.card import card_of
 from maskviz.load.encode import Encoded, Request, encode

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from maskviz.core.algebra import Everything, Grid, Rule, all_of
 from maskviz.core.arrays import Content
-from maskviz.core.extents import Lengths, extents_of
-from maskviz.core.rules import Band, Causal, Chunk, Document, Padding, Window
-from maskviz.core.trace import Batch
+from maskviz.core.rules.algebra import Everything, Grid, Rule, all_of
+from maskviz.core.rules.extents import Lengths, extents_of
+from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Window
+from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Stack
 from maskviz.tracing.blockwise import Heads, attend_by_blocks
 from maskviz.tracing.rehearsal import Part, sides_of

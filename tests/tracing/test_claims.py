@@ -10,7 +10,7 @@ import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, masking_utils
 
 import maskviz
-from maskviz.core.algebra import Opaque
+from maskviz.core.rules.algebra import Grid, Opaque
 from maskviz.core.words import Stack
 from maskviz.tracing.seam.mask_functions import rule_of
 from tests.architectures import tiny
@@ -174,5 +174,5 @@ def test_windows_of_single_models_are_read_by_their_own_file(model: str, expecte
     for query in range(9):
         for key in range(9):
             seen = bool(function(0, 0, torch.tensor(query), torch.tensor(key)))
-            at = maskviz.core.algebra.Grid.of(1, 1, 1, query, key)
+            at = Grid.of(1, 1, 1, query, key)
             assert bool(rule.visible(at).all()) is seen

@@ -10,8 +10,8 @@ import torch
 
 from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.heads import parse_head_mask
-from maskviz.core.trace import Trace
+from maskviz.core.run.heads import parse_head_mask
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import CacheKind, Stack
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.generate import continued

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded
 from maskviz.tracing.experiments import broken_padding, drifts_by_rounding, output_size, padded_texts, returns_weights

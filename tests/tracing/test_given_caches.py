@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 import maskviz
 from maskviz.core.errors import UsageError
-from maskviz.core.trace import UNKNOWN
+from maskviz.core.run.trace import UNKNOWN
 from maskviz.core.words import Stack
 from maskviz.tracing.seam.caches import cache_argument, cache_returned, copied, tensors_in, tokens_in
 from tests.architectures import tiny

@@ -16,9 +16,9 @@ from PIL import Image
 from transformers import AutoProcessor, masking_utils
 
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
-from maskviz.core.heads import parse_head_mask
-from maskviz.core.panels import TokenStrip
-from maskviz.core.trace import Trace
+from maskviz.core.panels.page import TokenStrip
+from maskviz.core.run.heads import parse_head_mask
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Role
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.images import load_processor, read_image

@@ -26,8 +26,8 @@ from transformers import (
 )
 
 from maskviz.core.arrays import FloatArray
-from maskviz.core.heads import parse_head_mask
-from maskviz.core.trace import Trace
+from maskviz.core.run.heads import parse_head_mask
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
 from maskviz.load.card import card_of
 from maskviz.load.encode import Encoded, Request, encode

@@ -11,7 +11,7 @@ import torch
 
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.trace import Batch
+from maskviz.core.run.trace import Batch
 from maskviz.core.words import Backend, Role
 from maskviz.load.encode import encode
 from maskviz.load.model import load_config, load_model

@@ -12,9 +12,9 @@ import transformers
 from packaging.version import Version
 from transformers import masking_utils
 
-from maskviz.core.packing import crossing_of
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import Trace
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.packing import crossing_of
+from maskviz.core.run.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
 from tests.architectures import tiny

@@ -10,8 +10,8 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import UsageError
-from maskviz.core.masks import Mask
-from maskviz.core.trace import Trace
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode

@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import masking_utils as m
 
-from maskviz.core.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content
-from maskviz.core.rules import Band, Causal, Chunk, Document, Padding, Repositioned, Window
+from maskviz.core.rules.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Repositioned, Window
 from maskviz.core.words import Stack
 from maskviz.tracing.doors import visible_cells
 from maskviz.tracing.naming import layers_of, stacks_of

@@ -17,10 +17,10 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from maskviz.core.arrays import AnyArray, FloatArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.extents import Lengths
-from maskviz.core.long import LongCall, LongTrace, Region
-from maskviz.core.rules import Causal
-from maskviz.core.trace import AttentionCall, Batch, Trace
+from maskviz.core.rules.extents import Lengths
+from maskviz.core.rules.kinds import Causal
+from maskviz.core.run.long import LongCall, LongTrace, Region
+from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Role, Stack, Statistic, Way
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode

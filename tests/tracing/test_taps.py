@@ -14,8 +14,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.heads import Head, HeadMask, parse_head_mask
-from maskviz.core.trace import Trace
+from maskviz.core.run.heads import Head, HeadMask, parse_head_mask
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskviz.core.trace import Trace
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
 from maskviz.load.encode import encode
 from maskviz.tracing.backends import hand_over

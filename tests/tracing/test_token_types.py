@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import masking_utils
 
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import Trace
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.trace import Trace
 from maskviz.load.card import card_of
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded

@@ -11,8 +11,8 @@ import transformers
 from packaging.version import Version
 
 from maskviz.analyse.user_mask import with_user_mask
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import Trace
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded

@@ -12,8 +12,8 @@ import transformers
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.heads import parse_head_mask
-from maskviz.core.trace import CONTENT, Trace
+from maskviz.core.run.heads import parse_head_mask
+from maskviz.core.run.trace import CONTENT, Trace
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded

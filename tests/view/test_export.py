@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from maskviz.core.export import Cost, Export, Kept, Saving, Speed, Spread
-from maskviz.core.panels import Note, Table, Tone
+from maskviz.core.panels.page import Note, Table, Tone
+from maskviz.core.results.export import Cost, Export, Kept, Saving, Speed, Spread
 from maskviz.view.export import export_panels
 
 SAVING = Saving(

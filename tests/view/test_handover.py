@@ -6,8 +6,8 @@ import pytest
 import transformers
 
 from maskviz.analyse.handover import handed_groups
-from maskviz.core.handover import HandOver
-from maskviz.core.panels import MaskGrid, Note, Panel, Table, Tone
+from maskviz.core.panels.page import MaskGrid, Note, Panel, Table, Tone
+from maskviz.core.run.handover import HandOver
 from maskviz.core.words import Backend
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode

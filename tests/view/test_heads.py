@@ -13,8 +13,8 @@ from maskviz.analyse.head_statistics import read_heads
 from maskviz.analyse.rollout import head_means, rolled_out
 from maskviz.analyse.sinks import without_sinks
 from maskviz.core.errors import UsageError
-from maskviz.core.panels import HeadGrid, Heatmap, Matrix, Note, Page, Table, Tone
-from maskviz.core.trace import SilentLayer, Trace
+from maskviz.core.panels.page import HeadGrid, Heatmap, Matrix, Note, Page, Table, Tone
+from maskviz.core.run.trace import SilentLayer, Trace
 from maskviz.core.words import HeadStatistic, Stack
 from maskviz.view.head_maps import maps_page
 from maskviz.view.heads import HeadsAsked, heads_page, worth

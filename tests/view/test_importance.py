@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from maskviz.analyse.ranking import ranked
-from maskviz.core.charts import Bars
-from maskviz.core.heads import HeadMask
-from maskviz.core.importance import Effects, Importance, Site
-from maskviz.core.panels import Matrix, Note, Page, Table, Tone
+from maskviz.core.panels.charts import Bars
+from maskviz.core.panels.page import Matrix, Note, Page, Table, Tone
+from maskviz.core.results.importance import Effects, Importance, Site
+from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure, Method
 from maskviz.view.importance import importance_page
 from tests.pages_of_heads import CARD, CHANGE, CROSSED, KEY_SITES, TEXTS, importance, notes, only, text_of

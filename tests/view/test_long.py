@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from maskviz.analyse.long import read_long
-from maskviz.core.charts import Curve
 from maskviz.core.errors import UsageError
-from maskviz.core.long import LongTrace, Region
-from maskviz.core.panels import HeadGrid, Heatmap, Matrix, Page, Pooled, Table, TokenStrip
-from maskviz.core.trace import Batch
+from maskviz.core.panels.charts import Curve
+from maskviz.core.panels.page import HeadGrid, Heatmap, Matrix, Page, Pooled, Table, TokenStrip
+from maskviz.core.run.long import LongTrace, Region
+from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Scale, Stack, Statistic, Way
 from maskviz.view.long import drawn_row, long_page
 from maskviz.view.show import Choice

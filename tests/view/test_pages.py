@@ -10,11 +10,11 @@ import pytest
 
 from maskviz.analyse.comparison import compare
 from maskviz.core.errors import UsageError
-from maskviz.core.heads import parse_head_mask
-from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Table, TokenStrip, Tone
-from maskviz.core.printable import ranges
-from maskviz.core.reasons import Reason
-from maskviz.core.trace import CONTENT, SilentLayer
+from maskviz.core.panels.page import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Table, TokenStrip, Tone
+from maskviz.core.panels.printable import ranges
+from maskviz.core.rules.reasons import Reason
+from maskviz.core.run.heads import parse_head_mask
+from maskviz.core.run.trace import CONTENT, SilentLayer
 from maskviz.core.words import Stack
 from maskviz.load.encode import Request, encode
 from maskviz.tracing.run import head_shapes, run, run_gated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskviz.core.panels import Note, Page, TokenStrip, Tone
+from maskviz.core.panels.page import Note, Page, TokenStrip, Tone
 from maskviz.view.paper import for_paper
 from tests.render.panels_to_draw import heatmap, tokens
 

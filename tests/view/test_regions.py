@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from maskviz.core.errors import UsageError
-from maskviz.core.long import Region
-from maskviz.core.masks import Mask
-from maskviz.core.panels import HeadGrid, Heatmap, MaskGrid, Page
-from maskviz.core.trace import Trace
+from maskviz.core.panels.page import HeadGrid, Heatmap, MaskGrid, Page
+from maskviz.core.run.long import Region
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import Trace
 from maskviz.view.show import Choice, show_page
 from tests.pages_of_heads import only
 from tests.tracing.conftest import example_of

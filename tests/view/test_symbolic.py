@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 
 from maskviz.analyse.sparsity import mask_cost
-from maskviz.core.algebra import Rule, all_of, any_of
 from maskviz.core.arrays import Content
-from maskviz.core.extents import Lengths
-from maskviz.core.folding import CellCount
-from maskviz.core.panels import MaskGrid, Note, Table
-from maskviz.core.reasons import PARTLY, primary, shares
-from maskviz.core.results import BlockCount, HeadSize, MaskCost, Ruled, RuledLayers
-from maskviz.core.rules import Causal, Itself, Padding, Window
+from maskviz.core.panels.page import MaskGrid, Note, Table
+from maskviz.core.results.results import BlockCount, HeadSize, MaskCost, Ruled, RuledLayers
+from maskviz.core.rules.algebra import Rule, all_of, any_of
+from maskviz.core.rules.extents import Lengths
+from maskviz.core.rules.folding import CellCount
+from maskviz.core.rules.kinds import Causal, Itself, Padding, Window
+from maskviz.core.rules.reasons import PARTLY, primary, shares
 from maskviz.view.symbolic import cost_table, in_units, mask_grid, symbolic_page
 from tests.rules_to_fold import reasons_of, rules, sizes
 

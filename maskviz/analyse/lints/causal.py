@@ -10,14 +10,14 @@ from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.lints.layers import layers_in
 from maskviz.analyse.lints.numbers import constant
 from maskviz.analyse.lints.polarity import bool_in_eager, ones_as_additive, whole_numbers
-from maskviz.core.algebra import Everything, Grid, Rule
 from maskviz.core.arrays import BoolArray
-from maskviz.core.behaviour import Tried
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.recognise import recognise
-from maskviz.core.rules import Padding
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.checks.behaviour import Tried
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.rules.algebra import Everything, Grid, Rule
+from maskviz.core.rules.kinds import Padding
+from maskviz.core.rules.recognise import recognise
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
 
 

@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Iterator
 
 from maskviz.analyse.lints.kind import Lint, Need, found
-from maskviz.core.behaviour import ModelFacts
-from maskviz.core.case import Case
-from maskviz.core.findings import Finding
-from maskviz.core.given_batch import GivenBatch, Row
+from maskviz.core.checks.behaviour import ModelFacts
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Finding
+from maskviz.core.checks.given_batch import GivenBatch, Row
 
 # What tokenizers and data sets leave in rows for others than the model, and what transformers hands on to its layers.
 _OF_OTHERS = (

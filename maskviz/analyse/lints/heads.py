@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maskviz.analyse.lints.kind import Lint, Need, found
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
 
 
 def ablated_after_projection(case: Case) -> Iterator[Finding]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from maskviz.core.case import Case
-from maskviz.core.findings import Finding
-from maskviz.core.given_array import GivenArray
-from maskviz.core.traps import TRAPS
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Finding
+from maskviz.core.checks.given_array import GivenArray
+from maskviz.core.checks.traps import TRAPS
 
 
 class Need(StrEnum):

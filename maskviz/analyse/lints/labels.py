@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from maskviz.analyse.lints.kind import Lint, Need, found
-from maskviz.core.case import Case
-from maskviz.core.findings import Finding
-from maskviz.core.given_batch import Row
-from maskviz.core.printable import plural
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Finding
+from maskviz.core.checks.given_batch import Row
+from maskviz.core.panels.printable import plural
 from maskviz.core.words import Severity
 
 IGNORED = -100

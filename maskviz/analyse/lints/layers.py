@@ -10,13 +10,13 @@ from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.lints.padding import pad_without_mask
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.analyse.user_mask import parts_of
-from maskviz.core.behaviour import Behaviour
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.handover import HandedGroup
-from maskviz.core.printable import ranges
-from maskviz.core.rules import Band, Causal, Chunk, Window
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.checks.behaviour import Behaviour
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.panels.printable import ranges
+from maskviz.core.rules.kinds import Band, Causal, Chunk, Window
+from maskviz.core.run.handover import HandedGroup
+from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend, Role, Stack
 
 _LOCAL = (Window, Band, Chunk)

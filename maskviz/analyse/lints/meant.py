@@ -8,11 +8,11 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.lints.layers import layers_in
-from maskviz.core.algebra import Grid, Rule
 from maskviz.core.arrays import BoolArray
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.rules.algebra import Grid, Rule
+from maskviz.core.run.trace import AttentionCall, Trace
 
 
 def not_as_meant(case: Case) -> Iterator[Finding]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found, leak_of, not_numbers_of
 from maskviz.core.arrays import BoolArray, DoubleArray
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.given_array import GivenArray
-from maskviz.core.meant import ADDITIVE, weak_constant
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.given_array import GivenArray
+from maskviz.core.checks.meant import ADDITIVE, weak_constant
 from maskviz.core.words import Dialect, Severity
 
 _WITHOUT_ROWS = (Dialect.HEAD_MASK, Dialect.WEIGHTS, Dialect.HF_2D, Dialect.TORCH_PADDING)

@@ -8,9 +8,9 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.lints.shape import wrong_offsets
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.positions import starts_of_blocks
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.rules.positions import starts_of_blocks
 from maskviz.core.words import Backend, Severity
 
 

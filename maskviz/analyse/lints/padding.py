@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.analyse.padding_share import attention_on_padding
-from maskviz.core.behaviour import Behaviour
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.given_batch import Row
+from maskviz.core.checks.behaviour import Behaviour
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.given_batch import Row
 from maskviz.core.words import Backend, Purpose, Severity
 
 _IGNORED = -100

@@ -14,11 +14,11 @@ from maskviz.analyse.lints.polarity import inverted
 from maskviz.analyse.lints.shape import queries_and_keys_swapped
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.arrays import BoolArray
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.given_batch import Row
-from maskviz.core.printable import plural
-from maskviz.core.trace import AttentionCall, Trace
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.given_batch import Row
+from maskviz.core.panels.printable import plural
+from maskviz.core.run.trace import AttentionCall, Trace
 
 _UNUSED = "The class does not use its attention_mask in these layers: run texts of one length together."
 

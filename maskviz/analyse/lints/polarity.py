@@ -8,10 +8,10 @@ import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found, leak_of, not_numbers_of
 from maskviz.core.arrays import BoolArray
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.given_array import GivenArray
-from maskviz.core.meant import ones_and_zeros, upside_down_padding
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.given_array import GivenArray
+from maskviz.core.checks.meant import ones_and_zeros, upside_down_padding
 from maskviz.core.words import Dialect
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from maskviz.analyse.lints.kind import Lint, Need, found
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
-from maskviz.core.positions import positions_of, starts_of_blocks
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.rules.positions import positions_of, starts_of_blocks
 
 
 def positions_against_mask(case: Case) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from maskviz.analyse.lints.kind import Lint, Need, found
-from maskviz.core.case import Case
-from maskviz.core.findings import Confidence, Finding
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Confidence, Finding
 
 
 def capture_changes_outputs(case: Case) -> Iterator[Finding]:

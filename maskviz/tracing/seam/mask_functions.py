@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from transformers import masking_utils
 
-from maskviz.core.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.arrays import Content, IntArray
-from maskviz.core.rules import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
+from maskviz.core.rules.algebra import Everything, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
 from maskviz.tracing.doors import to_array
 from maskviz.tracing.seam.canary import Canary
 

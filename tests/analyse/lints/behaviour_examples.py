@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from maskviz.core.algebra import Everything, Opaque, all_of, any_of
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.behaviour import Ablated, Behaviour, PaddedText
-from maskviz.core.case import Case
-from maskviz.core.given_array import GivenArray
-from maskviz.core.handover import HandedGroup
-from maskviz.core.masks import Mask
-from maskviz.core.packing import Crossing
-from maskviz.core.rules import Causal, Chunk, Span, Window
-from maskviz.core.trace import SilentLayer
+from maskviz.core.checks.behaviour import Ablated, Behaviour, PaddedText
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.given_array import GivenArray
+from maskviz.core.rules.algebra import Everything, Opaque, all_of, any_of
+from maskviz.core.rules.kinds import Causal, Chunk, Span, Window
+from maskviz.core.run.handover import HandedGroup
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.packing import Crossing
+from maskviz.core.run.trace import SilentLayer
 from maskviz.core.words import Backend, Dialect, Role, Stack
 from tests.analyse.lints.cases import (
     DECODER,

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from maskviz.core.algebra import Grid, Rule
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.behaviour import Behaviour, ModelFacts
-from maskviz.core.case import Case
-from maskviz.core.given_batch import GivenBatch
-from maskviz.core.masks import Mask
-from maskviz.core.rules import Padding
-from maskviz.core.trace import AttentionCall, Batch, ModelCard, Trace
+from maskviz.core.checks.behaviour import Behaviour, ModelFacts
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.given_batch import GivenBatch
+from maskviz.core.rules.algebra import Grid, Rule
+from maskviz.core.rules.kinds import Padding
+from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 
 DECODER = ModelFacts("GPT2LMHeadModel", "sdpa", predicts_next=True)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskviz.core.algebra import Everything, all_of
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.behaviour import Behaviour, PaddedText, Tried
-from maskviz.core.case import Case
-from maskviz.core.given_array import GivenArray
-from maskviz.core.packing import Crossing
-from maskviz.core.rules import Causal, UserMask, Window
+from maskviz.core.checks.behaviour import Behaviour, PaddedText, Tried
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.given_array import GivenArray
+from maskviz.core.rules.algebra import Everything, all_of
+from maskviz.core.rules.kinds import Causal, UserMask, Window
+from maskviz.core.run.packing import Crossing
 from maskviz.core.words import Dialect, Stack
 from tests.analyse.lints.cases import (
     DECODER,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from maskviz.core.algebra import all_of
-from maskviz.core.behaviour import PaddedText
-from maskviz.core.case import Case
-from maskviz.core.rules import Causal
+from maskviz.core.checks.behaviour import PaddedText
+from maskviz.core.checks.case import Case
+from maskviz.core.rules.algebra import all_of
+from maskviz.core.rules.kinds import Causal
 from maskviz.core.words import Backend, Purpose
 from tests.analyse.lints.cases import DECODER, ENCODER, Example, padding, rows, run_of
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 import maskviz.analyse.check
-import maskviz.core.behaviour
+import maskviz.core.checks.behaviour
 from maskviz.analyse.check import LINTS, check, unasked
-from maskviz.core.behaviour import Ablated, Behaviour, ModelFacts, PaddedText, Tried
-from maskviz.core.case import Case
-from maskviz.core.findings import Unasked
-from maskviz.core.given_array import Trial
-from maskviz.core.packing import Crossing
-from maskviz.core.rules import Causal
-from maskviz.core.traps import NOT_CHECKED, TRAPS
+from maskviz.core.checks.behaviour import Ablated, Behaviour, ModelFacts, PaddedText, Tried
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.findings import Unasked
+from maskviz.core.checks.given_array import Trial
+from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
+from maskviz.core.rules.kinds import Causal
+from maskviz.core.run.packing import Crossing
 from maskviz.core.words import Purpose, Severity
 from tests.analyse.lints import (
     array_examples,
@@ -65,7 +65,8 @@ def attributes(path: Path) -> set[str]:
 def test_every_number_that_a_run_measures_is_read_by_a_rule() -> None:
     read = set().union(*(attributes(path) for path in LINTS_FOLDER.glob("*.py")))
     asking = attributes(Path(maskviz.analyse.check.__file__))  # which rules could not be asked is said there
-    derived = {"size", "rounding"} & attributes(Path(maskviz.core.behaviour.__file__))  # `noticeable` is made of them
+    # `noticeable` is made of them
+    derived = {"size", "rounding"} & attributes(Path(maskviz.core.checks.behaviour.__file__))
     for kind in (Behaviour, ModelFacts, PaddedText, Tried, Ablated, Crossing, Trial):
         names = {field.name for field in dataclasses.fields(kind)}
         assert names - read - asking - derived <= {"passes"}, kind  # the cost line says how many passes

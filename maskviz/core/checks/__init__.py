@@ -1,0 +1,1 @@
+"""What a check looks at and what it finds."""
