@@ -20,8 +20,8 @@ from maskviz.core.errors import CannotTraceError
 from maskviz.core.results.importance import Effects
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure
-from maskviz.tracing.places import Place, gates_of
-from maskviz.tracing.shards import Shards
+from maskviz.tracing.listen.shards import Shards
+from maskviz.tracing.meaning.places import Place, gates_of
 
 # Largest difference, in shares of the outputs' size, between a text run alone and in a batch that is replayed.
 _SAME = 1e-4

@@ -16,8 +16,8 @@ from maskviz.ablate.replay import Replay
 from maskviz.ablate.subject import Subject
 from maskviz.core.errors import CannotTraceError
 from maskviz.tracing.attend import attend_heads
-from maskviz.tracing.handwritten import SDPA_PARAMETERS, SOFTMAX
-from maskviz.tracing.recorder import Recorder
+from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS, SOFTMAX
+from maskviz.tracing.listen.recorder import Recorder
 
 
 class Softmaxes(TorchFunctionMode):

@@ -17,7 +17,7 @@ from maskviz.core.errors import CannotTraceError
 from maskviz.core.results.importance import Site
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Measure
-from maskviz.tracing.places import Place, gates_of
+from maskviz.tracing.meaning.places import Place, gates_of
 
 
 def gradients_of(

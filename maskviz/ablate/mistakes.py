@@ -18,9 +18,9 @@ from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import Trace
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.doors import to_array
-from maskviz.tracing.experiments import ROUNDING
+from maskviz.tracing.experiments.padding import ROUNDING
+from maskviz.tracing.meaning.places import gates_of
 from maskviz.tracing.outputs import joined_output
-from maskviz.tracing.places import gates_of
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.run import gated_output
 from maskviz.tracing.seam.implementation import evaluating

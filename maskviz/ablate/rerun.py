@@ -15,11 +15,11 @@ from maskviz.ablate.subject import Subject, Text
 from maskviz.ablate.tap import Edit, HeadTap, tapped, unchanged
 from maskviz.core.words import Ablation
 from maskviz.tracing.calling import Calling, Inputs, called
-from maskviz.tracing.handwritten import module_path_hooks
-from maskviz.tracing.places import Place
+from maskviz.tracing.listen.handwritten import module_path_hooks
+from maskviz.tracing.listen.recorder import Expected, Recorder
+from maskviz.tracing.meaning.places import Place
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
-from maskviz.tracing.recorder import Expected, Recorder
 from maskviz.tracing.seam.implementation import evaluating, running
 from maskviz.tracing.seam.onednn import multiplied_by_onednn
 

@@ -12,9 +12,9 @@ from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.masks import Delivery
 from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.tracing.calling import Inputs
-from maskviz.tracing.places import Place, places_of
+from maskviz.tracing.listen.shards import Shards, shards_of
+from maskviz.tracing.meaning.places import Place, places_of
 from maskviz.tracing.run import head_shapes
-from maskviz.tracing.shards import Shards, shards_of
 
 
 @dataclass(frozen=True, slots=True)

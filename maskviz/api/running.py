@@ -23,8 +23,8 @@ from maskviz.load.model import Loaded
 from maskviz.load.senses import on_text_alone
 from maskviz.store.saved import Saved
 from maskviz.tracing.calling import Calling, MaskBehind
-from maskviz.tracing.naming import towers_of
-from maskviz.tracing.positions import position_note
+from maskviz.tracing.meaning.naming import towers_of
+from maskviz.tracing.meaning.positions import position_note
 from maskviz.tracing.run import run, run_gated
 
 _AT_ONCE = Calling()

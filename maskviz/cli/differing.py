@@ -20,9 +20,9 @@ from maskviz.core.run.trace import OutputKind, Trace
 from maskviz.core.words import Backend
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded
-from maskviz.tracing.backends import hand_over
+from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling
-from maskviz.tracing.output_change import output_change, plain_output
+from maskviz.tracing.experiments.output_change import output_change, plain_output
 from maskviz.view.changes import Names
 
 _PREDICTING = (OutputKind.CAUSAL_LM, OutputKind.MASKED_LM, OutputKind.CLASSES)

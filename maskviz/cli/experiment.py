@@ -33,10 +33,11 @@ from maskviz.load.labels import token_labels
 from maskviz.load.model import Loaded
 from maskviz.load.senses import on_text_alone
 from maskviz.load.user_mask import given_mask
-from maskviz.tracing.backends import hand_over
+from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.doors import to_array
-from maskviz.tracing.experiments import (
+from maskviz.tracing.experiments.leaks import leak, leak_tried
+from maskviz.tracing.experiments.padding import (
     broken_padding,
     drifts_by_rounding,
     moved_by_first_text,
@@ -45,8 +46,7 @@ from maskviz.tracing.experiments import (
     padded_texts,
     returns_weights,
 )
-from maskviz.tracing.leaks import leak, leak_tried
-from maskviz.tracing.passes import counted_passes
+from maskviz.tracing.experiments.passes import counted_passes
 from maskviz.tracing.run import head_groups, head_shapes, run
 
 Value = TypeVar("Value")

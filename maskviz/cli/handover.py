@@ -11,7 +11,7 @@ from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
 from maskviz.load.encode import Encoded
 from maskviz.load.model import Loaded
-from maskviz.tracing.backends import hand_over
+from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling
 from maskviz.view.handover import hand_over_panels
 from maskviz.view.show import Choice

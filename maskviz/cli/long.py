@@ -19,10 +19,10 @@ from maskviz.load.model import Loaded
 from maskviz.load.senses import on_text_alone
 from maskviz.tracing.budget import pattern_bytes, usable_bytes
 from maskviz.tracing.calling import Calling
-from maskviz.tracing.long_budget import check_long_fits
-from maskviz.tracing.rehearsal import Rehearsed
-from maskviz.tracing.stream import rehearse, stream
-from maskviz.tracing.tally import Keeping
+from maskviz.tracing.long.budget import check_long_fits
+from maskviz.tracing.long.rehearsal import Rehearsed
+from maskviz.tracing.long.run import rehearse, stream
+from maskviz.tracing.long.tally import Keeping
 
 # Tiles along a side of a pooled map unless another number is asked for.
 POOL = 128

@@ -21,7 +21,7 @@ from maskviz.load.user_mask import given_mask
 from maskviz.store.saved import Saved
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.calling import Calling
-from maskviz.tracing.prove import prove
+from maskviz.tracing.experiments.prove import prove
 from maskviz.tracing.run import head_groups, head_shapes
 
 

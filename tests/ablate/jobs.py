@@ -25,7 +25,7 @@ from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.processes import in_processes
 from maskviz.load.source import resolve
-from maskviz.tracing.prove import prove
+from maskviz.tracing.experiments.prove import prove
 from maskviz.tracing.run import head_shapes, run, run_gated
 
 # The second rank of two holds heads 2 and 3 of 4.

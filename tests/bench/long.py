@@ -26,8 +26,8 @@ from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve
-from maskviz.tracing.stream import rehearse, stream
-from maskviz.tracing.tally import Keeping
+from maskviz.tracing.long.run import rehearse, stream
+from maskviz.tracing.long.tally import Keeping
 from tests.bench.show import package_folder
 
 POOL = 128

@@ -12,7 +12,7 @@ import pytest
 
 from maskviz.api.trace import load_trace
 from maskviz.core.results.results import FutureProof
-from maskviz.tracing.prove import prove
+from maskviz.tracing.experiments.prove import prove
 from tests.conftest import Response
 
 Run = Callable[..., Response]

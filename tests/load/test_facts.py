@@ -14,8 +14,8 @@ from maskviz.core.checks.behaviour import Behaviour
 from maskviz.core.checks.case import Case
 from maskviz.load.encode import Request, encode
 from maskviz.load.facts import facts_of
-from maskviz.tracing.experiments import output_size
-from maskviz.tracing.prove import moved_by_last_token
+from maskviz.tracing.experiments.padding import output_size
+from maskviz.tracing.experiments.prove import moved_by_last_token
 from maskviz.tracing.run import run
 from tests.tracing.conftest import loaded_tiny, random_rows
 

@@ -11,9 +11,9 @@ from maskviz.core.words import Way
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import load_config, load_model
 from maskviz.load.source import resolve
+from maskviz.tracing.long.run import rehearse, stream
+from maskviz.tracing.long.tally import Keeping
 from maskviz.tracing.run import run
-from maskviz.tracing.stream import rehearse, stream
-from maskviz.tracing.tally import Keeping
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ from maskviz.load.card import card_of
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded, build_model, load_config
 from maskviz.load.source import resolve
-from maskviz.tracing.backends import hand_over
+from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling, called
-from maskviz.tracing.handwritten import SDPA_PARAMETERS
+from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS
 from maskviz.tracing.run import run
 from maskviz.tracing.seam.implementation import running
 from tests.architectures import ENCODER_DECODERS, tiny

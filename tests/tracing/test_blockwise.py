@@ -12,9 +12,9 @@ from maskviz.core.rules.extents import Lengths, extents_of
 from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Window
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Stack
-from maskviz.tracing.blockwise import Heads, attend_by_blocks
-from maskviz.tracing.rehearsal import Part, sides_of
-from maskviz.tracing.tally import Keeping, Tally
+from maskviz.tracing.long.blockwise import Heads, attend_by_blocks
+from maskviz.tracing.long.rehearsal import Part, sides_of
+from maskviz.tracing.long.tally import Keeping, Tally
 
 LENGTH = 300
 KEEP = np.ones((2, LENGTH), np.bool_)

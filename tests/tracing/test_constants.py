@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from maskviz.tracing.constants import is_constant
-from maskviz.tracing.shadow import Shadow
+from maskviz.tracing.listen.constants import is_constant
+from maskviz.tracing.listen.shadow import Shadow
 
 Operation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 OPERATIONS: dict[str, Operation] = {

@@ -12,8 +12,14 @@ import torch
 from maskviz.core.run.trace import Trace
 from maskviz.load.encode import Encoded, Request, encode
 from maskviz.load.model import Loaded
-from maskviz.tracing.experiments import broken_padding, drifts_by_rounding, output_size, padded_texts, returns_weights
-from maskviz.tracing.prove import moved_by_last_token
+from maskviz.tracing.experiments.padding import (
+    broken_padding,
+    drifts_by_rounding,
+    output_size,
+    padded_texts,
+    returns_weights,
+)
+from maskviz.tracing.experiments.prove import moved_by_last_token
 from maskviz.tracing.run import run
 from maskviz.tracing.seam.eager import uses_interface
 from tests.tracing.conftest import loaded_tiny, random_rows

@@ -26,7 +26,7 @@ from maskviz.load.model import Loaded, load_config, load_model
 from maskviz.load.source import resolve
 from maskviz.store.archive import npz_bytes, read_npz
 from maskviz.store.saved import Saved
-from maskviz.tracing.positions import position_note
+from maskviz.tracing.meaning.positions import position_note
 from maskviz.tracing.run import head_shapes, run, run_gated
 from maskviz.view.show import Choice, show_page
 from tests.architectures import tiny

@@ -11,7 +11,13 @@ import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from maskviz.core.arrays import BoolArray
-from maskviz.tracing.kernel_cells import Sequence, added_cells, block_cells, flash_cells, scaled_dot_product_cells
+from maskviz.tracing.backends.kernel_cells import (
+    Sequence,
+    added_cells,
+    block_cells,
+    flash_cells,
+    scaled_dot_product_cells,
+)
 
 LENGTHS = [(1, 5), (3, 5), (5, 5), (5, 3), (1, 1)]
 

@@ -18,7 +18,7 @@ from maskviz.load.model import load_config, load_model
 from maskviz.load.request import Request
 from maskviz.load.source import resolve
 from maskviz.tracing.calling import Calling
-from maskviz.tracing.output_change import output_change, plain_output
+from maskviz.tracing.experiments.output_change import output_change, plain_output
 
 KEEP = np.array([[True, True, True], [True, True, False]])
 SIDE = Batch(

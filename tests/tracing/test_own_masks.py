@@ -13,7 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 import maskviz
 from maskviz.core.arrays import BoolArray
 from maskviz.core.words import Backend
-from maskviz.tracing.backends import hand_over
+from maskviz.tracing.backends.handing import hand_over
 from tests.architectures import tiny
 from tests.image_text import tiny_image_text
 

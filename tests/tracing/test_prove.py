@@ -16,7 +16,7 @@ from maskviz.core.words import Stack
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
-from maskviz.tracing.prove import prove
+from maskviz.tracing.experiments.prove import prove
 from maskviz.tracing.run import run
 from tests.architectures import ARCHITECTURES
 from tests.tracing.conftest import Example, loaded_tiny, random_rows
@@ -100,7 +100,7 @@ def test_proving_leaves_the_model_as_it_was() -> None:
 
 
 def test_long_texts_are_refused_before_they_take_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskviz.tracing.prove.MOST_TOKENS", 6)
+    monkeypatch.setattr("maskviz.tracing.experiments.prove.MOST_TOKENS", 6)
     loaded = loaded_tiny("llama")
     encoded = encode(loaded, Request(ids=random_rows((7,))))
     trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)

@@ -14,8 +14,10 @@ import maskviz
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.words import Backend
 from maskviz.load.encode import encode
-from maskviz.tracing import interface, kernels, recorder, run
-from maskviz.tracing.backends import hand_over
+from maskviz.tracing import run
+from maskviz.tracing.backends import kernels
+from maskviz.tracing.backends.handing import hand_over
+from maskviz.tracing.listen import interface, recorder
 from tests.architectures import tiny
 from tests.tracing.conftest import loaded_tiny, padded_request
 

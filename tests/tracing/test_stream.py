@@ -25,12 +25,12 @@ from maskviz.core.words import Role, Stack, Statistic, Way
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
-from maskviz.tracing.long_budget import check_long_fits, need_of
-from maskviz.tracing.promised import KnownMask, Masks, RewrittenMaskError
-from maskviz.tracing.rehearsal import Part, sides_of
+from maskviz.tracing.long.budget import check_long_fits, need_of
+from maskviz.tracing.long.promised import KnownMask, Masks, RewrittenMaskError
+from maskviz.tracing.long.rehearsal import Part, sides_of
+from maskviz.tracing.long.run import rehearse, stream
+from maskviz.tracing.long.tally import Keeping, Place, Tally, blocks_of
 from maskviz.tracing.run import run
-from maskviz.tracing.stream import rehearse, stream
-from maskviz.tracing.tally import Keeping, Place, Tally, blocks_of
 from tests.architectures import ARCHITECTURES, ENCODER_DECODERS, LEFT_PADDED, MORE
 from tests.tracing.conftest import loaded_tiny, random_rows
 
@@ -203,7 +203,7 @@ def long_of(loaded: Loaded, ids: tuple[tuple[int, ...], ...], keeping: Keeping) 
 
 
 def test_other_arithmetic_than_the_models_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskviz.tracing.eager_rows.EagerCall.scale", property(lambda call: 1.01 * 8**-0.5))
+    monkeypatch.setattr("maskviz.tracing.long.eager_rows.EagerCall.scale", property(lambda call: 1.01 * 8**-0.5))
     long = long_of(loaded_tiny("llama"), random_rows((60,)), Keeping(TILE))
     assert {call.way for call in long.calls} == {Way.ROWS}
     np.testing.assert_allclose(long.calls[0].sums.sum((2, 3)), 60, rtol=1e-5)
@@ -211,8 +211,8 @@ def test_other_arithmetic_than_the_models_is_found_out(monkeypatch: pytest.Monke
 
 def test_a_window_costs_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks reach no further than their queries see."""
-    monkeypatch.setattr("maskviz.tracing.blockwise._MOST", 8)
-    monkeypatch.setattr("maskviz.tracing.blockwise._FEWEST", 8)
+    monkeypatch.setattr("maskviz.tracing.long.blockwise._MOST", 8)
+    monkeypatch.setattr("maskviz.tracing.long.blockwise._FEWEST", 8)
     reach: list[tuple[int, int]] = []
     add = Tally.add
 

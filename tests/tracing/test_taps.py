@@ -20,11 +20,11 @@ from maskviz.core.words import Stack
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
-from maskviz.tracing.doubts import doubts
-from maskviz.tracing.recorder import Expected, Recorder
+from maskviz.tracing.listen.recorder import Expected, Recorder
+from maskviz.tracing.listen.taps import listening
+from maskviz.tracing.meaning.doubts import doubts
 from maskviz.tracing.run import head_groups, head_shapes, run, run_gated
 from maskviz.tracing.seam.eager import uses_interface
-from maskviz.tracing.taps import listening
 from tests.architectures import tiny
 from tests.tracing.conftest import Example, example_of, loaded_tiny, padded_request, random_rows
 
@@ -233,7 +233,7 @@ def test_what_fails_only_while_listening_is_said(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskviz.tracing.recorder.visible_cells", None)
+    monkeypatch.setattr("maskviz.tracing.listen.recorder.visible_cells", None)
     loaded = loaded_tiny("bert")
     encoded = encode(loaded, padded_request("bert"))
     with pytest.raises(TypeError, match="not callable"):
@@ -267,7 +267,7 @@ def test_one_padded_token_of_an_encoder_is_an_encoder() -> None:
 
 
 def test_rounding_in_16_bits_is_no_doubt_and_no_shift_of_positions() -> None:
-    from maskviz.tracing.positions import position_note
+    from maskviz.tracing.meaning.positions import position_note
 
     loaded = loaded_tiny("llama")
     loaded.model.bfloat16()

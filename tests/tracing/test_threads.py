@@ -14,9 +14,9 @@ import torch
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
 from maskviz.load.encode import encode
-from maskviz.tracing.backends import hand_over
+from maskviz.tracing.backends.handing import hand_over
+from maskviz.tracing.long.run import rehearse
 from maskviz.tracing.run import run
-from maskviz.tracing.stream import rehearse
 from tests.architectures import tiny
 from tests.tracing.conftest import loaded_tiny, padded_request
 

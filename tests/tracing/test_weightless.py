@@ -19,8 +19,8 @@ from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
 from maskviz.load.weights import with_random_weights, without_weights
 from maskviz.tracing.budget import check_fits
+from maskviz.tracing.listen.shadow import Shadow, is_weightless
 from maskviz.tracing.run import head_shapes, run, run_gated
-from maskviz.tracing.shadow import Shadow, is_weightless
 from tests.architectures import ARCHITECTURES, MORE
 from tests.tracing.conftest import Example, padded_request, random_rows
 

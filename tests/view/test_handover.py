@@ -12,7 +12,7 @@ from maskviz.core.words import Backend
 from maskviz.load.card import card_of
 from maskviz.load.encode import Request, encode
 from maskviz.load.model import Loaded
-from maskviz.tracing.backends import hand_over
+from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.run import run
 from maskviz.view.handover import hand_over_panels
 from maskviz.view.show import Choice

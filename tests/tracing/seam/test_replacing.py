@@ -14,13 +14,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from maskviz.core.words import Backend
 from maskviz.load.encode import encode
-from maskviz.tracing.backends import hand_over
-from maskviz.tracing.promised import Masks, masks_promised
-from maskviz.tracing.recorder import Expected, Recorder
+from maskviz.tracing.backends.handing import hand_over
+from maskviz.tracing.listen.recorder import Expected, Recorder
+from maskviz.tracing.listen.taps import listening
+from maskviz.tracing.long.promised import Masks, masks_promised
 from maskviz.tracing.run import run
 from maskviz.tracing.seam.masks import mask_functions_replaced
 from maskviz.tracing.seam.replacing import replaced
-from maskviz.tracing.taps import listening
 from tests.architectures import tiny
 from tests.tracing.conftest import loaded_tiny, padded_request
 

@@ -10,8 +10,8 @@ import torch
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.extents import Extents
-from maskviz.tracing.promised import KnownMask
-from maskviz.tracing.tally import Place, Tally, blocks_of
+from maskviz.tracing.long.promised import KnownMask
+from maskviz.tracing.long.tally import Place, Tally, blocks_of
 
 # Attention of a query, key, value, mask and further arguments: output [batch, query, head, width] and weights.
 OwnAttention = Callable[

@@ -9,8 +9,8 @@ import torch
 
 from maskviz.core.run.trace import ModelCard, SilentLayer
 from maskviz.core.words import Stack
-from maskviz.tracing.hearing import Hearing
-from maskviz.tracing.naming import block_of, half_of, layer_counts
+from maskviz.tracing.meaning.hearing import Hearing
+from maskviz.tracing.meaning.naming import block_of, half_of, layer_counts
 
 _ALONE = "cross attention with nothing to attend to"
 # What a class that mixes tokens without a softmax over them calls itself at the end of its name.

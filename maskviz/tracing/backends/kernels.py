@@ -17,9 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.words import Backend
-from maskviz.tracing.doors import to_array
-from maskviz.tracing.handwritten import SDPA_PARAMETERS
-from maskviz.tracing.kernel_cells import (
+from maskviz.tracing.backends.kernel_cells import (
     Sequence,
     Shape,
     added_cells,
@@ -27,6 +25,8 @@ from maskviz.tracing.kernel_cells import (
     flash_cells,
     scaled_dot_product_cells,
 )
+from maskviz.tracing.doors import to_array
+from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS
 from maskviz.tracing.raised import is_ours
 from maskviz.tracing.seam.flash import SIGNATURE, flash_kernel_replaced
 from maskviz.tracing.seam.flex import flex_kernel_replaced

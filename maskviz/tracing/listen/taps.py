@@ -18,12 +18,12 @@ from transformers import PreTrainedModel
 from maskviz.core.arrays import Content
 from maskviz.core.rules.algebra import Rule, all_of
 from maskviz.core.rules.kinds import Padding
-from maskviz.tracing.blocks import blocks_heard
-from maskviz.tracing.dialect import Dialect
 from maskviz.tracing.doors import to_array
-from maskviz.tracing.handwritten import SoftmaxListener, module_path_hooks
-from maskviz.tracing.interface import eager_attention_heard
-from maskviz.tracing.recorder import Heard, Recorder
+from maskviz.tracing.listen.blocks import blocks_heard
+from maskviz.tracing.listen.dialect import Dialect
+from maskviz.tracing.listen.handwritten import SoftmaxListener, module_path_hooks
+from maskviz.tracing.listen.interface import eager_attention_heard
+from maskviz.tracing.listen.recorder import Heard, Recorder
 from maskviz.tracing.seam.experts import experts_passed_over
 from maskviz.tracing.seam.implementation import evaluating, running
 from maskviz.tracing.seam.mask_functions import rule_of

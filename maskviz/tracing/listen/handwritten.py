@@ -15,9 +15,9 @@ from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.run.masks import Delivery
 from maskviz.tracing.attend import attend_heads
 from maskviz.tracing.doors import to_floats, visible_cells
-from maskviz.tracing.recorder import Captured, Recorder, broadcast_cells
+from maskviz.tracing.listen.recorder import Captured, Recorder, broadcast_cells
+from maskviz.tracing.listen.shadow import real
 from maskviz.tracing.seam.torch_names import tree_map
-from maskviz.tracing.shadow import real
 
 SOFTMAX = {torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax}
 SDPA_PARAMETERS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")

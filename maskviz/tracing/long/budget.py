@@ -9,8 +9,8 @@ from maskviz.core.run.memory import as_size
 from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Statistic
 from maskviz.tracing.budget import usable_bytes
-from maskviz.tracing.rehearsal import Part, Rehearsed
-from maskviz.tracing.tally import Keeping
+from maskviz.tracing.long.rehearsal import Part, Rehearsed
+from maskviz.tracing.long.tally import Keeping
 
 _BYTES = 4
 # Arrays as wide as the hidden states that a layer holds at once; its inner layer is three of four times the width.

@@ -12,7 +12,7 @@ from maskviz.core.arrays import BoolArray, FloatArray, IntArray
 from maskviz.core.run.long import Region
 from maskviz.core.words import Statistic
 from maskviz.tracing.doors import to_array
-from maskviz.tracing.earlier import Earlier
+from maskviz.tracing.meaning.earlier import Earlier
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.kinds import Causal
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend
-from maskviz.tracing.backends import handed_by_call
+from maskviz.tracing.backends.handing import handed_by_call
 from maskviz.tracing.calling import Calling, Inputs
-from maskviz.tracing.recorder import Captured, RawPlace, Recorder
+from maskviz.tracing.listen.recorder import Captured, RawPlace, Recorder
 from maskviz.tracing.seam.implementation import implementation_of
 
 

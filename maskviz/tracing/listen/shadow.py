@@ -13,7 +13,7 @@ import torch
 
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.memory import free_bytes
-from maskviz.tracing import constants
+from maskviz.tracing.listen import constants
 from maskviz.tracing.seam.torch_names import ITEM, TorchDispatchMode, tree_leaves, tree_map, writes
 
 _META = torch.device("meta")

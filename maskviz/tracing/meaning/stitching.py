@@ -10,7 +10,7 @@ import numpy as np
 from maskviz.core.arrays import AnyArray
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import Calling
-from maskviz.tracing.recorder import Captured
+from maskviz.tracing.listen.recorder import Captured
 
 
 def stitched(

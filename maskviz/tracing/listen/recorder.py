@@ -15,7 +15,7 @@ from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.run.masks import Delivery
 from maskviz.tracing.doors import to_floats, visible_cells
-from maskviz.tracing.shards import Shards
+from maskviz.tracing.listen.shards import Shards
 
 # Part of the text, path of a module, and its turn in that part.
 RawPlace = tuple[int, str, int]

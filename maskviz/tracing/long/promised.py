@@ -15,8 +15,8 @@ import torch
 
 from maskviz.core.rules.algebra import Everything, Rule
 from maskviz.core.rules.extents import Extents, Lengths, extents_of
+from maskviz.tracing.listen.taps import rule_heard
 from maskviz.tracing.seam.masks import for_rows, lengths_of, mask_functions_replaced, offsets_of, without_skips
-from maskviz.tracing.taps import rule_heard
 
 # The name under which a model that runs eager attention asks for its masks.
 _EAGER = "eager"

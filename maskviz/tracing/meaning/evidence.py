@@ -11,7 +11,7 @@ from maskviz.core.rules.algebra import Grid, Opaque, Rule, all_of
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.recognise import recognise
 from maskviz.core.run.masks import Delivery, Mask
-from maskviz.tracing.recorder import Captured, Heard
+from maskviz.tracing.listen.recorder import Captured, Heard
 
 
 def masks_of(calls: Sequence[Captured], heard: Sequence[Heard], keeps: Sequence[BoolArray | None]) -> list[Mask]:

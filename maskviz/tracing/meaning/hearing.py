@@ -12,10 +12,10 @@ from maskviz.core.run.masks import Delivery
 from maskviz.core.run.trace import CONTENT, AttentionCall, Batch, ModelCard, SilentLayer, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import Calling
-from maskviz.tracing.evidence import masks_of
-from maskviz.tracing.naming import layer_counts, layers_of, stacks_of
-from maskviz.tracing.recorder import Captured, Recorder
-from maskviz.tracing.stitching import stitched
+from maskviz.tracing.listen.recorder import Captured, Recorder
+from maskviz.tracing.meaning.evidence import masks_of
+from maskviz.tracing.meaning.naming import layer_counts, layers_of, stacks_of
+from maskviz.tracing.meaning.stitching import stitched
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,17 +21,20 @@ from maskviz.core.run.handover import HandedCall, HandOver
 from maskviz.core.run.masks import Delivery
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend, Stack
+from maskviz.tracing.backends.kernel_cells import added_cells
+from maskviz.tracing.backends.kernels import Handed, Offered, handed
 from maskviz.tracing.calling import Calling, Inputs, called
-from maskviz.tracing.dialect import for_hand_written
-from maskviz.tracing.handwritten import module_path_hooks
-from maskviz.tracing.hearing import hearing_of
-from maskviz.tracing.interface import nothing
-from maskviz.tracing.kernel_cells import added_cells
-from maskviz.tracing.kernels import Handed, Offered, handed
-from maskviz.tracing.naming import towers_of
+from maskviz.tracing.listen.dialect import for_hand_written
+from maskviz.tracing.listen.handwritten import module_path_hooks
+from maskviz.tracing.listen.interface import nothing
+from maskviz.tracing.listen.recorder import Captured, Expected, Recorder
+from maskviz.tracing.listen.shadow import Shadow, is_weightless
+from maskviz.tracing.listen.shards import shards_of
+from maskviz.tracing.listen.taps import listening
+from maskviz.tracing.meaning.hearing import hearing_of
+from maskviz.tracing.meaning.naming import towers_of
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
-from maskviz.tracing.recorder import Captured, Expected, Recorder
 from maskviz.tracing.seam.eager import (
     EAGER,
     attention_replaced,
@@ -41,9 +44,6 @@ from maskviz.tracing.seam.eager import (
 )
 from maskviz.tracing.seam.flex import block_masks_not_compiled
 from maskviz.tracing.seam.implementation import evaluating, flash_instead, refusal_of, running
-from maskviz.tracing.shadow import Shadow, is_weightless
-from maskviz.tracing.shards import shards_of
-from maskviz.tracing.taps import listening
 
 # Part of the text and path of the module; a module that attends more than once in a part has its turns in order.
 _Place = tuple[int, str]

@@ -22,15 +22,15 @@ from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import Calling, Inputs, called
 from maskviz.tracing.doors import to_array
-from maskviz.tracing.handwritten import module_path_hooks
-from maskviz.tracing.mixing import MixingListener
+from maskviz.tracing.listen.handwritten import module_path_hooks
+from maskviz.tracing.listen.mixing import MixingListener
+from maskviz.tracing.listen.recorder import Expected, Recorder
+from maskviz.tracing.listen.shadow import is_weightless
+from maskviz.tracing.listen.shards import shards_of
 from maskviz.tracing.outputs import joined_output
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
-from maskviz.tracing.recorder import Expected, Recorder
 from maskviz.tracing.seam.implementation import evaluating
-from maskviz.tracing.shadow import is_weightless
-from maskviz.tracing.shards import shards_of
 
 # One backward pass for each query of each call: beyond this it takes minutes.
 MOST_TOKENS = 512

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from maskviz.core.rules.extents import Extents
+from maskviz.tracing.long.tally import Place, Tally, blocks_of
 from maskviz.tracing.seam.onednn import product
-from maskviz.tracing.tally import Place, Tally, blocks_of
 
 # Scores of a block: small enough to stay in a processor's cache, large enough for its matrix products.
 _CELLS = 1 << 22

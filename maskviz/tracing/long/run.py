@@ -20,19 +20,19 @@ from maskviz.core.run.long import LongCall, LongTrace
 from maskviz.core.run.trace import Batch, ModelCard, Trace
 from maskviz.core.words import Stack, Way
 from maskviz.tracing.calling import Inputs
-from maskviz.tracing.dialect import Dialect
-from maskviz.tracing.naming import towers_of
-from maskviz.tracing.places import Place
-from maskviz.tracing.promised import Masks, RewrittenMaskError
+from maskviz.tracing.listen.dialect import Dialect
+from maskviz.tracing.listen.recorder import Expected, Recorder
+from maskviz.tracing.listen.shadow import is_weightless
+from maskviz.tracing.listen.shards import shards_of
+from maskviz.tracing.long.promised import Masks, RewrittenMaskError
+from maskviz.tracing.long.rehearsal import Part, Rehearsed, parts_of, shortened, sides_of
+from maskviz.tracing.long.tally import Keeping
+from maskviz.tracing.long.taps import NotRehearsedError, Streamed, Streaming, streamed
+from maskviz.tracing.meaning.naming import towers_of
+from maskviz.tracing.meaning.places import Place
 from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
-from maskviz.tracing.recorder import Expected, Recorder
-from maskviz.tracing.rehearsal import Part, Rehearsed, parts_of, shortened, sides_of
 from maskviz.tracing.run import run
-from maskviz.tracing.shadow import is_weightless
-from maskviz.tracing.shards import shards_of
-from maskviz.tracing.streaming import NotRehearsedError, Streamed, Streaming, streamed
-from maskviz.tracing.tally import Keeping
 
 # Rows of each call that are compared with the model's own eager attention.
 SAMPLED = 8

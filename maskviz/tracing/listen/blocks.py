@@ -12,10 +12,10 @@ import torch
 from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.run.masks import Delivery
 from maskviz.tracing.doors import to_floats, visible_cells
-from maskviz.tracing.interface import gated
-from maskviz.tracing.layout import Run, heads_of, laid_out, own_projection, projection_around, value_layers
+from maskviz.tracing.listen.interface import gated
+from maskviz.tracing.listen.layout import Run, heads_of, laid_out, own_projection, projection_around, value_layers
+from maskviz.tracing.listen.recorder import Captured, Recorder, broadcast_cells
 from maskviz.tracing.randomness import RandomState
-from maskviz.tracing.recorder import Captured, Recorder, broadcast_cells
 
 Odd = tuple[torch.Tensor, torch.Tensor | None]
 Found = tuple[FloatArray, BoolArray, Delivery]

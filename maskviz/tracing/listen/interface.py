@@ -16,9 +16,9 @@ import torch
 
 from maskviz.core.arrays import FloatArray
 from maskviz.core.run.masks import Delivery
-from maskviz.tracing.dialect import Dialect, added
 from maskviz.tracing.doors import to_floats
-from maskviz.tracing.recorder import Captured, Recorder
+from maskviz.tracing.listen.dialect import Dialect, added
+from maskviz.tracing.listen.recorder import Captured, Recorder
 from maskviz.tracing.seam.eager import eager_attention_replaced
 
 

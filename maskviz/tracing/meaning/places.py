@@ -11,7 +11,7 @@ from maskviz.core.errors import UsageError
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
-from maskviz.tracing.hearing import merged
+from maskviz.tracing.meaning.hearing import merged
 
 # Path of an attention module, and how often it attended before in the same pass.
 Place = tuple[str, int]

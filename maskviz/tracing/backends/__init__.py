@@ -1,0 +1,1 @@
+"""What another attention implementation would be handed."""

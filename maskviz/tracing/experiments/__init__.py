@@ -1,0 +1,1 @@
+"""Runs that show what one change does."""

@@ -1,0 +1,1 @@
+"""The taps that hear a model's attention."""

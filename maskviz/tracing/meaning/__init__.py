@@ -1,0 +1,1 @@
+"""What was heard becomes calls with their masks."""
