@@ -131,8 +131,8 @@ def smollm2_gguf() -> Path:
 @pytest.fixture(scope="session")
 def smollm2(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, read once and saved as safetensors: reading it anew takes 20 s."""
-    from maskviz.load.model import load_config, load_model
-    from maskviz.load.source import resolve
+    from maskviz.load.models.model import load_config, load_model
+    from maskviz.load.models.source import resolve
 
     source = resolve(str(smollm2_gguf))
     loaded = load_model(source, load_config(source))

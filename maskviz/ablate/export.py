@@ -25,8 +25,8 @@ from maskviz.core.panels.printable import plural
 from maskviz.core.results.export import Export, Kept
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import Trace
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.source import in_one_line, resolve
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import in_one_line, resolve
 from maskviz.tracing.calling import Inputs
 from maskviz.tracing.outputs import largest_difference, main_output
 from maskviz.tracing.run import run_gated

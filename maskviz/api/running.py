@@ -17,10 +17,10 @@ from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.packing import crossing_of
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
-from maskviz.load.encode import Encoded
-from maskviz.load.labels import token_labels
-from maskviz.load.model import Loaded
-from maskviz.load.senses import on_text_alone
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded
+from maskviz.load.texts.labels import token_labels
+from maskviz.load.texts.senses import on_text_alone
 from maskviz.store.saved import Saved
 from maskviz.tracing.calling import Calling, MaskBehind
 from maskviz.tracing.meaning.naming import towers_of

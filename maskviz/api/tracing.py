@@ -16,14 +16,14 @@ from maskviz.core.arrays import AnyArray, FloatArray
 from maskviz.core.errors import UsageError
 from maskviz.core.run import trace as core
 from maskviz.core.run.heads import HeadMask, head_mask_of, parse_head_mask
-from maskviz.load.encode import Encoded, encode
-from maskviz.load.forward_inputs import encoded_inputs
-from maskviz.load.input_files import read_inputs
-from maskviz.load.live import loaded_object
-from maskviz.load.loading import Loading, bring_in
-from maskviz.load.model import Loaded, load_tokenizer, volume_kept
-from maskviz.load.request import Request, check
-from maskviz.load.source import resolve
+from maskviz.load.inputs.files import read_inputs
+from maskviz.load.inputs.forward_inputs import encoded_inputs
+from maskviz.load.models.live import loaded_object
+from maskviz.load.models.loading import Loading, bring_in
+from maskviz.load.models.model import Loaded, load_tokenizer, volume_kept
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Encoded, encode
+from maskviz.load.texts.request import Request, check
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.run import head_groups, head_shapes
 from maskviz.tracing.seam.replacing import alone

@@ -10,9 +10,9 @@ from maskviz.cli.options import Positions
 from maskviz.cli.tracing import Feeding
 from maskviz.core.errors import UsageError
 from maskviz.core.words import CacheKind
-from maskviz.load.encode import Request
-from maskviz.load.loading import Loading
-from maskviz.load.source import resolve
+from maskviz.load.models.loading import Loading
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request
 from maskviz.view.show import Choice
 
 Options = Mapping[str, Any]

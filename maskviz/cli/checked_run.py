@@ -12,9 +12,9 @@ from maskviz.cli.env import Env
 from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Severity
-from maskviz.load.encode import Encoded, Request
-from maskviz.load.loading import Loading
-from maskviz.load.model import Loaded
+from maskviz.load.models.loading import Loading
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request
 from maskviz.store.saved import Saved
 from maskviz.view.tokens import text_line
 

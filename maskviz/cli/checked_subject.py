@@ -7,8 +7,8 @@ from pathlib import Path
 
 from maskviz.core.checks.given_batch import GivenBatch
 from maskviz.core.words import Backend, Dialect, Purpose
-from maskviz.load.encode import Request
-from maskviz.load.loading import Loading
+from maskviz.load.models.loading import Loading
+from maskviz.load.texts.encode import Request
 
 
 @dataclass(frozen=True, slots=True, eq=False)

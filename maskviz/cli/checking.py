@@ -27,13 +27,13 @@ from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.run.trace import Batch, Trace
 from maskviz.core.words import Dialect, Purpose
 from maskviz.load.arguments import encoded_arguments, mask_of_cells
-from maskviz.load.encode import Encoded, Request, without_cache
-from maskviz.load.facts import facts_of
-from maskviz.load.forward_inputs import encoded_of
-from maskviz.load.given import encoded_rows, given_in, given_of, with_documents, with_special_ids
-from maskviz.load.input_files import read_inputs
-from maskviz.load.model import Loaded, build_model, read_config
-from maskviz.load.source import Source
+from maskviz.load.inputs.files import read_inputs
+from maskviz.load.inputs.forward_inputs import encoded_of
+from maskviz.load.inputs.given import encoded_rows, given_in, given_of, with_documents, with_special_ids
+from maskviz.load.models.facts import facts_of
+from maskviz.load.models.model import Loaded, build_model, read_config
+from maskviz.load.models.source import Source
+from maskviz.load.texts.encode import Encoded, Request, without_cache
 from maskviz.tracing.seam.implementation import implementation_of
 
 

@@ -18,8 +18,8 @@ from maskviz.core.results.diff import OutputChange, RunDiff
 from maskviz.core.run.masks import Mask
 from maskviz.core.run.trace import OutputKind, Trace
 from maskviz.core.words import Backend
-from maskviz.load.encode import Encoded
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling
 from maskviz.tracing.experiments.output_change import output_change, plain_output

@@ -25,13 +25,13 @@ from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.processes import Share
 from maskviz.core.run.trace import OutputKind
 from maskviz.core.words import MaskedReading, Measure, Role
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.forward_inputs import encoded_of, rows_alone
-from maskviz.load.loading import Loading
-from maskviz.load.masking import masked_in_turn
-from maskviz.load.model import Loaded
-from maskviz.load.request import check
-from maskviz.load.senses import on_text_alone
+from maskviz.load.inputs.forward_inputs import encoded_of, rows_alone
+from maskviz.load.models.loading import Loading
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
+from maskviz.load.texts.masking import masked_in_turn
+from maskviz.load.texts.request import check
+from maskviz.load.texts.senses import on_text_alone
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.run import run, run_gated
 from maskviz.view.changes import most_moved_grid

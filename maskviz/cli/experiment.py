@@ -28,11 +28,11 @@ from maskviz.core.rules.positions import positions_of, starts_of_blocks
 from maskviz.core.run.packing import crossing_of
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
-from maskviz.load.encode import Encoded
-from maskviz.load.labels import token_labels
-from maskviz.load.model import Loaded
-from maskviz.load.senses import on_text_alone
-from maskviz.load.user_mask import given_mask
+from maskviz.load.inputs.user_mask import given_mask
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded
+from maskviz.load.texts.labels import token_labels
+from maskviz.load.texts.senses import on_text_alone
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.doors import to_array

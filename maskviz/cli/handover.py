@@ -9,8 +9,8 @@ from maskviz.cli.env import Env
 from maskviz.core.panels.page import Panel
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
-from maskviz.load.encode import Encoded
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling
 from maskviz.view.handover import hand_over_panels

@@ -46,10 +46,10 @@ def info(
 
     from maskviz.api.running import left_out
     from maskviz.cli.layers import layers_of
-    from maskviz.load.card import card_of
-    from maskviz.load.classes import architecture_of
-    from maskviz.load.model import build_model, read_config
-    from maskviz.load.source import resolve
+    from maskviz.load.models.card import card_of
+    from maskviz.load.models.classes import architecture_of
+    from maskviz.load.models.model import build_model, read_config
+    from maskviz.load.models.source import resolve
     from maskviz.view.card import info_page, info_page_unrun
 
     source = resolve(model, revision=revision, offline=offline, trust=trust_remote_code)

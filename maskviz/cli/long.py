@@ -14,9 +14,9 @@ from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.memory import as_size
 from maskviz.core.run.trace import Batch
-from maskviz.load.encode import Encoded
-from maskviz.load.model import Loaded
-from maskviz.load.senses import on_text_alone
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded
+from maskviz.load.texts.senses import on_text_alone
 from maskviz.tracing.budget import pattern_bytes, usable_bytes
 from maskviz.tracing.calling import Calling
 from maskviz.tracing.long.budget import check_long_fits

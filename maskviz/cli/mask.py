@@ -87,7 +87,7 @@ def mask(
 
     if model is not None:
         from maskviz.cli.model_rules import rules_of_model
-        from maskviz.load.source import resolve
+        from maskviz.load.models.source import resolve
 
         env.say_releases()
         env.progress(f"running {model} without its weights ...")

@@ -52,8 +52,8 @@ def mlm(
     found = read_texts(env, texts, file, None)
 
     from maskviz.analyse.mlm import drawn
-    from maskviz.load.collate import collated, mlm_notes, recipe_of, training_batch, training_tokenizer
-    from maskviz.load.source import resolve
+    from maskviz.load.models.source import resolve
+    from maskviz.load.texts.collate import collated, mlm_notes, recipe_of, training_batch, training_tokenizer
     from maskviz.view.mlm import mlm_page
 
     tokenizer = training_tokenizer(resolve(model, revision=revision, offline=offline, trust=trust_remote_code))

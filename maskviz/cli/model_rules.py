@@ -13,9 +13,9 @@ from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.extents import Lengths
 from maskviz.core.run.trace import CONTENT, AttentionCall, Trace
 from maskviz.core.words import Stack
-from maskviz.load.card import card_of, head_width
-from maskviz.load.model import build_model, read_config
-from maskviz.load.source import Source
+from maskviz.load.models.card import card_of, head_width
+from maskviz.load.models.model import build_model, read_config
+from maskviz.load.models.source import Source
 from maskviz.view.card import card_line
 from maskviz.view.masks import layer_words
 

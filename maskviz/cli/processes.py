@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from maskviz.core.errors import FailedElsewhereError
 from maskviz.core.run.processes import Share
 from maskviz.core.words import Parallel
-from maskviz.load.processes import in_processes
+from maskviz.load.models.processes import in_processes
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from maskviz.core.panels.page import Page
 from maskviz.core.run.grouping import Grouping
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import HeadStatistic
-from maskviz.load.probe import PROBED, probe_of
-from maskviz.load.word_groups import words_of
+from maskviz.load.texts.probe import PROBED, probe_of
+from maskviz.load.texts.word_groups import words_of
 from maskviz.store.head_reading import heads_json
 from maskviz.view.head_maps import maps_page
 from maskviz.view.heads import HeadsAsked, heads_page

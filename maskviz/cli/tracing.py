@@ -12,12 +12,12 @@ from maskviz.conventions.files import read_mask
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.results.results import Proof
 from maskviz.core.words import CacheKind
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.forward_inputs import encoded_of
-from maskviz.load.generate import continued
-from maskviz.load.loading import Loading, bring_in
-from maskviz.load.model import Loaded
-from maskviz.load.user_mask import given_mask
+from maskviz.load.inputs.forward_inputs import encoded_of
+from maskviz.load.inputs.user_mask import given_mask
+from maskviz.load.models.loading import Loading, bring_in
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
+from maskviz.load.texts.generate import continued
 from maskviz.store.saved import Saved
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.calling import Calling

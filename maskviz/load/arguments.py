@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from maskviz.load.encode import Encoded
-from maskviz.load.forward_inputs import encoded_inputs
-from maskviz.load.model import Loaded
+from maskviz.load.inputs.forward_inputs import encoded_inputs
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded
 
 # Names under which arguments have a cache, behind whose tokens a mask goes on.
 _CACHES = ("past_key_values", "cache", "cache_params")

@@ -13,8 +13,8 @@ from torch import Tensor
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import AnyArray
 from maskviz.core.words import Measure
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import run
 from tests.architectures import ENCODER_DECODERS
 from tests.tracing.conftest import loaded_tiny, random_rows

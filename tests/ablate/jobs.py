@@ -21,10 +21,10 @@ from maskviz.core.run.heads import HeadMask, parse_head_mask
 from maskviz.core.run.processes import Share
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Ablation, Parallel
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.processes import in_processes
-from maskviz.load.source import resolve
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.processes import in_processes
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.experiments.prove import prove
 from maskviz.tracing.run import head_shapes, run, run_gated
 

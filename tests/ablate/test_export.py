@@ -24,9 +24,9 @@ from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.results.export import Export
 from maskviz.core.run.heads import HeadMask, parse_head_mask
 from maskviz.core.run.trace import Trace
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded, load_config, load_model, quiet
-from maskviz.load.source import resolve
+from maskviz.load.models.model import Loaded, load_config, load_model, quiet
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.outputs import main_output
 from maskviz.tracing.run import head_shapes, run, run_gated
 from tests.bench.model_types import model_types

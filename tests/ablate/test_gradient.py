@@ -17,8 +17,8 @@ from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Measure
-from maskviz.load.card import card_of
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
 from tests.ablate.conftest import HEADS, LAYERS, hooked, subject_of, tiny_subject
 from tests.architectures import ARCHITECTURES, MORE, tiny
 from tests.tracing.test_taps import state

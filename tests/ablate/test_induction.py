@@ -11,9 +11,9 @@ from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.words import Ablation, Measure
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.models.model import load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import run
 
 # The head that looks at the token before; the heads of layer 1 find the last occurrence by what it wrote there.

@@ -16,9 +16,9 @@ from maskviz.cli.examining import Examination, Masking, examination_of
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.processes import Share
 from maskviz.core.words import MaskedReading, Measure, Role
-from maskviz.load.encode import Request, encode
-from maskviz.load.loading import Loading, bring_in
-from maskviz.load.source import resolve
+from maskviz.load.models.loading import Loading, bring_in
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import gated_output, run
 from tests.architectures import tiny
 from tests.conftest import Response

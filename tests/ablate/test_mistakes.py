@@ -13,8 +13,8 @@ from maskviz.ablate.mistakes import held_against
 from maskviz.core.checks.behaviour import Ablated
 from maskviz.core.errors import UsageError
 from maskviz.core.run.heads import parse_head_mask
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import head_groups, head_shapes, run
 from tests.tracing.conftest import loaded_tiny, random_rows
 

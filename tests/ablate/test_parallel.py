@@ -19,7 +19,7 @@ from maskviz.ablate.gradient import gradients_of
 from maskviz.core.errors import ExitCode
 from maskviz.core.run.processes import Share
 from maskviz.core.words import Parallel
-from maskviz.load.model import quiet
+from maskviz.load.models.model import quiet
 from tests.ablate import jobs
 from tests.ablate.jobs import Examined
 from tests.ablate.processes import results_of

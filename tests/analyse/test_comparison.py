@@ -14,9 +14,9 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 from maskviz.analyse.comparison import compare
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import OutputKind, Trace
-from maskviz.load.card import card_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import head_shapes, run, run_gated
 from tests.tracing.conftest import example_of, random_rows
 

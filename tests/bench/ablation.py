@@ -24,9 +24,9 @@ from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.results.importance import Site
 from maskviz.core.words import Measure
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.models.model import load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import run
 from tests.bench.show import package_folder
 

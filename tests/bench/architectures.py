@@ -27,7 +27,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 
-from maskviz.load.model import quiet
+from maskviz.load.models.model import quiet
 from tests.bench.comparing import Status, Verdict, examine
 from tests.bench.coverage_page import page, table
 from tests.bench.model_types import NEEDS_MORE, model_types

@@ -32,8 +32,8 @@ from maskviz.analyse.likeness import NotComparableError, mask_set
 from maskviz.cli.layers import layers_of
 from maskviz.core.errors import MaskvizError
 from maskviz.core.results.results import MaskSet
-from maskviz.load.model import build_model, quiet
-from maskviz.load.source import Source
+from maskviz.load.models.model import build_model, quiet
+from maskviz.load.models.source import Source
 from maskviz.store.catalogue import FILE, Catalogue, catalogue_text
 
 SECONDS, MEMORY = 120, 8 << 30

@@ -16,8 +16,8 @@ from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.errors import MaskvizError
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
-from maskviz.load.encode import Encoded
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded
 from maskviz.tracing.run import run
 from tests.bench.families import Family, family_of, layers_without_attention
 from tests.bench.model_types import ModelType
@@ -228,7 +228,7 @@ def _rows(array: AnyArray, real: BoolArray) -> AnyArray:
 def _weightless(tiny: Tiny, loaded: Loaded, batch: Encoded, weighted: Trace) -> tuple[Weightless, str]:
     """The run without weights beside the one with them: the same calls, cells on real rows, and rules."""
     try:
-        from maskviz.load.weights import without_weights  # type: ignore[import-not-found,unused-ignore]
+        from maskviz.load.models.weights import without_weights  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         return Weightless.NOT_THERE, ""
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz.core.run.trace import Trace
-from maskviz.load.card import text_part
+from maskviz.load.models.card import text_part
 from tests.bench.model_types import generates
 
 _NO_MATRIX = re.compile(r"linear|mamba|recurrent|conv|rwkv|gru|lstm|moe$|^mlp$|kda|delta")

@@ -22,10 +22,10 @@ import torch
 from transformers import MistralConfig, MistralModel
 
 from maskviz.core.run.trace import Batch, ModelCard
-from maskviz.load.card import card_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.long.run import rehearse, stream
 from maskviz.tracing.long.tally import Keeping
 from tests.bench.show import package_folder

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from maskviz.load.encode import Request, encode
-from maskviz.load.loading import Loading, bring_in
-from maskviz.load.source import resolve
+from maskviz.load.models.loading import Loading, bring_in
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
 from maskviz.render.html import html_bytes
 from maskviz.tracing.run import run
 from maskviz.view.report import report_of

@@ -32,9 +32,9 @@ HEAD_MAPS = """
 import sys, time
 from pathlib import Path
 from maskviz.cli.pages import page_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.texts.encode import Request, encode
+from maskviz.load.models.model import load_config, load_model
+from maskviz.load.models.source import resolve
 from maskviz.store.saved import Saved
 from maskviz.tracing.run import run
 from maskviz.view.show import Choice

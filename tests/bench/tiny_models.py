@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from maskviz.load.card import card_of
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
 from tests.bench.model_types import ModelType, generates
 from tests.bench.tiny_configs import tiny_configs
 from tests.bench.tiny_numbers import VOCABULARY, WORDS

@@ -175,8 +175,8 @@ def test_every_rule_is_listed(maskviz: Maskviz) -> None:
 
 
 def test_an_ablation_behind_the_projection_is_found(maskviz: Maskviz, tmp_path: Path) -> None:
-    from maskviz.load.model import load_config, load_model
-    from maskviz.load.source import resolve
+    from maskviz.load.models.model import load_config, load_model
+    from maskviz.load.models.source import resolve
 
     source = resolve("demo:gpt")
     loaded = load_model(source, load_config(source))

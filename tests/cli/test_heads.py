@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskviz.load.model import load_config, load_model
-from maskviz.load.probe import probe_of
-from maskviz.load.source import resolve
+from maskviz.load.models.model import load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.probe import probe_of
 from tests.architectures import tiny
 from tests.cli.test_show import stable
 from tests.conftest import Response

@@ -12,10 +12,10 @@ import pytest
 
 from maskviz.cli.layers import LENGTH, LayerRun, layers_of
 from maskviz.core.run.trace import Trace
-from maskviz.load.card import card_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded, build_model, read_config
-from maskviz.load.source import resolve
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded, build_model, read_config
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
 from maskviz.store.catalogue import read_catalogue
 from maskviz.tracing.run import run
 from tests.architectures import ARCHITECTURES, MORE, tiny

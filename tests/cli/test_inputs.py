@@ -18,7 +18,7 @@ from transformers import BrosConfig, BrosModel, LayoutLMConfig, LayoutLMForMaske
 
 import maskviz
 from maskviz.core.errors import UsageError
-from maskviz.load.input_files import read_inputs
+from maskviz.load.inputs.files import read_inputs
 from tests.architectures import tiny
 from tests.conftest import Response
 

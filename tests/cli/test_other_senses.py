@@ -133,7 +133,7 @@ def test_a_class_whose_library_is_missing_is_said(
         pass
 
     tiny_senses("vit").config.save_pretrained(tmp_path)
-    monkeypatch.setattr("maskviz.load.model.model_class", lambda *_: NeedsMore)
+    monkeypatch.setattr("maskviz.load.models.model.model_class", lambda *_: NeedsMore)
     response = maskviz("info", str(tmp_path), expect=3)
     assert "requires the no_such_library library" in response.stderr
 

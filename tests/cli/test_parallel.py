@@ -15,9 +15,9 @@ import pytest
 
 from maskviz.core.errors import CannotTraceError, ExitCode, MaskvizError, UsageError
 from maskviz.core.words import Parallel
-from maskviz.load.card import card_of
-from maskviz.load.model import quiet
-from maskviz.load.parallel import spreading
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import quiet
+from maskviz.load.models.parallel import spreading
 from maskviz.store.archive import read_npz
 from tests.ablate.processes import environment, free_port, run_all
 from tests.architectures import tiny
@@ -162,7 +162,7 @@ def test_a_model_that_cannot_be_spread_is_named(
 def test_spreading_over_devices_names_the_extra_it_needs(
     llama: str, maskviz: Callable[..., Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maskviz.load.parallel.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("maskviz.load.models.parallel.importlib.util.find_spec", lambda name: None)
     response = maskviz("show", "-m", llama, *_IDS, "--parallel", "auto", expect=ExitCode.NOT_FOUND)
     assert "maskviz[parallel]" in response.stderr
 

@@ -15,8 +15,8 @@ from maskviz import demo
 from maskviz.analyse.mlm import binomial_interval, drawn
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.results.mlm import IGNORED, Fate
-from maskviz.load.collate import collated, mlm_notes, recipe_of, training_batch, training_tokenizer
-from maskviz.load.source import resolve
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.collate import collated, mlm_notes, recipe_of, training_batch, training_tokenizer
 
 TEXTS = ["The cat sat on the mat and the unbelievable dog ran into the house.", "A dog", "it was cold, they said"]
 

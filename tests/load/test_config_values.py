@@ -10,8 +10,8 @@ import pytest
 
 from maskviz import demo
 from maskviz.core.errors import ExitCode, MaskvizError
-from maskviz.load.model import build_model, load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.models.model import build_model, load_config, load_model
+from maskviz.load.models.source import resolve
 
 
 def refused(folder: Path, *, weights: bool) -> MaskvizError:

@@ -12,8 +12,8 @@ from transformers import AttentionInterface
 from maskviz.analyse.check import check
 from maskviz.core.checks.behaviour import Behaviour
 from maskviz.core.checks.case import Case
-from maskviz.load.encode import Request, encode
-from maskviz.load.facts import facts_of
+from maskviz.load.models.facts import facts_of
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.experiments.padding import output_size
 from maskviz.tracing.experiments.prove import moved_by_last_token
 from maskviz.tracing.run import run

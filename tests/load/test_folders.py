@@ -18,11 +18,11 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError
-from maskviz.load.encode import encode
-from maskviz.load.loading import Loading, bring_in
-from maskviz.load.model import Loaded
-from maskviz.load.request import Request
-from maskviz.load.source import resolve
+from maskviz.load.models.loading import Loading, bring_in
+from maskviz.load.models.model import Loaded
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import encode
+from maskviz.load.texts.request import Request
 from tests.architectures import tiny
 
 IDS = torch.tensor([[5, 6, 7, 8]])

@@ -9,10 +9,10 @@ from typing import Any
 import gguf
 import pytest
 
-from maskviz.load.gguf_files import read_once
-from maskviz.load.loading import Loading, bring_in
-from maskviz.load.request import Request
-from maskviz.load.source import resolve
+from maskviz.load.models.gguf_files import read_once
+from maskviz.load.models.loading import Loading, bring_in
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.request import Request
 
 
 def test_config_and_tokenizer_of_a_gguf_file_come_from_one_reading(

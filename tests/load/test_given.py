@@ -10,9 +10,9 @@ import pytest
 
 from maskviz.core.checks.given_batch import GivenBatch
 from maskviz.core.errors import UsageError
-from maskviz.load.encode import Request, encode
-from maskviz.load.given import documents_of, encoded_rows, given_of
-from maskviz.load.model import Loaded
+from maskviz.load.inputs.given import documents_of, encoded_rows, given_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Request, encode
 from tests.tracing.conftest import loaded_tiny
 
 

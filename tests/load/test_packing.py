@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskviz.core.errors import CannotTraceError, MaskvizError, UsageError
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.packing import packed
-from maskviz.load.source import resolve
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
+from maskviz.load.texts.packing import packed
 from tests.tracing.conftest import loaded_tiny
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.probe import probe_of
-from maskviz.load.request import Request
-from maskviz.load.source import resolve
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.probe import probe_of
+from maskviz.load.texts.request import Request
 
 
 def loaded_from(name: str) -> Loaded:

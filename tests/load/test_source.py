@@ -11,9 +11,9 @@ import pytest
 
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, ExitCode, MaskvizError, NotFoundError, UsageError
-from maskviz.load.card import card_of
-from maskviz.load.model import Loaded, load_config, load_model, load_tokenizer
-from maskviz.load.source import Source, resolve
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded, load_config, load_model, load_tokenizer
+from maskviz.load.models.source import Source, resolve
 from tests.architectures import ARCHITECTURES, tiny
 
 

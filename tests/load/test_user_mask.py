@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from maskviz.core.errors import CannotTraceError, MaskvizError, UsageError
-from maskviz.load.encode import Request, encode
-from maskviz.load.user_mask import given_mask
+from maskviz.load.inputs.user_mask import given_mask
+from maskviz.load.texts.encode import Request, encode
 from tests.tracing.conftest import loaded_tiny, random_rows
 
 MASK = torch.ones(1, 1, 3, 3, dtype=torch.bool).tril()

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.run.grouping import Grouping
 from maskviz.core.run.trace import Batch
-from maskviz.load.encode import encode
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.request import Request
-from maskviz.load.source import resolve
-from maskviz.load.word_groups import word_starts, words_of
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import encode
+from maskviz.load.texts.request import Request
+from maskviz.load.texts.word_groups import word_starts, words_of
 
 TEXTS = ("The animal's “café” didn’t cross,  the street!", "你好世界 hello 👩‍👩‍👧 हिन्दी x_y", "カタカナと漢字")
 WORDS = (

@@ -12,9 +12,9 @@ import transformers
 
 from maskviz.ablate.export import export
 from maskviz.core.run.heads import parse_head_mask
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import head_shapes, run
 
 TEXTS = ("Attention is all you need.", "The animal didn't cross the street because it was too tired.")

@@ -13,10 +13,10 @@ from maskviz.analyse.head_statistics import read_heads
 from maskviz.core.results.head_reading import HeadReading
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Ablation, HeadRole, HeadStatistic, Measure
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.probe import PROBED, probe_of
-from maskviz.load.source import resolve
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Encoded, Request, encode
+from maskviz.load.texts.probe import PROBED, probe_of
 from maskviz.tracing.run import run
 
 OPENINGS = Path(__file__).parents[2] / "samples" / "heads" / "texts.txt"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from maskviz.core.words import Way
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.models.model import load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.long.run import rehearse, stream
 from maskviz.tracing.long.tally import Keeping
 from maskviz.tracing.run import run

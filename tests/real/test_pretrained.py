@@ -13,9 +13,9 @@ from packaging.version import Version
 from transformers import AutoModel, AutoModelForCausalLM
 
 from maskviz.core.run.trace import Trace
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
 
 # Against plain sdpa. The first releases of transformers 5 round once more on the way, on logits of up to 30.

@@ -34,7 +34,7 @@ from maskviz.core.rules.kinds import (
 )
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import Trace
-from maskviz.load.encode import Request, encode
+from maskviz.load.texts.encode import Request, encode
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz
 from maskviz.store.files import check_writable, write_whole
 from maskviz.store.rules import rule_from_json, rule_to_json

@@ -10,9 +10,9 @@ import pytest
 from transformers import PreTrainedModel
 
 from maskviz.core.run.trace import Trace
-from maskviz.load.card import card_of
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
 from tests.architectures import ARCHITECTURES, ENCODER_DECODERS, LEFT_PADDED, MORE, VOCABULARY, tiny
 

@@ -22,10 +22,10 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.run.handover import HandedGroup, HandOver
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend, CacheKind, Stack
-from maskviz.load.card import card_of
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded, build_model, load_config
-from maskviz.load.source import resolve
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded, build_model, load_config
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling, called
 from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS

@@ -13,8 +13,8 @@ from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import CacheKind, Stack
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.generate import continued
+from maskviz.load.texts.encode import Encoded, Request, encode
+from maskviz.load.texts.generate import continued
 from maskviz.tracing.calling import Calling
 from maskviz.tracing.run import head_shapes, run, run_gated
 from tests.architectures import ENCODER_DECODERS, tiny

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from maskviz.core.run.trace import Trace
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.experiments.padding import (
     broken_padding,
     drifts_by_rounding,

@@ -20,10 +20,10 @@ from maskviz.core.panels.page import TokenStrip
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Role
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.images import load_processor, read_image
-from maskviz.load.model import Loaded, load_config, load_model
-from maskviz.load.source import resolve
+from maskviz.load.models.model import Loaded, load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import Encoded, Request, encode
+from maskviz.load.texts.images import load_processor, read_image
 from maskviz.store.archive import npz_bytes, read_npz
 from maskviz.store.saved import Saved
 from maskviz.tracing.meaning.positions import position_note

@@ -29,9 +29,9 @@ from maskviz.core.arrays import FloatArray
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
-from maskviz.load.card import card_of
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import head_shapes, run, run_gated
 from tests.tracing.conftest import random_rows
 

@@ -13,10 +13,10 @@ from maskviz import demo
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Backend, Role
-from maskviz.load.encode import encode
-from maskviz.load.model import load_config, load_model
-from maskviz.load.request import Request
-from maskviz.load.source import resolve
+from maskviz.load.models.model import load_config, load_model
+from maskviz.load.models.source import resolve
+from maskviz.load.texts.encode import encode
+from maskviz.load.texts.request import Request
 from maskviz.tracing.calling import Calling
 from maskviz.tracing.experiments.output_change import output_change, plain_output
 

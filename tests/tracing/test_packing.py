@@ -15,7 +15,7 @@ from transformers import masking_utils
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.packing import crossing_of
 from maskviz.core.run.trace import Trace
-from maskviz.load.encode import Encoded, Request, encode
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
 from tests.architectures import tiny
 from tests.tracing.conftest import loaded_tiny, random_rows

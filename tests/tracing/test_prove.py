@@ -13,9 +13,9 @@ from maskviz.core.errors import UsageError
 from maskviz.core.run.masks import Mask
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
-from maskviz.load.card import card_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.experiments.prove import prove
 from maskviz.tracing.run import run
 from tests.architectures import ARCHITECTURES

@@ -13,7 +13,7 @@ import torch
 import maskviz
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.words import Backend
-from maskviz.load.encode import encode
+from maskviz.load.texts.encode import encode
 from maskviz.tracing import run
 from maskviz.tracing.backends import kernels
 from maskviz.tracing.backends.handing import hand_over

@@ -22,9 +22,9 @@ from maskviz.core.rules.kinds import Causal
 from maskviz.core.run.long import LongCall, LongTrace, Region
 from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Role, Stack, Statistic, Way
-from maskviz.load.card import card_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.long.budget import check_long_fits, need_of
 from maskviz.tracing.long.promised import KnownMask, Masks, RewrittenMaskError
 from maskviz.tracing.long.rehearsal import Part, sides_of

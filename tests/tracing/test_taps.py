@@ -17,9 +17,9 @@ from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.run.heads import Head, HeadMask, parse_head_mask
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
-from maskviz.load.card import card_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.listen.recorder import Expected, Recorder
 from maskviz.tracing.listen.taps import listening
 from maskviz.tracing.meaning.doubts import doubts

@@ -13,7 +13,7 @@ import torch
 
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
-from maskviz.load.encode import encode
+from maskviz.load.texts.encode import encode
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.long.run import rehearse
 from maskviz.tracing.run import run

@@ -11,9 +11,9 @@ from transformers import masking_utils
 
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
-from maskviz.load.card import card_of
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
 from tests.image_text import tiny_image_text
 from tests.tracing.conftest import random_rows

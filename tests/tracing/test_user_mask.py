@@ -14,9 +14,9 @@ from maskviz.analyse.user_mask import with_user_mask
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
-from maskviz.load.encode import Encoded, Request, encode
-from maskviz.load.model import Loaded
-from maskviz.load.user_mask import GivenMask, given_mask
+from maskviz.load.inputs.user_mask import GivenMask, given_mask
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
 from tests.architectures import tiny
 from tests.tracing.conftest import loaded_tiny, random_rows

@@ -14,10 +14,10 @@ from transformers import PreTrainedModel
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import CONTENT, Trace
-from maskviz.load.card import card_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded
-from maskviz.load.weights import with_random_weights, without_weights
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.models.weights import with_random_weights, without_weights
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.listen.shadow import Shadow, is_weightless
 from maskviz.tracing.run import head_shapes, run, run_gated

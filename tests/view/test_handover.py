@@ -9,9 +9,9 @@ from maskviz.analyse.handover import handed_groups
 from maskviz.core.panels.page import MaskGrid, Note, Panel, Table, Tone
 from maskviz.core.run.handover import HandOver
 from maskviz.core.words import Backend
-from maskviz.load.card import card_of
-from maskviz.load.encode import Request, encode
-from maskviz.load.model import Loaded
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.run import run
 from maskviz.view.handover import hand_over_panels

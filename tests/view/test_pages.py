@@ -16,7 +16,7 @@ from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import CONTENT, SilentLayer
 from maskviz.core.words import Stack
-from maskviz.load.encode import Request, encode
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import head_shapes, run, run_gated
 from maskviz.view.card import card_line, info_page, info_page_unrun, short_count
 from maskviz.view.changes import describe

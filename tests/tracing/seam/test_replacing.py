@@ -13,7 +13,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from maskviz.core.words import Backend
-from maskviz.load.encode import encode
+from maskviz.load.texts.encode import encode
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.listen.recorder import Expected, Recorder
 from maskviz.tracing.listen.taps import listening

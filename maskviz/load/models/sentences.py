@@ -6,8 +6,8 @@ from pathlib import Path
 
 from transformers.utils.hub import cached_file
 
-from maskviz.load.folders import read_json
-from maskviz.load.source import Source
+from maskviz.load.models.folders import read_json
+from maskviz.load.models.source import Source
 
 # The names sentence-transformers looks for, the newest first.
 _KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")

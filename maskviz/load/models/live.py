@@ -10,11 +10,11 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.errors import UsageError
-from maskviz.load.adapters import adapters_in_force, check_inside, is_adapted
-from maskviz.load.card import card_of
-from maskviz.load.model import Loaded, load_tokenizer
-from maskviz.load.parallel import devices_of
-from maskviz.load.source import resolve
+from maskviz.load.models.adapters import adapters_in_force, check_inside, is_adapted
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded, load_tokenizer
+from maskviz.load.models.parallel import devices_of
+from maskviz.load.models.source import resolve
 
 # What wraps a model and holds it: torch.compile, DataParallel and its like.
 _WRAPPERS = ("_orig_mod", "module")

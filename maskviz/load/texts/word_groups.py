@@ -19,8 +19,8 @@ from maskviz.core.panels.printable import printable
 from maskviz.core.run.grouping import Grouping
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role
-from maskviz.load.model import Loaded
-from maskviz.load.request import Request
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.request import Request
 
 # A token's place: the text it is of (0, or 1 for a pair), and its first and last character there; None for others.
 _Place = tuple[int, int, int] | None

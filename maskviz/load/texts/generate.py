@@ -12,9 +12,9 @@ from transformers import GenerationConfig
 
 from maskviz.core.arrays import IntArray
 from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
-from maskviz.load.encode import Encoded, Request, encode, labelled
-from maskviz.load.model import Loaded
-from maskviz.load.source import in_one_line
+from maskviz.load.models.model import Loaded
+from maskviz.load.models.source import in_one_line
+from maskviz.load.texts.encode import Encoded, Request, encode, labelled
 
 
 def continued(loaded: Loaded, request: Request, steps: int) -> tuple[Encoded, int]:

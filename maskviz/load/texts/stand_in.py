@@ -13,8 +13,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from maskviz.core.errors import UsageError
-from maskviz.load.model import Loaded
-from maskviz.load.request import Request
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.request import Request
 
 _VOCABULARY = 10_000
 NOTE = "no tokenizer: words stand in for tokens"

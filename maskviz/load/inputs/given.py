@@ -14,8 +14,8 @@ from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.checks.given_batch import OFFSETS, GivenBatch, Row
 from maskviz.core.errors import UsageError
 from maskviz.core.run.trace import Batch
-from maskviz.load.encode import Encoded, labelled, padded, shifted, shifts_its_ids
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, labelled, padded, shifted, shifts_its_ids
 
 
 def given_of(loaded: Loaded, encoded: Encoded) -> GivenBatch:

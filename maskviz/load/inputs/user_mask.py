@@ -12,7 +12,7 @@ import torch
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.run.trace import Batch
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
 from maskviz.tracing.seam.implementation import implementation_of
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

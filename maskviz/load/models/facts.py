@@ -10,9 +10,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from maskviz.core.checks.behaviour import ModelFacts
-from maskviz.load.card import text_part
-from maskviz.load.model import Loaded
-from maskviz.load.windows import claimed_windows
+from maskviz.load.models.card import text_part
+from maskviz.load.models.model import Loaded
+from maskviz.load.models.windows import claimed_windows
 from maskviz.tracing.seam.implementation import implementation_of
 
 # Classes that predict the next token, by the ends of their names.

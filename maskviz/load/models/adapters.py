@@ -15,8 +15,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NotFoundError
 from maskviz.core.panels.printable import printable
-from maskviz.load.folders import has_adapter_weights, read_adapter
-from maskviz.load.source import Source, explained
+from maskviz.load.models.folders import has_adapter_weights, read_adapter
+from maskviz.load.models.source import Source, explained
 from maskviz.tracing.seam.auto_classes import classes_built_by
 
 # The auto class of what an adapter was trained for, by PEFT's word for it.

@@ -15,16 +15,16 @@ from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role
-from maskviz.load.card import text_part
-from maskviz.load.images import processed
-from maskviz.load.labels import token_labels, token_roles
-from maskviz.load.model import Loaded
-from maskviz.load.packing import check_packs, packed
-from maskviz.load.request import Request as Request
-from maskviz.load.request import check
-from maskviz.load.senses import check_reads_text
-from maskviz.load.token_types import checked_types, types_argument
-from maskviz.load.user_mask import GivenMask
+from maskviz.load.inputs.user_mask import GivenMask
+from maskviz.load.models.card import text_part
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.images import processed
+from maskviz.load.texts.labels import token_labels, token_roles
+from maskviz.load.texts.packing import check_packs, packed
+from maskviz.load.texts.request import Request as Request
+from maskviz.load.texts.request import check
+from maskviz.load.texts.senses import check_reads_text
+from maskviz.load.texts.token_types import checked_types, types_argument
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,8 @@ from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.panels.printable import plural
 from maskviz.core.words import HeadStatistic
-from maskviz.load.model import Loaded
-from maskviz.load.request import Request
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.request import Request
 
 # What a probe tells. Its repeats all lie at one distance, so that no offset or distance says anything of a head.
 PROBED = (

@@ -8,9 +8,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.panels.printable import printable
-from maskviz.load.card import text_part
-from maskviz.load.classes import architecture_of, file_of, own_code
-from maskviz.load.source import Source
+from maskviz.load.models.card import text_part
+from maskviz.load.models.classes import architecture_of, file_of, own_code
+from maskviz.load.models.source import Source
 
 
 def of_building(

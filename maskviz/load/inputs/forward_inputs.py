@@ -17,12 +17,12 @@ from maskviz.core.errors import UsageError
 from maskviz.core.panels.printable import printable
 from maskviz.core.run.trace import UNKNOWN, Batch
 from maskviz.core.words import Role
-from maskviz.load.encode import Encoded, encode, labelled, without_cache
-from maskviz.load.input_files import read_inputs
-from maskviz.load.model import Loaded
-from maskviz.load.request import Request, check
-from maskviz.load.senses import IDS, check_reads_text
-from maskviz.load.user_mask import GivenMask, meant_by
+from maskviz.load.inputs.files import read_inputs
+from maskviz.load.inputs.user_mask import GivenMask, meant_by
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded, encode, labelled, without_cache
+from maskviz.load.texts.request import Request, check
+from maskviz.load.texts.senses import IDS, check_reads_text
 from maskviz.tracing.seam.caches import cache_of, tensors_in, tokens_in
 
 

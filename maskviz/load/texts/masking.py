@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from maskviz.core.words import Role
-from maskviz.load.encode import Encoded
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
+from maskviz.load.texts.encode import Encoded
 
 
 def masked_in_turn(

@@ -14,7 +14,7 @@ from transformers.models.auto.auto_factory import add_generation_mixin_to_remote
 
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.panels.printable import printable
-from maskviz.load.source import Source, explained
+from maskviz.load.models.source import Source, explained
 from maskviz.tracing.seam.auto_classes import classes_built_by
 
 # The auto class of a model by what its name ends in; any other is the base model's.

@@ -15,9 +15,9 @@ from PIL import Image, UnidentifiedImageError
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.load.model import Loaded, quiet
-from maskviz.load.senses import check_reads_text
-from maskviz.load.source import Source, explained, in_one_line
+from maskviz.load.models.model import Loaded, quiet
+from maskviz.load.models.source import Source, explained, in_one_line
+from maskviz.load.texts.senses import check_reads_text
 
 _MOST_BYTES = 200_000_000
 _IMAGE_IDS = ("image_token_id", "image_token_index")

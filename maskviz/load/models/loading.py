@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from maskviz.core.errors import NoWeightsError
 from maskviz.core.words import Parallel
-from maskviz.load.gguf_files import read_once
-from maskviz.load.images import load_processor, read_image
-from maskviz.load.input_files import read_inputs
-from maskviz.load.model import NO_FILE, Loaded, build_model, load_config, load_model, with_tokenizer
-from maskviz.load.request import Request
-from maskviz.load.sentences import max_seq_length
-from maskviz.load.source import Source
-from maskviz.load.stand_in import with_stand_ins
+from maskviz.load.inputs.files import read_inputs
+from maskviz.load.models.gguf_files import read_once
+from maskviz.load.models.model import NO_FILE, Loaded, build_model, load_config, load_model, with_tokenizer
+from maskviz.load.models.sentences import max_seq_length
+from maskviz.load.models.source import Source
+from maskviz.load.texts.images import load_processor, read_image
+from maskviz.load.texts.request import Request
+from maskviz.load.texts.stand_in import with_stand_ins
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from maskviz.load.card import text_part
+from maskviz.load.models.card import text_part
 
 # Names under which configs keep the reach of their local layers. Windows of audio and image encoders, and the chunks
 # state-space layers are computed in, have other names or lie in other parts of a config.

@@ -19,15 +19,15 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
-from maskviz.load.adapters import adapters_in_force, tokenizer_folder, trained_for, with_adapter
-from maskviz.load.card import card_of
-from maskviz.load.classes import model_class
-from maskviz.load.named_values import named_values
-from maskviz.load.parallel import devices_of, spreading
-from maskviz.load.remarks import of_building, of_checkpoint, quantisation_of
-from maskviz.load.sizes import check_random_fits, check_sizes
-from maskviz.load.source import Source, explained, explanation, in_one_line
-from maskviz.load.weights import with_random_weights, without_weights
+from maskviz.load.models.adapters import adapters_in_force, tokenizer_folder, trained_for, with_adapter
+from maskviz.load.models.card import card_of
+from maskviz.load.models.classes import model_class
+from maskviz.load.models.named_values import named_values
+from maskviz.load.models.parallel import devices_of, spreading
+from maskviz.load.models.remarks import of_building, of_checkpoint, quantisation_of
+from maskviz.load.models.sizes import check_random_fits, check_sizes
+from maskviz.load.models.source import Source, explained, explanation, in_one_line
+from maskviz.load.models.weights import with_random_weights, without_weights
 
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "*.spm")
 _CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"

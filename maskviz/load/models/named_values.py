@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from maskviz.load.source import Source
+from maskviz.load.models.source import Source
 
 # What a config says of itself and not of the model.
 _ABOUT = {"transformers_version", "_name_or_path", "name_or_path"}

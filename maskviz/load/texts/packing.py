@@ -10,7 +10,7 @@ import numpy as np
 
 from maskviz.core.arrays import IntArray
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 
 from maskviz.core.errors import UsageError
-from maskviz.load.model import Loaded
+from maskviz.load.models.model import Loaded
 
 # The names models take them under: segments and prefixes, and what of a row is text or an image.
 _NAMES = ("token_type_ids", "mm_token_type_ids")

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.load.card import text_part
+from maskviz.load.models.card import text_part
 
 # What models call their token ids; Perceiver's forward takes "inputs".
 IDS = ("input_ids", "inputs")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
 from maskviz.core.panels.printable import printable
-from maskviz.load.folders import base_of, folder_of_file, part_of
+from maskviz.load.models.folders import base_of, folder_of_file, part_of
 
 _NAMES_HINT = "give a hub id, a folder, a config.json, a .gguf file or demo:bert"
 

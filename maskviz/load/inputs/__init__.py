@@ -1,0 +1,1 @@
+"""What somebody made themselves: rows, arguments of a forward, masks."""
