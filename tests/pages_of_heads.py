@@ -15,7 +15,7 @@ from maskviz.core.results.pruning import Chosen, Order, Pruning, PruningLine
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Ablation, Measure, Method
-from maskviz.render.terminal import render
+from maskviz.render.terminal.page import render
 
 P = TypeVar("P", bound=Panel)
 

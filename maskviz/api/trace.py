@@ -23,7 +23,7 @@ from maskviz.view.show import Choice, WhatIf, show_page
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from maskviz.render.image import ImageFormat, Layout
+    from maskviz.render.image.page import ImageFormat, Layout
 
 # Columns of a .txt file, as the command line writes it.
 _TEXT_WIDTH = 100
@@ -88,7 +88,7 @@ class Trace(core.Trace):
         Raises:
             UsageError: there is no such layer, head, stack or text.
         """
-        from maskviz.render.terminal import to_screen
+        from maskviz.render.terminal.page import to_screen
 
         to_screen(self._page(picture))
 
@@ -98,7 +98,7 @@ class Trace(core.Trace):
         Raises:
             UsageError: there is no such layer, head, stack or text.
         """
-        from maskviz.render.image import figure
+        from maskviz.render.image.page import figure
 
         page, dpi, layout = self._drawn(picture)
         return figure(page, dpi=dpi, layout=layout)
@@ -134,7 +134,7 @@ class Trace(core.Trace):
             case ".html":
                 return self._report(picture)
             case ".txt":
-                from maskviz.render.terminal import plain_text
+                from maskviz.render.terminal.page import plain_text
 
                 return plain_text(self._page(picture), _TEXT_WIDTH).encode()
             case ".png":
@@ -148,13 +148,13 @@ class Trace(core.Trace):
         )
 
     def _image(self, format: ImageFormat, picture: Picture) -> bytes:
-        from maskviz.render.image import image_bytes
+        from maskviz.render.image.page import image_bytes
 
         page, dpi, layout = self._drawn(picture)
         return image_bytes(page, format, dpi=dpi, layout=layout)
 
     def _drawn(self, picture: Picture) -> tuple[Page, int, Layout]:
-        from maskviz.render.image import SCREEN, layout_of
+        from maskviz.render.image.page import SCREEN, layout_of
 
         page, style, columns = self._page(picture), picture.get("style", Style.SCREEN), picture.get("columns")
         if style not in list(Style):

@@ -84,7 +84,7 @@ def deliver(
     if not env.leads:
         return
     if not paths:
-        from maskviz.render.terminal import render
+        from maskviz.render.terminal.page import render
 
         render(page, env.console(), env.lines())
         env.stdout.flush()
@@ -110,10 +110,10 @@ def _content(page: Page, path: Path, drawing: Drawing, data: Mapping[str, DataWr
     if suffix in data:
         return data[suffix]()
     if suffix == ".txt":
-        from maskviz.render.terminal import plain_text
+        from maskviz.render.terminal.page import plain_text
 
         return plain_text(page, _TEXT_WIDTH).encode()
-    from maskviz.render.image import image_bytes, layout_of
+    from maskviz.render.image.page import image_bytes, layout_of
     from maskviz.view.paper import for_paper
 
     layout = layout_of(drawing.style, drawing.columns)

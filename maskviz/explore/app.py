@@ -28,7 +28,7 @@ from maskviz.explore.picture import PictureScreen
 from maskviz.explore.position import Position, calls_of_stack
 from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import level
-from maskviz.render.screen import Screen
+from maskviz.render.terminal.screen import Screen
 from maskviz.store.saved import Saved
 from maskviz.view.attention import heatmap, top_value
 from maskviz.view.card import card_line

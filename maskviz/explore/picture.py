@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual_image.widget import Image
 
 from maskviz.core.panels.page import Heatmap, Page
-from maskviz.render.image import image_bytes
+from maskviz.render.image.page import image_bytes
 
 
 class PictureScreen(ModalScreen[None]):

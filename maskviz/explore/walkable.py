@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from maskviz.explore.viewport import start_of
-from maskviz.render.screen import Screen
+from maskviz.render.terminal.screen import Screen
 
 
 class Walkable(Widget, can_focus=True):

@@ -45,7 +45,7 @@ encoded = encode(loaded, Request((words,), max_length=24))
 trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
 start = time.perf_counter()
 page = page_of(Saved(trace), Choice(), "")
-from maskviz.render.image import image_bytes
+from maskviz.render.image.page import image_bytes
 png = image_bytes(page, "png")
 Path(sys.argv[2]).write_bytes(png)
 maps = sum(call.heads for call in trace.calls)

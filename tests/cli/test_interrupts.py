@@ -55,7 +55,7 @@ def interrupted(arguments: list[str], module: str = "", more: str = "") -> subpr
         ("maskviz.cli.app", ["--version"]),  # before there is a command line
         ("maskviz.cli.env", ["--version"]),
         ("maskviz.store.archive", ["view", str(RUN)]),  # while the command runs
-        ("maskviz.render.terminal", ["view", str(RUN)]),
+        ("maskviz.render.terminal.page", ["view", str(RUN)]),
         ("numpy", ["view", str(RUN)]),
     ],
 )

@@ -83,7 +83,7 @@ def test_file_imports_only_what_its_room_may(path: Path) -> None:
     ("room", "line"),
     [
         ("core", "import torch"),
-        ("view", "from maskviz.render import terminal"),
+        ("view", "from maskviz.render.terminal import page as terminal"),
         ("analyse", "def f():\n    from transformers import AutoModel"),
         ("store", "from maskviz import cli"),
         ("load", "from maskviz.tracing.run import run"),

@@ -69,7 +69,7 @@ def test_a_typed_rule_is_drawn_without_torch(tmp_path: Path) -> None:
 
 def test_core_and_its_readers_import_without_torch() -> None:
     code = (
-        "import sys, maskviz.analyse.comparison, maskviz.view.show, maskviz.store.archive, maskviz.render.image;"
+        "import sys, maskviz.analyse.comparison, maskviz.view.show, maskviz.store.archive, maskviz.render.image.page;"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

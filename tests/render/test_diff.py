@@ -13,9 +13,9 @@ from rich.console import Console
 from maskviz.core.panels.contrast import DiffGrid
 from maskviz.core.panels.page import Page, Token
 from maskviz.render.fold import Tile, fold_differences
-from maskviz.render.image import image_bytes
+from maskviz.render.image.page import image_bytes
 from maskviz.render.palette import DIFFERENCES
-from maskviz.render.terminal import render
+from maskviz.render.terminal.page import render
 
 
 def grid(codes: np.ndarray[tuple[int, int], np.dtype[np.uint8]], padding: int = 0) -> DiffGrid:

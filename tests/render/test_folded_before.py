@@ -13,11 +13,11 @@ from rich.console import Console
 from maskviz.core.panels.page import LegendEntry, MaskGrid, Page, Token
 from maskviz.core.rules.reasons import PARTLY
 from maskviz.render.fold import Tile, fold_mask, tile_to_fit
-from maskviz.render.image import figure
-from maskviz.render.image_grid import mask_colours
+from maskviz.render.image.grid import mask_colours
+from maskviz.render.image.page import figure
 from maskviz.render.numbers import share_text
 from maskviz.render.palette import SOME, VISIBLE, rgb, swatch_of
-from maskviz.render.terminal import render
+from maskviz.render.terminal.page import render
 
 
 def numbered(count: int, tile: int, offset: int = 0) -> tuple[Token, ...]:

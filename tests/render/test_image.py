@@ -24,8 +24,8 @@ from maskviz.core.panels.charts import Bars, Curve, CurveLine
 from maskviz.core.panels.page import Note, Page, Token, TokenStrip, Tone
 from maskviz.render import fonts
 from maskviz.render.fonts import Typeface, typeface_for
-from maskviz.render.image import ONE_COLUMN, SCREEN, TWO_COLUMNS, ImageFormat, Layout, figure, image_bytes
-from maskviz.render.image_curve import field_of
+from maskviz.render.image.curve import field_of
+from maskviz.render.image.page import ONE_COLUMN, SCREEN, TWO_COLUMNS, ImageFormat, Layout, figure, image_bytes
 from maskviz.render.palette import BLOCKED, IMAGE_INK, REASONS, VISIBLE, diverging, rgb, sequential
 from tests.render.panels_to_draw import (
     bars,

@@ -15,10 +15,10 @@ from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Page, Panel, P
 from maskviz.render.fold import Tile
 from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.fonts import typeface_for
-from maskviz.render.image import image_bytes
-from maskviz.render.image_canvas import Paper
-from maskviz.render.image_grid import axes_for
-from maskviz.render.terminal import render
+from maskviz.render.image.canvas import Paper
+from maskviz.render.image.grid import axes_for
+from maskviz.render.image.page import image_bytes
+from maskviz.render.terminal.page import render
 
 POOLED = Pooled(64, "the largest weight in it", 0.875)
 

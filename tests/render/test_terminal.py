@@ -20,7 +20,7 @@ from maskviz.core.panels.charts import Bars, Curve, CurveLine
 from maskviz.core.panels.page import Matrix, Note, Page, Token, TokenStrip, Tone
 from maskviz.core.words import Scale
 from maskviz.render.palette import diverging, hexadecimal, rgb
-from maskviz.render.terminal import render
+from maskviz.render.terminal.page import render
 from tests.render.panels_to_draw import (
     WILD,
     bars,

@@ -7,7 +7,7 @@ import numpy as np
 from maskviz.core.panels.page import Matrix
 from maskviz.core.words import Scale
 from maskviz.render.axes import strides
-from maskviz.render.image_canvas import (
+from maskviz.render.image.canvas import (
     LABEL_SIZE,
     QUIET_INK,
     Block,
@@ -19,7 +19,7 @@ from maskviz.render.image_canvas import (
     line_height,
     stacked,
 )
-from maskviz.render.image_legend import centred_bar, patch, scale_bar
+from maskviz.render.image.legend import centred_bar, patch, scale_bar
 from maskviz.render.numbers import cell_text, stretch_words
 from maskviz.render.palette import lightness, value_colours
 

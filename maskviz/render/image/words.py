@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maskviz.core.panels.page import Note, Table, Token, TokenStrip, Tone
-from maskviz.render.image_canvas import (
+from maskviz.render.image.canvas import (
     INK,
     LABEL_SIZE,
     QUIET_INK,

@@ -20,14 +20,14 @@ from maskviz.core.panels.page import (
     Table,
     TokenStrip,
 )
-from maskviz.render.screen import Screen, heading
-from maskviz.render.terminal_bars import bar_lines
-from maskviz.render.terminal_curve import curve_lines
-from maskviz.render.terminal_diff import diff_lines
-from maskviz.render.terminal_grid import heatmap_lines, mask_lines
-from maskviz.render.terminal_heads import head_grid_lines
-from maskviz.render.terminal_matrix import matrix_lines
-from maskviz.render.terminal_words import note_lines, strip_lines, table_lines
+from maskviz.render.terminal.bars import bar_lines
+from maskviz.render.terminal.curve import curve_lines
+from maskviz.render.terminal.diff import diff_lines
+from maskviz.render.terminal.grid import heatmap_lines, mask_lines
+from maskviz.render.terminal.heads import head_grid_lines
+from maskviz.render.terminal.matrix import matrix_lines
+from maskviz.render.terminal.screen import Screen, heading
+from maskviz.render.terminal.words import note_lines, strip_lines, table_lines
 
 
 def render(page: Page, console: Console, height: int | None = None) -> None:

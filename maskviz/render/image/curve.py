@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from maskviz.core.panels.charts import Curve, CurveLine
-from maskviz.render.image_canvas import (
+from maskviz.render.image.canvas import (
     INK,
     LABEL_SIZE,
     QUIET_INK,

@@ -10,9 +10,9 @@ from maskviz.core.arrays import ByteArray
 from maskviz.core.panels.page import HeadGrid, HeadTile
 from maskviz.render.fold import Tile, fold_values, tile_to_fit
 from maskviz.render.fold_words import extremes_of, place_words
-from maskviz.render.image_canvas import LABEL_SIZE, QUIET_INK, Block, Canvas, Ink, Paper, heading, line_height, stacked
-from maskviz.render.image_legend import heat_legend, scale_bar
-from maskviz.render.image_matrix import column_names
+from maskviz.render.image.canvas import LABEL_SIZE, QUIET_INK, Block, Canvas, Ink, Paper, heading, line_height, stacked
+from maskviz.render.image.legend import heat_legend, scale_bar
+from maskviz.render.image.matrix import column_names
 from maskviz.render.palette import GATE_INK, heat_colours, level
 
 _WIDTH, _HEIGHT = 9.5, 11.0  # inches all maps together should take

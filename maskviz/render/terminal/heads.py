@@ -13,9 +13,9 @@ from maskviz.core.panels.page import HeadGrid, HeadTile
 from maskviz.render.fold import Tile, fold_values, tile_to_fit
 from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.palette import GATE_INK, greyed, hexadecimal, level, sequential
-from maskviz.render.screen import Screen, flowed, heading
-from maskviz.render.terminal_grid import heat_cells, scale_sample
-from maskviz.render.terminal_matrix import short_name
+from maskviz.render.terminal.grid import heat_cells, scale_sample
+from maskviz.render.terminal.matrix import short_name
+from maskviz.render.terminal.screen import Screen, flowed, heading
 
 _NARROWEST = 5  # columns of a thumbnail
 _READABLE = 8  # columns a thumbnail gets where there are lines enough

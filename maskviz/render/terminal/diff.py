@@ -7,8 +7,8 @@ from rich.text import Text
 from maskviz.core.panels.contrast import DiffGrid
 from maskviz.render.fold import fold_differences
 from maskviz.render.palette import DIFFERENCES, MEANINGLESS
-from maskviz.render.screen import Screen, flowed, heading
-from maskviz.render.terminal_frame import fold_sentence, frame_for, key_line, ruler
+from maskviz.render.terminal.frame import fold_sentence, frame_for, key_line, ruler
+from maskviz.render.terminal.screen import Screen, flowed, heading
 
 FOLDED = "a place of several kinds of cells shows one that differs, the rarer kind first"
 WORDS = ("neither", "only A", "only B", "both")

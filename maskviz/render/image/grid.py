@@ -11,7 +11,7 @@ from maskviz.core.panels.page import Heatmap, MaskGrid, Token, first_place
 from maskviz.render.axes import are_numbers, strides
 from maskviz.render.fold import Fill, FoldedMask, Tile, fold_mask, fold_values, tile_to_fit
 from maskviz.render.fold_words import extremes_of, place_words
-from maskviz.render.image_canvas import (
+from maskviz.render.image.canvas import (
     INK,
     LABEL_SIZE,
     QUIET_INK,
@@ -23,7 +23,7 @@ from maskviz.render.image_canvas import (
     line_height,
     stacked,
 )
-from maskviz.render.image_legend import heat_legend, mask_legend, scale_bar
+from maskviz.render.image.legend import heat_legend, mask_legend, scale_bar
 from maskviz.render.palette import IMAGE_INK, SOME, greyed, heat_colours, level, rgb, swatch_of
 
 _ALL_LABELS = 60  # tokens along an axis up to which each has its label

@@ -31,14 +31,14 @@ from maskviz.core.panels.page import (
 from maskviz.core.panels.printable import printable
 from maskviz.core.words import Style
 from maskviz.render.fonts import typeface_for
-from maskviz.render.image_bars import bars_block
-from maskviz.render.image_canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block
-from maskviz.render.image_curve import curve_block
-from maskviz.render.image_diff import diff_block
-from maskviz.render.image_grid import heatmap_block, mask_block
-from maskviz.render.image_heads import head_grid_block
-from maskviz.render.image_matrix import matrix_block
-from maskviz.render.image_words import note_block, strip_block, table_block
+from maskviz.render.image.bars import bars_block
+from maskviz.render.image.canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block
+from maskviz.render.image.curve import curve_block
+from maskviz.render.image.diff import diff_block
+from maskviz.render.image.grid import heatmap_block, mask_block
+from maskviz.render.image.heads import head_grid_block
+from maskviz.render.image.matrix import matrix_block
+from maskviz.render.image.words import note_block, strip_block, table_block
 
 ImageFormat = Literal["png", "svg", "pdf"]
 

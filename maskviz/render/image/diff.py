@@ -6,9 +6,9 @@ import numpy as np
 
 from maskviz.core.panels.contrast import DiffGrid
 from maskviz.render.fold import fold_differences
-from maskviz.render.image_canvas import Block, Paper, flowed, heading, stacked
-from maskviz.render.image_grid import axes_for, grid_block
-from maskviz.render.image_legend import patch
+from maskviz.render.image.canvas import Block, Paper, flowed, heading, stacked
+from maskviz.render.image.grid import axes_for, grid_block
+from maskviz.render.image.legend import patch
 from maskviz.render.palette import DIFFERENCES, MEANINGLESS, greyed, rgb
 
 _WORDS = ("neither", "only A", "only B", "both")

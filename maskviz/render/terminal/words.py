@@ -7,7 +7,7 @@ from rich.text import Text
 
 from maskviz.core.panels.page import Note, Table, Token, TokenStrip, Tone
 from maskviz.render.palette import IMAGE_INK, REPLACED_INK, WARNING_INK
-from maskviz.render.screen import Screen, heading, left, right, wrapped
+from maskviz.render.terminal.screen import Screen, heading, left, right, wrapped
 
 _GAP = 2  # columns between two columns of a table
 _LEAST_COLUMN = 6

@@ -27,8 +27,8 @@ from maskviz.render.palette import (
     sequential,
     swatch_of,
 )
-from maskviz.render.screen import Screen, flowed, heading
-from maskviz.render.terminal_frame import fold_sentence, frame_for, key_line, ruler
+from maskviz.render.terminal.frame import fold_sentence, frame_for, key_line, ruler
+from maskviz.render.terminal.screen import Screen, flowed, heading
 
 _SCALE_STEPS = 12  # places of the sample of the scale below a map
 

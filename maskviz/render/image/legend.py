@@ -7,7 +7,7 @@ import numpy as np
 from maskviz.core.arrays import ByteArray
 from maskviz.core.panels.page import LegendEntry
 from maskviz.core.words import Scale
-from maskviz.render.image_canvas import (
+from maskviz.render.image.canvas import (
     LABEL_SIZE,
     QUIET_INK,
     Block,

@@ -12,7 +12,7 @@ from rich.text import Text
 from maskviz.core.panels.charts import Curve, CurveLine
 from maskviz.render.numbers import number_text, runs, stretch, tick_text, ticks
 from maskviz.render.palette import STROKES, Stroke
-from maskviz.render.screen import Screen, flowed, heading, right
+from maskviz.render.terminal.screen import Screen, flowed, heading, right
 
 _WIDEST = 100  # columns, axis included
 _ROWS, _LEAST_ROWS = 16, 6

@@ -11,7 +11,7 @@ from maskviz.core.panels.page import Token, first_place
 from maskviz.render.axes import are_numbers, tokens_each
 from maskviz.render.fold import Tile, tile_to_fit
 from maskviz.render.palette import IMAGE_INK
-from maskviz.render.screen import Screen, left, right
+from maskviz.render.terminal.screen import Screen, left, right
 
 _WIDEST_TOKEN = 16  # columns of a row label's token
 _AROUND = 11  # lines besides the rows of a folded picture: title, caption, ruler, legend, the fold's sentence, prompt

@@ -8,7 +8,7 @@ from rich.text import Text
 from maskviz.core.panels.charts import Bars
 from maskviz.render.numbers import number_text, stretch
 from maskviz.render.palette import NEGATIVE_INK, POSITIVE_INK
-from maskviz.render.screen import Screen, heading, left, right
+from maskviz.render.terminal.screen import Screen, heading, left, right
 
 _LEAST_BAR = 16  # columns that bars keep before intervals are written
 _LONGEST_BAR = 48

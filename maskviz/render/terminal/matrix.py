@@ -24,8 +24,8 @@ from maskviz.render.palette import (
     signed_level,
     value_colours,
 )
-from maskviz.render.screen import Screen, flowed, heading, left
-from maskviz.render.terminal_grid import shade
+from maskviz.render.terminal.grid import shade
+from maskviz.render.terminal.screen import Screen, flowed, heading, left
 
 _SCREENS = 3  # numbers in several blocks may be this many times the height of the terminal
 _HEIGHT = 24  # lines of a terminal that does not say

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from maskviz.core.panels.charts import Bars
-from maskviz.render.image_canvas import (
+from maskviz.render.image.canvas import (
     INK,
     LABEL_SIZE,
     QUIET_INK,
