@@ -19,7 +19,7 @@ from maskviz.core.results.converted import Converted, Written
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.words import DTYPES, Severity
-from maskviz.view.conversion import mask_pictures
+from maskviz.view.masks.conversion import mask_pictures
 
 # A mask with more cells is not drawn beside its findings; 'maskviz convert' draws it.
 _MOST_CELLS = 2**22

@@ -63,7 +63,7 @@ def convert(
     env: Env = ctx.obj
     if listed:
         from maskviz.core.checks.dialects import CONVENTIONS
-        from maskviz.view.conversion import conventions_page
+        from maskviz.view.masks.conversion import conventions_page
 
         deliver(env, conventions_page(CONVENTIONS.values()), checked(output, ()), Drawing(dpi))
         return

@@ -27,7 +27,7 @@ from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.results.converted import Converted, Written
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.words import Dialect
-from maskviz.view.conversion import becomes, conversion_page, gates_page
+from maskviz.view.masks.conversion import becomes, conversion_page, gates_page
 
 _KEYS_ALONE = (Dialect.HF_2D, Dialect.TORCH_PADDING)
 # Where a mask needs its queries, each by itself; elsewhere one row stands for all.

@@ -86,8 +86,8 @@ def diff(
     backends = None if attn is None else _two_backends(attn)
 
     from maskviz.store.diff import diff_json
-    from maskviz.view.changes import Names
     from maskviz.view.diff import diff_page
+    from maskviz.view.heads.changes import Names
     from maskviz.view.show import Choice
 
     names: Names = str

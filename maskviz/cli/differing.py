@@ -23,7 +23,7 @@ from maskviz.load.texts.encode import Encoded
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling
 from maskviz.tracing.experiments.output_change import output_change, plain_output
-from maskviz.view.changes import Names
+from maskviz.view.heads.changes import Names
 
 _PREDICTING = (OutputKind.CAUSAL_LM, OutputKind.MASKED_LM, OutputKind.CLASSES)
 

@@ -34,7 +34,7 @@ from maskviz.load.texts.request import check
 from maskviz.load.texts.senses import on_text_alone
 from maskviz.tracing.budget import check_fits
 from maskviz.tracing.run import run, run_gated
-from maskviz.view.changes import most_moved_grid
+from maskviz.view.heads.changes import most_moved_grid
 
 # Heads whose attention is drawn before and after.
 _MAPS = 4

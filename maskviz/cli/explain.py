@@ -95,7 +95,7 @@ def explain(
     from maskviz.analyse.why import explain as explained
     from maskviz.core.run.heads import parse_selection
     from maskviz.view.show import Choice, chosen_calls, chosen_text
-    from maskviz.view.why import why_page
+    from maskviz.view.why.page import why_page
 
     place = parse_place(at)
     choice = Choice(layer, head, stack, text, title=title)

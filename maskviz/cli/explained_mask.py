@@ -15,7 +15,7 @@ from maskviz.core.rules.kinds import UserMask
 from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.masks import Mask
 from maskviz.core.words import Dialect
-from maskviz.view.why import mask_page
+from maskviz.view.why.page import mask_page
 
 
 def explained_mask(

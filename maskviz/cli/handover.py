@@ -13,7 +13,7 @@ from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling
-from maskviz.view.handover import hand_over_panels
+from maskviz.view.masks.handover import hand_over_panels
 from maskviz.view.show import Choice
 
 

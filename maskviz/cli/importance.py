@@ -74,7 +74,7 @@ def importance(
     from maskviz.cli.processes import working_together
     from maskviz.cli.ranking import importance_of
     from maskviz.store.importance import importance_json
-    from maskviz.view.importance import importance_page
+    from maskviz.view.heads.importance import importance_page
 
     loading, request = loading_of({**options, "no_weights": False}), texts_request(options, found)
     masking = Masking(mlm_reading, mlm_sample, seed)

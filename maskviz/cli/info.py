@@ -80,7 +80,7 @@ def _compared(ran: LayerRun, length: int | None) -> list[Panel]:
     from maskviz.core.panels.page import Note, Tone
     from maskviz.core.results.results import Likeness
     from maskviz.store.catalogue import read_catalogue
-    from maskviz.view.layers import likeness_panels
+    from maskviz.view.masks.layers import likeness_panels
 
     known = read_catalogue()
     try:

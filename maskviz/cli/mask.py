@@ -83,7 +83,7 @@ def mask(
     size = _size(length, queries, keys)
 
     from maskviz.store.costs import costs_json
-    from maskviz.view.symbolic import symbolic_page
+    from maskviz.view.masks.symbolic import symbolic_page
 
     if model is not None:
         from maskviz.cli.model_rules import rules_of_model

@@ -15,7 +15,7 @@ from maskviz.core.panels.regions import parse_region
 from maskviz.core.run.long import LongTrace
 from maskviz.store.archive import json_bytes, npz_bytes
 from maskviz.store.saved import Saved
-from maskviz.view.long import drawn_row, long_page
+from maskviz.view.long.page import drawn_row, long_page
 from maskviz.view.show import Choice, show_page
 
 Run = Saved | LongTrace

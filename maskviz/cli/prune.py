@@ -91,7 +91,7 @@ def prune(
     from maskviz.cli.removing import Wanted, exported, pruned
     from maskviz.core.panels.page import Panel
     from maskviz.store.importance import head_mask_json, pruning_json
-    from maskviz.view.pruning import pruning_page
+    from maskviz.view.heads.pruning import pruning_page
 
     if export is not None:
         check_folder(export)

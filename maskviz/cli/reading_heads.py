@@ -22,8 +22,8 @@ from maskviz.core.words import HeadStatistic
 from maskviz.load.texts.probe import PROBED, probe_of
 from maskviz.load.texts.word_groups import words_of
 from maskviz.store.head_reading import heads_json
-from maskviz.view.head_maps import maps_page
-from maskviz.view.heads import HeadsAsked, heads_page
+from maskviz.view.heads.heads import HeadsAsked, heads_page
+from maskviz.view.heads.maps import maps_page
 from maskviz.view.show import Choice
 
 _WORDS = (

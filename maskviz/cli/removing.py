@@ -20,7 +20,7 @@ from maskviz.core.results.importance import Effects, Site
 from maskviz.core.results.pruning import Chosen, Pruning
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure, Method
-from maskviz.view.export import export_panels
+from maskviz.view.heads.export import export_panels
 
 
 @dataclass(frozen=True, slots=True)

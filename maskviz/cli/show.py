@@ -81,7 +81,7 @@ def show(
     from maskviz.cli.tracing import encoded_for, loaded_by, proven, traced
     from maskviz.core.panels.page import Panel
     from maskviz.view.findings import findings_page
-    from maskviz.view.proof import proof_panels
+    from maskviz.view.masks.proof import proof_panels
 
     choice, long = choice_of(options), long_options_of(options)
     more: list[Panel] = []

@@ -30,9 +30,9 @@ from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import level
 from maskviz.render.terminal.screen import Screen
 from maskviz.store.saved import Saved
-from maskviz.view.attention import heatmap, top_value
 from maskviz.view.card import card_line
 from maskviz.view.explore import cell_lines, change_lines, moves, peaks
+from maskviz.view.heads.attention import heatmap, top_value
 from maskviz.view.show import Choice, page_title
 from maskviz.view.tokens import axes_of
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
 from maskviz.core.panels.printable import plural, printable
 from maskviz.core.run.trace import ModelCard, Trace
-from maskviz.view.layers import disagreements, layer_tables
+from maskviz.view.masks.layers import disagreements, layer_tables
 
 
 def card_line(card: ModelCard) -> str:

@@ -13,8 +13,8 @@ from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.diff import MaskDiff, OutputChange, RunDiff, Shown
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
-from maskviz.view.changes import Names, change_panels, moved_matrices
-from maskviz.view.masks import layer_words
+from maskviz.view.heads.changes import Names, change_panels, moved_matrices
+from maskviz.view.masks.masks import layer_words
 from maskviz.view.show import Choice
 from maskviz.view.tokens import axes_of, text_line, token_strips
 

@@ -11,9 +11,9 @@ from maskviz.core.panels.page import Note, Panel, Table
 from maskviz.core.results.results import Comparison
 from maskviz.core.results.why import Explanation
 from maskviz.core.run.trace import AttentionCall, Trace
-from maskviz.view.changes import Names, change_panels
+from maskviz.view.heads.changes import Names, change_panels
 from maskviz.view.tokens import axes_of
-from maskviz.view.why import stretch_lines
+from maskviz.view.why.page import stretch_lines
 
 
 def peaks(trace: Trace, calls: Sequence[AttentionCall], row: int) -> FloatArray:

@@ -12,12 +12,12 @@ from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.view.card import card_line
-from maskviz.view.changes import change_panels
 from maskviz.view.findings import findings_page
-from maskviz.view.packing import packing_notes
-from maskviz.view.report_rules import clause_of
+from maskviz.view.heads.changes import change_panels
+from maskviz.view.masks.packing import packing_notes
 from maskviz.view.show import Choice, WhatIf, chosen_calls, chosen_text, evidence_line, page_facts, page_title
 from maskviz.view.tokens import axes_of
+from maskviz.view.why.report_rules import clause_of
 
 
 def report_of(

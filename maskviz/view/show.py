@@ -15,12 +15,12 @@ from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import Region
 from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Scale, Stack
-from maskviz.view.attention import head_grid, heatmap
 from maskviz.view.card import card_line
-from maskviz.view.changes import Names, change_panels, most_moved_maps
-from maskviz.view.masks import mask_panels
-from maskviz.view.packing import packing_notes
-from maskviz.view.regions import cut_grid, cut_map
+from maskviz.view.heads.attention import head_grid, heatmap
+from maskviz.view.heads.changes import Names, change_panels, most_moved_maps
+from maskviz.view.masks.masks import mask_panels
+from maskviz.view.masks.packing import packing_notes
+from maskviz.view.masks.regions import cut_grid, cut_map
 from maskviz.view.tokens import text_line, token_strips
 
 # Texts of a batch that are drawn unless one is asked for: more pictures of one mask are read by nobody.

@@ -33,7 +33,7 @@ from maskviz.core.rules.kinds import (
 )
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.masks import Mask
-from maskviz.view.conditions import because, change
+from maskviz.view.why.conditions import because, change
 from tests.rules_to_fold import rules
 
 KEYS = 14

@@ -16,7 +16,13 @@ from tests.bench.show import spread
 
 ROUNDS = 7
 RULE = "causal & window(4096) & document"
-MODULES = ("numpy", "maskviz.cli.app", "maskviz.view.symbolic", "maskviz.analyse.sparsity", "maskviz.render.image.page")
+MODULES = (
+    "numpy",
+    "maskviz.cli.app",
+    "maskviz.view.masks.symbolic",
+    "maskviz.analyse.sparsity",
+    "maskviz.render.image.page",
+)
 IMPORTS = f"import {', '.join(MODULES)}"
 LENGTHS = {1_000_000: "400000,350000", 10_000_000: "4000000,3500000"}
 

@@ -28,9 +28,9 @@ from maskviz.core.run.trace import Trace
 from maskviz.render.html import html_bytes
 from maskviz.store.archive import read_npz
 from maskviz.view.report import report_of
-from maskviz.view.report_rules import clause_of
 from maskviz.view.show import Choice, WhatIf
-from maskviz.view.why import stretch_lines
+from maskviz.view.why.page import stretch_lines
+from maskviz.view.why.report_rules import clause_of
 from tests.analyse.test_why import any_rules
 from tests.reports import batch_of, mask_of, trace_of
 

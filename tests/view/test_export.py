@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskviz.core.panels.page import Note, Table, Tone
 from maskviz.core.results.export import Cost, Export, Kept, Saving, Speed, Spread
-from maskviz.view.export import export_panels
+from maskviz.view.heads.export import export_panels
 
 SAVING = Saving(
     length=128,

@@ -14,7 +14,7 @@ from maskviz.core.panels.page import Matrix, Note, Page, Table, Tone
 from maskviz.core.results.importance import Effects, Importance, Site
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure, Method
-from maskviz.view.importance import importance_page
+from maskviz.view.heads.importance import importance_page
 from tests.pages_of_heads import CARD, CHANGE, CROSSED, KEY_SITES, TEXTS, importance, notes, only, text_of
 
 GRADIENTS = np.abs(CHANGE)[None] * np.array([[1.0], [2.0], [3.0]])

@@ -15,7 +15,7 @@ from maskviz.core.panels.page import HeadGrid, Heatmap, Matrix, Page, Pooled, Ta
 from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Scale, Stack, Statistic, Way
-from maskviz.view.long import drawn_row, long_page
+from maskviz.view.long.page import drawn_row, long_page
 from maskviz.view.show import Choice
 from tests.long_traces import HEADS, LAYERS, QUERIES, REGION, TILE, dense, keep, long_call, long_trace, visible
 from tests.pages_of_heads import notes, only, text_of
@@ -68,7 +68,7 @@ def test_axes_of_a_pooled_map_are_runs_numbered_by_their_first_token() -> None:
 
 
 def test_a_last_run_is_as_short_as_what_is_left() -> None:
-    from maskviz.view.long_maps import runs_of
+    from maskviz.view.long.maps import runs_of
 
     assert [token.count for token in runs_of(20, 8)] == [8, 8, 4]
 

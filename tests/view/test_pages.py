@@ -19,9 +19,9 @@ from maskviz.core.words import Stack
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import head_shapes, run, run_gated
 from maskviz.view.card import card_line, info_page, info_page_unrun, short_count
-from maskviz.view.changes import describe
-from maskviz.view.layers import disagreements, layer_tables
-from maskviz.view.masks import mask_panels
+from maskviz.view.heads.changes import describe
+from maskviz.view.masks.layers import disagreements, layer_tables
+from maskviz.view.masks.masks import mask_panels
 from maskviz.view.show import Choice, WhatIf, show_page
 from tests.tracing.conftest import example_of, loaded_tiny, random_rows
 

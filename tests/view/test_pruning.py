@@ -12,7 +12,7 @@ from maskviz.core.panels.charts import Curve
 from maskviz.core.panels.page import Note, Page, Table, Tone
 from maskviz.core.results.pruning import Chosen, Order, Pruning
 from maskviz.core.words import Measure, Method
-from maskviz.view.pruning import pruning_page
+from maskviz.view.heads.pruning import pruning_page
 from tests.pages_of_heads import CARD, TEXTS, notes, only, pruning, text_of
 
 

@@ -15,7 +15,7 @@ from maskviz.core.rules.extents import Lengths
 from maskviz.core.rules.folding import CellCount
 from maskviz.core.rules.kinds import Causal, Itself, Padding, Window
 from maskviz.core.rules.reasons import PARTLY, primary, shares
-from maskviz.view.symbolic import cost_table, in_units, mask_grid, symbolic_page
+from maskviz.view.masks.symbolic import cost_table, in_units, mask_grid, symbolic_page
 from tests.rules_to_fold import reasons_of, rules, sizes
 
 

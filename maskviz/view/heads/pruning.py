@@ -13,7 +13,8 @@ from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.pruning import Chosen, Order, Pruning, PruningLine
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Measure, Method
-from maskviz.view.ablation import (
+from maskviz.view.card import card_line
+from maskviz.view.heads.ablation import (
     GRADIENT,
     WORDS,
     facts_of,
@@ -26,7 +27,6 @@ from maskviz.view.ablation import (
     replaced,
     title_of,
 )
-from maskviz.view.card import card_line
 
 _MOST_ROWS = 21
 _TOGETHER = (

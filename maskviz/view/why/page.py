@@ -11,11 +11,11 @@ from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.masks import Mask
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.view.card import card_line
-from maskviz.view.conditions import because, change
-from maskviz.view.masks import layer_words
-from maskviz.view.packing import packing_notes
+from maskviz.view.masks.masks import layer_words
+from maskviz.view.masks.packing import packing_notes
 from maskviz.view.show import Choice, chosen_calls, evidence_line, page_facts, page_title
 from maskviz.view.tokens import axes_of, token_strips
+from maskviz.view.why.conditions import because, change
 
 # Layers whose attention is listed one by one; of more, those that give most.
 _MOST_LAYERS = 16

@@ -13,7 +13,7 @@ from maskviz.core.panels.printable import plural
 from maskviz.core.results.long_reading import CallReading
 from maskviz.core.run.long import LongTrace
 from maskviz.core.words import Statistic
-from maskviz.view.long_maps import head_name
+from maskviz.view.long.maps import head_name
 
 _POINTS = 200
 

@@ -14,7 +14,7 @@ from maskviz.core.rules.reasons import primary, shares
 from maskviz.core.run.long import Region
 from maskviz.core.run.masks import Mask
 from maskviz.core.run.trace import AttentionCall, Trace
-from maskviz.view.regions import cells_of, part_of, region_words
+from maskviz.view.masks.regions import cells_of, part_of, region_words
 from maskviz.view.tokens import axes_of
 
 

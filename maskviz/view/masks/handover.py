@@ -10,7 +10,7 @@ from maskviz.core.panels.page import MaskGrid, Note, Panel, Table, Tone
 from maskviz.core.panels.printable import printable
 from maskviz.core.run.handover import HandedGroup, HandOver
 from maskviz.core.run.trace import AttentionCall, Trace
-from maskviz.view.masks import layer_words, mask_panels
+from maskviz.view.masks.masks import layer_words, mask_panels
 from maskviz.view.show import Choice, chosen_calls
 
 

@@ -15,7 +15,8 @@ from maskviz.core.results.importance import Site
 from maskviz.core.results.ranking import Estimate, Ranking
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Measure, Method
-from maskviz.view.ablation import (
+from maskviz.view.card import card_line
+from maskviz.view.heads.ablation import (
     GRADIENT,
     WORDS,
     base_sentence,
@@ -29,7 +30,6 @@ from maskviz.view.ablation import (
     site_names,
     title_of,
 )
-from maskviz.view.card import card_line
 
 # Sites whose removal helps that are drawn: the most negative ones.
 _MOST_HELPING = 5

@@ -16,8 +16,8 @@ from maskviz.core.results.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANC
 from maskviz.core.run.heads import Head, parse_selection
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import HeadStatistic, Scale, Stack
-from maskviz.view.attention import blocked_cells, top_value
 from maskviz.view.card import card_line
+from maskviz.view.heads.attention import blocked_cells, top_value
 from maskviz.view.show import Choice, chosen_calls, chosen_text, evidence_line, page_facts
 from maskviz.view.tokens import text_line, token_strips
 

@@ -13,7 +13,7 @@ from maskviz.core.results.results import Comparison, PatternDiff, PlaceDiff
 from maskviz.core.run.heads import Head, HeadMask
 from maskviz.core.run.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
-from maskviz.view.attention import blocked_cells, heatmap, top_value
+from maskviz.view.heads.attention import blocked_cells, heatmap, top_value
 
 Names = Callable[[int], str]
 

@@ -16,10 +16,10 @@ from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Scale, Stack, Statistic, Way
 from maskviz.view.card import card_line
-from maskviz.view.long_head import SHARES, curves, row_tables
-from maskviz.view.long_maps import pooled_grid, pooled_maps, region_grid, region_map
+from maskviz.view.long.head import SHARES, curves, row_tables
+from maskviz.view.long.maps import pooled_grid, pooled_maps, region_grid, region_map
+from maskviz.view.masks.symbolic import cost_table, mask_grid
 from maskviz.view.show import Choice, chosen_calls, chosen_text
-from maskviz.view.symbolic import cost_table, mask_grid
 from maskviz.view.tokens import text_line, tokens_of
 
 _FIRST_TOKENS, _LAST_TOKENS = 12, 6

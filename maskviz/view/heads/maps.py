@@ -10,9 +10,9 @@ from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Note, Page, Pa
 from maskviz.core.panels.printable import printable
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
-from maskviz.view.attention import blocked_cells, heatmap, top_value
 from maskviz.view.card import card_line
-from maskviz.view.heads import drawn_row, title_of
+from maskviz.view.heads.attention import blocked_cells, heatmap, top_value
+from maskviz.view.heads.heads import drawn_row, title_of
 from maskviz.view.show import Choice, chosen_calls, evidence_line, page_facts
 from maskviz.view.tokens import token_strips
 

@@ -8,7 +8,7 @@ from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, Heatmap
 from maskviz.core.run.long import Region
 from maskviz.core.run.trace import AttentionCall
-from maskviz.view.attention import top_value
+from maskviz.view.heads.attention import top_value
 
 
 def region_words(region: Region) -> str:
