@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from maskviz.api.runs.traced import Feeding
 from maskviz.cli.inputs import parse_ids
 from maskviz.cli.options import Positions
-from maskviz.cli.tracing import Feeding
 from maskviz.core.errors import UsageError
 from maskviz.core.words import CacheKind
 from maskviz.load.models.loading import Loading

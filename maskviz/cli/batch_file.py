@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from maskviz.cli.env import decoded
-from maskviz.cli.inputs import bytes_of
 from maskviz.core.checks.given_batch import OFFSETS, Axes, GivenBatch, Row
 from maskviz.core.errors import NotFoundError, UsageError
+from maskviz.store.reading import bytes_of, decoded
 
 _PARTS = ("attention_mask", "position_ids", "labels", "token_type_ids", "decoder_input_ids", "decoder_attention_mask")
 # Under these names chat templates leave which tokens an assistant wrote.

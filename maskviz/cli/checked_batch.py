@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskviz.analyse.check import check, unasked
+from maskviz.api.checking.case import examined
+from maskviz.api.checking.subject import Subject
 from maskviz.cli.asking import loading_of, request_of
-from maskviz.cli.checked_subject import Subject
-from maskviz.cli.checking import examined
 from maskviz.cli.env import Env
 from maskviz.core.checks.findings import Checked
 from maskviz.core.checks.given_batch import GivenBatch

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskviz.analyse.check import check, unasked
-from maskviz.cli.array_case import given_array, guessed
+from maskviz.api.checking.array import given_array, guessed
 from maskviz.conventions.packed import PACKED, packed_words
 from maskviz.conventions.source import known
 from maskviz.core.checks.case import Case

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskviz.analyse.check import check, unasked
-from maskviz.cli.checked_subject import Subject
-from maskviz.cli.checking import examined_run
+from maskviz.api.checking.case import examined_run
+from maskviz.api.checking.subject import Subject
 from maskviz.cli.env import Env
 from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from maskviz.cli.array_case import guessed
+from maskviz.api.checking.array import guessed
 from maskviz.cli.env import Env
-from maskviz.cli.inputs import bytes_of
 from maskviz.cli.outputs import DataWriter, Drawing, deliver, print_out
 from maskviz.conventions.conversion import no_tokens, read, write
 from maskviz.conventions.files import mask_bytes, read_mask, values_of
@@ -27,6 +26,7 @@ from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.results.converted import Converted, Written
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.words import Dialect
+from maskviz.store.reading import bytes_of
 from maskviz.view.masks.conversion import becomes, conversion_page, gates_page
 
 _KEYS_ALONE = (Dialect.HF_2D, Dialect.TORCH_PADDING)

@@ -160,7 +160,7 @@ def _of_runs(a: Path, b: Path) -> RunDiff:
 def _of_masks(a: Path, b: Path, dialects: list[Dialect] | None) -> RunDiff:
     """Two mask files as their dialects mean them; one dialect is for both."""
     from maskviz.analyse.diff import compare_cells
-    from maskviz.cli.array_case import visible_in
+    from maskviz.api.checking.array import visible_in
 
     own = [None, None] if not dialects else [dialects[0], dialects[-1]]
     if dialects and len(dialects) > 2:

@@ -10,9 +10,9 @@ import numpy as np
 from maskviz.analyse.diff import compare_runs, read_alike
 from maskviz.analyse.handover import handed_groups
 from maskviz.api.running import names_of
+from maskviz.api.runs.traced import encoded_for, loaded_by, traced
 from maskviz.cli.asking import feeding_of, loading_of, request_of
 from maskviz.cli.env import Env
-from maskviz.cli.tracing import encoded_for, loaded_by, traced
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.results.diff import OutputChange, RunDiff
 from maskviz.core.run.masks import Mask

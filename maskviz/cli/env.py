@@ -17,9 +17,7 @@ from maskviz.core.errors import ExitCode, NotFoundError, UsageError
 from maskviz.core.panels.printable import printable
 from maskviz.core.releases import newer_than_tested
 from maskviz.core.run.processes import Share
-
-# Ten million bytes are more text than any attention map can show, and a million gates as JSON.
-LARGEST_TEXT = 10_000_000
+from maskviz.store.reading import LARGEST_TEXT, decoded
 
 
 class _Results:
@@ -175,17 +173,3 @@ class Env:
         if len(raw) > LARGEST_TEXT:
             raise NotFoundError("standard input has more than 10 MB", "cut it; no attention map shows as much")
         return decoded(raw, "standard input")
-
-
-def decoded(raw: bytes, name: str) -> str:
-    """UTF-8 bytes as text.
-
-    Raises:
-        NotFoundError: they are not UTF-8.
-    """
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise NotFoundError(
-            f"{name} is not UTF-8 at byte {error.start}", "convert it, such as with iconv -t utf-8"
-        ) from error

@@ -14,9 +14,9 @@ from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.measures import Meaning, measures_known
 from maskviz.ablate.subject import Answer, Subject, Text
 from maskviz.analyse.comparison import compare
+from maskviz.api.runs.traced import loaded_by
 from maskviz.cli.env import Env
 from maskviz.cli.inputs import parse_ids
-from maskviz.cli.tracing import loaded_by
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
 from maskviz.core.panels.page import Note, Panel

@@ -85,7 +85,7 @@ def explain(
     from maskviz.core.results.why import parse_place
 
     if (alone := mask_in_place(ctx, texts, _OF_MASKS)) is not None:
-        from maskviz.cli.explained_mask import explained_mask  # torch starts here
+        from maskviz.api.explained_mask import explained_mask  # torch starts here
 
         deliver(env, explained_mask(alone, dialect, (parse_place(at), text, head), title), paths, drawing)
         return
@@ -120,8 +120,8 @@ def _run(env: Env, options: dict[str, Any]) -> Trace:
     parse_ids(options["ids"], "--ids"), parse_ids(options["target_ids"], "--target-ids")
     found = read_texts(env, options["texts"], options["file"], options["ids"], options["image"], options["inputs"])
 
+    from maskviz.api.runs.traced import encoded_for, loaded_by, traced
     from maskviz.cli.asking import feeding_of, loading_of, request_of  # torch and transformers start here
-    from maskviz.cli.tracing import encoded_for, loaded_by, traced
 
     request, loading = request_of(options, found), loading_of(options)
     feeding = feeding_of(options, request)

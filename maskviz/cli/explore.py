@@ -104,8 +104,8 @@ def _read(path: Path) -> tuple[Saved, Answers]:
 
 def _live(env: Env, options: dict[str, Any], found: tuple[str, ...]) -> tuple[Saved, Answers]:
     from maskviz.api.running import run_with  # torch and transformers start here
+    from maskviz.api.runs.traced import encoded_for, loaded_by, traced
     from maskviz.cli.asking import feeding_of, loading_of, request_of
-    from maskviz.cli.tracing import encoded_for, loaded_by, traced
 
     request, loading = request_of(options, found), loading_of(options)
     feeding = feeding_of(options, request)

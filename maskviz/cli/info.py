@@ -13,7 +13,7 @@ from maskviz.cli.outputs import Drawing, checked, deliver
 from maskviz.core.errors import CannotTraceError
 
 if TYPE_CHECKING:
-    from maskviz.cli.layers import LayerRun
+    from maskviz.api.models.layers import LayerRun
     from maskviz.core.panels.page import Panel
 
 Name = Annotated[
@@ -44,8 +44,8 @@ def info(
     env: Env = ctx.obj
     paths = checked(output, ())
 
+    from maskviz.api.models.layers import layers_of
     from maskviz.api.running import left_out
-    from maskviz.cli.layers import layers_of
     from maskviz.load.models.card import card_of
     from maskviz.load.models.classes import architecture_of
     from maskviz.load.models.model import build_model, read_config

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskviz.cli.env import LARGEST_TEXT, Env, decoded
-from maskviz.core.errors import NotFoundError, UsageError
+from maskviz.cli.env import Env
+from maskviz.core.errors import UsageError
 from maskviz.core.words import Backend
+from maskviz.store.reading import bytes_of, decoded
 
 
 def read_texts(
@@ -72,20 +73,3 @@ def parse_backends(values: list[str] | None) -> tuple[Backend, ...]:
         except ValueError as error:
             raise UsageError(f"--attn {name[:60]!r} is no attention backend", f"there are {known}") from error
     return tuple(found)
-
-
-def bytes_of(path: Path, what: str) -> bytes:
-    """The content of an input file.
-
-    Raises:
-        NotFoundError: it cannot be read or is larger than any text or mask.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_TEXT + 1)
-    except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or str(error)
-        raise NotFoundError(f"{what} {str(path)!r} cannot be read: {said}", "check the path") from error
-    if len(content) > LARGEST_TEXT:
-        raise NotFoundError(f"{what} {str(path)!r} has more than 10 MB", "it must be smaller")
-    return content

@@ -86,7 +86,7 @@ def mask(
     from maskviz.view.masks.symbolic import symbolic_page
 
     if model is not None:
-        from maskviz.cli.model_rules import rules_of_model
+        from maskviz.api.models.rules import rules_of_model
         from maskviz.load.models.source import resolve
 
         env.say_releases()

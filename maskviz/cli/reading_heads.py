@@ -10,9 +10,9 @@ from maskviz.analyse.head_statistics import read_heads
 from maskviz.analyse.rollout import head_means, rolled_out
 from maskviz.analyse.sinks import without_sinks
 from maskviz.analyse.word_merging import merged_words
+from maskviz.api.runs.traced import encoded_for, loaded_by, traced
 from maskviz.cli.asking import feeding_of, loading_of, request_of
 from maskviz.cli.env import Env
-from maskviz.cli.tracing import encoded_for, loaded_by, traced
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import NoWeightsError, UsageError
 from maskviz.core.panels.page import Page

@@ -71,14 +71,14 @@ def show(
     backends = parse_backends(attn)
     found = read_texts(env, texts, file, ids, image, inputs)
 
+    from maskviz.api.runs.handover import Asked as Handed
+    from maskviz.api.runs.handover import hand_over_of
+    from maskviz.api.runs.long import long_options_of, long_traced
+    from maskviz.api.runs.traced import encoded_for, loaded_by, proven, traced
     from maskviz.cli.asking import choice_of, feeding_of, loading_of, request_of  # torch and transformers start here
     from maskviz.cli.checked_run import checked_run, has_errors, uncheckable
-    from maskviz.cli.handover import Asked as Handed
-    from maskviz.cli.handover import hand_over_of
-    from maskviz.cli.long import long_options_of, long_traced
     from maskviz.cli.pages import Asked, Run, chosen_part, data_writers, page_of
     from maskviz.cli.processes import working_together
-    from maskviz.cli.tracing import encoded_for, loaded_by, proven, traced
     from maskviz.core.panels.page import Panel
     from maskviz.view.findings import findings_page
     from maskviz.view.masks.proof import proof_panels

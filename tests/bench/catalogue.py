@@ -29,7 +29,7 @@ import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from maskviz.analyse.likeness import NotComparableError, mask_set
-from maskviz.cli.layers import layers_of
+from maskviz.api.models.layers import layers_of
 from maskviz.core.errors import MaskvizError
 from maskviz.core.results.results import MaskSet
 from maskviz.load.models.model import build_model, quiet

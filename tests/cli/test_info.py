@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskviz.cli.layers import LENGTH, LayerRun, layers_of
+from maskviz.api.models.layers import LENGTH, LayerRun, layers_of
 from maskviz.core.run.trace import Trace
 from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded, build_model, read_config

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from maskviz.analyse.check import check
-from maskviz.cli.array_case import given_array
+from maskviz.api.checking.array import given_array
 from maskviz.conventions.conversion import write
 from maskviz.conventions.files import mask_bytes
 from maskviz.core.arrays import BoolArray

@@ -123,7 +123,7 @@ def test_a_proof_is_printed_and_one_that_fails_ends_with_code_5(maskviz: Run, mo
     arguments = ["show", "-m", "demo:gpt", "The cat sat.", "--prove", "--layer", "0", "--head", "0"]
     assert "Proven: every cell" in maskviz(*arguments).stdout
     monkeypatch.setattr(
-        "maskviz.cli.tracing.prove", lambda *given: replace(prove(*given), future=FutureProof(0.5, False))
+        "maskviz.api.runs.traced.prove", lambda *given: replace(prove(*given), future=FutureProof(0.5, False))
     )
     response = maskviz(*arguments, expect=5)
     assert "moves what comes before it: at most 5.0e-01" in response.stdout

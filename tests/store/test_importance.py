@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskviz.cli.head_masks import parse_or_read_head_mask
+from maskviz.api.runs.head_masks import parse_or_read_head_mask
 from maskviz.core.results.importance import Effects
 from maskviz.core.run.heads import HeadMask, parse_head_mask
 from maskviz.core.words import Measure

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maskviz.api.running import calling_of, check_has_heads, inputs_of, run_once, run_with
-from maskviz.cli.env import Env
-from maskviz.cli.head_masks import parse_or_read_head_mask
+from maskviz.api.runs.head_masks import parse_or_read_head_mask
+from maskviz.api.watcher import Watcher
 from maskviz.conventions.files import read_mask
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.results.results import Proof
@@ -25,10 +25,10 @@ from maskviz.tracing.experiments.prove import prove
 from maskviz.tracing.run import head_groups, head_shapes
 
 
-def loaded_by(env: Env, loading: Loading, request: Request) -> Loaded:
+def loaded_by(watcher: Watcher, loading: Loading, request: Request) -> Loaded:
     """Bring in a model, and say so where somebody watches; raises as `bring_in`."""
-    env.say_releases()
-    env.progress(f"loading {loading.source.name} ...")
+    watcher.say_releases()
+    watcher.progress(f"loading {loading.source.name} ...")
     return bring_in(loading, request)
 
 
@@ -49,7 +49,7 @@ class Feeding:
     mask: Path | None = None
 
 
-def encoded_for(env: Env, loaded: Loaded, request: Request, feeding: Feeding) -> tuple[Encoded, Calling]:
+def encoded_for(watcher: Watcher, loaded: Loaded, request: Request, feeding: Feeding) -> tuple[Encoded, Calling]:
     """Encode a request, and say in which parts it is fed.
 
     Raises:
@@ -58,7 +58,7 @@ def encoded_for(env: Env, loaded: Loaded, request: Request, feeding: Feeding) ->
     own = None if feeding.mask is None else read_mask(feeding.mask)
     if feeding.step is not None:
         check_fits(loaded.card, encode(loaded, request).batch)
-        env.progress(f"generating {feeding.step} tokens ...")
+        watcher.progress(f"generating {feeding.step} tokens ...")
         encoded, start = continued(loaded, request, feeding.step)
         generated = (encoded.batch.decoder or encoded.batch).length - start
         return encoded, Calling((start, *[1] * generated), 0, feeding.cache)
@@ -75,12 +75,12 @@ def encoded_for(env: Env, loaded: Loaded, request: Request, feeding: Feeding) ->
 
 
 def traced(
-    env: Env, loaded: Loaded, encoded: Encoded, head_mask: str | None, calling: Calling, most: int | None = None
+    watcher: Watcher, loaded: Loaded, encoded: Encoded, head_mask: str | None, calling: Calling, most: int | None = None
 ) -> Saved:
     """Trace a batch; with a head mask as it was typed, before and after. `most` is how many bytes its attention may
     take."""
     check_fits(loaded.card, encoded.batch, weightless=loaded.weightless, most=most)
-    env.progress(f"running {loaded.card.architecture} on {encoded.batch.rows} x {encoded.batch.length} tokens ...")
+    watcher.progress(f"running {loaded.card.architecture} on {encoded.batch.rows} x {encoded.batch.length} tokens ...")
     saved = run_once(loaded, encoded, calling)
     if head_mask is None:
         return saved
@@ -89,7 +89,7 @@ def traced(
     return run_with(loaded, encoded, saved.trace, mask, calling)
 
 
-def proven(env: Env, loaded: Loaded, encoded: Encoded, saved: Saved) -> Proof:
+def proven(watcher: Watcher, loaded: Loaded, encoded: Encoded, saved: Saved) -> Proof:
     """Check the masks of a run against what the model does without a head mask."""
-    env.progress("proving the masks ...")
+    watcher.progress("proving the masks ...")
     return prove(loaded.model, inputs_of(encoded), saved.before or saved.trace)

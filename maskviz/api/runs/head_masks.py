@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from maskviz.cli.inputs import bytes_of
 from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import NotFoundError
 from maskviz.core.run.heads import Groups, HeadMask, head_mask_of, parse_head_mask
+from maskviz.store.reading import bytes_of
 
 
 def parse_or_read_head_mask(text: str, shapes: Mapping[str, tuple[int, int]], groups: Groups | None = None) -> HeadMask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskviz.analyse.why import explain_mask
-from maskviz.cli.array_case import guessed, visible_in
+from maskviz.api.checking.array import guessed, visible_in
 from maskviz.conventions.source import known
 from maskviz.core.arrays import Content
 from maskviz.core.errors import UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maskviz.analyse.handover import handed_groups
-from maskviz.cli.env import Env
+from maskviz.api.watcher import Watcher
 from maskviz.core.panels.page import Panel
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend
@@ -34,9 +34,9 @@ class Asked:
     trace: Trace
 
 
-def hand_over_of(env: Env, asked: Asked, choice: Choice) -> list[Panel]:
+def hand_over_of(watcher: Watcher, asked: Asked, choice: Choice) -> list[Panel]:
     """What a backend is handed in a run, as panels behind its masks."""
-    env.progress(f"asking what {asked.backend} would be handed ...")
+    watcher.progress(f"asking what {asked.backend} would be handed ...")
     given, inputs = asked.encoded.user_mask, asked.encoded.inputs
     inputs = inputs if given is None else {**inputs, "attention_mask": given.tensor}
     over = hand_over(asked.loaded.model, inputs, asked.trace, asked.backend, asked.calling)

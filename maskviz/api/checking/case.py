@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maskviz.cli.array_case import array_of
-from maskviz.cli.checked_subject import Subject
-from maskviz.cli.env import Env
-from maskviz.cli.experiment import Experiment
-from maskviz.cli.layers import layers_of, windowed
-from maskviz.cli.tracing import loaded_by
+from maskviz.api.checking.array import array_of
+from maskviz.api.checking.experiment import Experiment
+from maskviz.api.checking.subject import Subject
+from maskviz.api.models.layers import layers_of, windowed
+from maskviz.api.runs.traced import loaded_by
+from maskviz.api.watcher import Watcher
 from maskviz.conventions.files import read_mask, values_of
 from maskviz.core.arrays import Content
 from maskviz.core.checks.behaviour import ModelFacts
@@ -56,14 +56,14 @@ class Examined:
     problem: MaskvizError | None = None
 
 
-def examined(env: Env, subject: Subject) -> Examined:
+def examined(watcher: Watcher, subject: Subject) -> Examined:
     """Load, encode and run what is to be checked.
 
     Raises:
         MaskvizError: it cannot be loaded or encoded. What cannot be run is a note, where a rule may still say why.
     """
     raw = read_config(subject.loading.source)[1]
-    loaded = loaded_by(env, subject.loading, subject.request)
+    loaded = loaded_by(watcher, subject.loading, subject.request)
     facts = facts_of(loaded, raw)
     rows = _given_rows(loaded, subject)
     case = Case(purpose=_purpose(subject, rows), model=facts)
@@ -81,7 +81,7 @@ def examined(env: Env, subject: Subject) -> Examined:
         case = replace(case, meant=_meant(subject.meant, encoded.batch))
     case = replace(case, batch=given_of(loaded, encoded) if rows is None or encoded.past else rows)
     case = replace(case, array=_array(subject, loaded, encoded))
-    env.progress("running the model ...")
+    watcher.progress("running the model ...")
     experiment = Experiment(loaded, encoded, case, subject)
     try:
         behaviour = experiment.behaviour()

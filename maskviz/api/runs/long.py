@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from maskviz.cli.env import Env
+from maskviz.api.watcher import Watcher
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.regions import parse_region
 from maskviz.core.run.heads import parse_selection
@@ -83,7 +83,9 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * _UNITS[(found[2] or "").lower()])
 
 
-def long_traced(env: Env, loaded: Loaded, encoded: Encoded, calling: Calling, options: LongOptions) -> LongTrace | None:
+def long_traced(
+    watcher: Watcher, loaded: Loaded, encoded: Encoded, calling: Calling, options: LongOptions
+) -> LongTrace | None:
     """Run a long text, its attention added up as it is made; None where whole maps fit and no long run is asked for.
 
     Raises:
@@ -101,11 +103,11 @@ def long_traced(env: Env, loaded: Loaded, encoded: Encoded, calling: Calling, op
     need = check_long_fits(card, batch, rehearsed, keeping, options.most)
     tiles = -(-_longest(batch) // keeping.tile)
     free = "" if usable is None else f", {as_size(usable)} are to be used"
-    env.say(
+    watcher.say(
         f"whole, the attention of {batch.rows} x {batch.length} tokens needs about {as_size(whole)}{free}; "
         f"added up in {tiles} x {tiles} tiles about {as_size(need.total)}"
     )
-    env.progress(f"running {card.architecture} on {batch.rows} x {batch.length} tokens ...")
+    watcher.progress(f"running {card.architecture} on {batch.rows} x {batch.length} tokens ...")
     trace = stream(loaded.model, encoded.inputs, batch, card, keeping, rehearsed)
     return trace.with_notes((*loaded.notes, *encoded.notes))
 

@@ -1,0 +1,1 @@
+"""What a config alone says of a model."""
