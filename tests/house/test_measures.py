@@ -9,7 +9,7 @@ from pathlib import Path
 import maskviz
 
 PACKAGE = Path(maskviz.__file__).parent
-FUNCTION_LINES, MODULE_LINES, PARAMETERS = 50, 350, 6
+FUNCTION_LINES, MODULE_LINES, PARAMETERS = 50, 500, 6
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
