@@ -13,6 +13,8 @@ from importlib import import_module
 TYPE_CHECKING = False  # of `typing`, whose import a command line would wait for
 if TYPE_CHECKING:
     from maskviz.analyse.head_statistics import read_heads as read_heads
+    from maskviz.api.check import Findings as Findings
+    from maskviz.api.check import check as check
     from maskviz.api.trace import Trace as Trace
     from maskviz.api.trace import load_trace as load_trace
     from maskviz.api.tracing import trace as trace
@@ -28,15 +30,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "AttentionCall": "maskviz.core.run.trace",
     "Batch": "maskviz.core.run.trace",
+    "Findings": "maskviz.api.check",
     "HeadMask": "maskviz.core.run.heads",
     "Mask": "maskviz.core.run.masks",
     "MaskvizError": "maskviz.core.errors",
     "Trace": "maskviz.api.trace",
+    "check": "maskviz.api.check",
     "load_trace": "maskviz.api.trace",
     "read_heads": "maskviz.analyse.head_statistics",
     "trace": "maskviz.api.tracing",
 }
-__all__ = ["AttentionCall", "Batch", "HeadMask", "Mask", "MaskvizError", "Trace", "load_trace", "read_heads", "trace"]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:

@@ -116,8 +116,8 @@ def trace(
 
 def _traced(model: Any, text: Any, options: Options) -> Trace:
     given = _given(text, options)
-    request = _request(text, options) if given is None else None
-    loaded = _loaded(model, request, options)
+    request = request_of(text, options) if given is None else None
+    loaded = loaded_of(model, request, options)
     encoded = _encoded(loaded, given, request, options)
     check_fits(loaded.card, encoded.batch, weightless=loaded.weightless)
     calling = calling_of(encoded)
@@ -143,7 +143,12 @@ def _given(text: Any, options: Options) -> Mapping[str, Any] | None:
     return read_inputs(Path(file))
 
 
-def _request(text: str | Sequence[str] | None, options: Options) -> Request:
+def request_of(text: str | Sequence[str] | None, options: Options) -> Request:
+    """What is to be encoded.
+
+    Raises:
+        UsageError: parts that do not go together.
+    """
     side, longest = options.get("padding_side"), options.get("max_length")
     if side not in _SIDES:
         raise UsageError(f"there is no padding side {side!r}", "it is left or right")
@@ -179,7 +184,8 @@ def _ids(given: Sequence[Sequence[int]] | None) -> tuple[tuple[int, ...], ...]:
         raise UsageError("ids are no rows of numbers", "give a row for each text, such as ids=[[5, 17, 3]]") from error
 
 
-def _loaded(model: Any, request: Request | None, options: Options) -> Loaded:
+def loaded_of(model: Any, request: Request | None, options: Options) -> Loaded:
+    """A model by name, or a model object as it is; raises as `bring_in` and `loaded_object`."""
     tokenizer = options.get("tokenizer")
     if not isinstance(model, str | os.PathLike):
         named = [name for name in _OF_NAMES if name in options]

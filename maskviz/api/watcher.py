@@ -16,3 +16,18 @@ class Watcher(Protocol):
 
     def say_releases(self) -> None:
         """A line where a library that runs models is newer than any that was tested."""
+
+
+class _Nobody:
+    def progress(self, text: str) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def say_releases(self) -> None:
+        pass
+
+
+# Where Python asks, what comes back says it all.
+NOBODY: Watcher = _Nobody()

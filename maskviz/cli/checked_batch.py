@@ -10,8 +10,10 @@ from maskviz.api.checking.case import examined
 from maskviz.api.checking.subject import Subject
 from maskviz.cli.asking import loading_of, request_of
 from maskviz.cli.env import Env
+from maskviz.conventions.files import read_mask
 from maskviz.core.checks.findings import Checked
 from maskviz.core.checks.given_batch import GivenBatch
+from maskviz.load.inputs.files import read_inputs
 
 
 def checked_model(
@@ -24,12 +26,13 @@ def checked_model(
     """
     texts, rows = batch
     asked = {**options, "model": options["model"] or "demo:bert"}
+    mask, inputs = options["mask"], options["inputs"]
     subject = Subject(
-        loading_of(asked),
         request_of(asked, texts),
         rows=rows,
+        arguments=None if inputs is None else read_inputs(inputs),
         unmasked=options["no_mask"],
-        mask=options["mask"],
+        mask=None if mask is None else (mask.name, read_mask(mask)),
         dialect=options["dialect"],
         window=options["window"],
         meant=options["meant"],
@@ -38,7 +41,7 @@ def checked_model(
         head_mask=options["head_mask"],
         outputs=options["outputs"],
     )
-    found = examined(env, subject)
+    found = examined(env, subject, loading_of(asked))
     findings = check(found.case, chosen)
     if found.problem is not None and not findings:
         raise found.problem

@@ -7,14 +7,13 @@ from typing import Any
 
 from maskviz.analyse.check import check, unasked
 from maskviz.api.checking.case import examined_run
-from maskviz.api.checking.subject import Subject
 from maskviz.cli.env import Env
 from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Severity
 from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import Loaded
-from maskviz.load.texts.encode import Encoded, Request
+from maskviz.load.texts.encode import Encoded
 from maskviz.store.saved import Saved
 from maskviz.view.tokens import text_line
 
@@ -38,7 +37,7 @@ def checked_run(env: Env, loading: Loading, run: tuple[Loaded, Encoded], saved: 
     """Ask every rule about a run, of a what-if about the plain one."""
     loaded, encoded = run
     env.progress("checking ...")
-    found = examined_run(Subject(loading, Request()), loaded, encoded, saved.before or saved.trace)
+    found = examined_run(loading.source, loaded, encoded, saved.before or saved.trace)
     return Checked(
         text_line(encoded.batch.texts) or "ids",
         found.about,

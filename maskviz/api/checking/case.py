@@ -15,7 +15,7 @@ from maskviz.api.checking.subject import Subject
 from maskviz.api.models.layers import layers_of, windowed
 from maskviz.api.runs.traced import loaded_by
 from maskviz.api.watcher import Watcher
-from maskviz.conventions.files import read_mask, values_of
+from maskviz.conventions.files import values_of
 from maskviz.core.arrays import Content
 from maskviz.core.checks.behaviour import ModelFacts
 from maskviz.core.checks.case import Case
@@ -27,10 +27,10 @@ from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.run.trace import Batch, Trace
 from maskviz.core.words import Dialect, Purpose
 from maskviz.load.arguments import encoded_arguments, mask_of_cells
-from maskviz.load.inputs.files import read_inputs
 from maskviz.load.inputs.forward_inputs import encoded_of
 from maskviz.load.inputs.given import encoded_rows, given_in, given_of, with_documents, with_special_ids
 from maskviz.load.models.facts import facts_of
+from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import Loaded, build_model, read_config
 from maskviz.load.models.source import Source
 from maskviz.load.texts.encode import Encoded, Request, without_cache
@@ -56,14 +56,29 @@ class Examined:
     problem: MaskvizError | None = None
 
 
-def examined(watcher: Watcher, subject: Subject) -> Examined:
+def examined(watcher: Watcher, subject: Subject, loading: Loading) -> Examined:
     """Load, encode and run what is to be checked.
 
     Raises:
         MaskvizError: it cannot be loaded or encoded. What cannot be run is a note, where a rule may still say why.
     """
-    raw = read_config(subject.loading.source)[1]
-    loaded = loaded_by(watcher, subject.loading, subject.request)
+    read_config(loading.source)  # before weights are brought in
+    return examined_model(watcher, subject, loaded_by(watcher, loading, subject.request), loading.source)
+
+
+def examined_model(watcher: Watcher, subject: Subject, loaded: Loaded, source: Source | None) -> Examined:
+    """Encode and run what is to be checked with a model that is at hand.
+
+    Args:
+        watcher: Who is told.
+        subject: What is to be checked.
+        loaded: The model.
+        source: Where its config is; None for a model object, whose config file nobody knows.
+
+    Raises:
+        MaskvizError: it cannot be encoded. What cannot be run is a note, where a rule may still say why.
+    """
+    raw = {} if source is None else read_config(source)[1]
     facts = facts_of(loaded, raw)
     rows = _given_rows(loaded, subject)
     case = Case(purpose=_purpose(subject, rows), model=facts)
@@ -91,48 +106,44 @@ def examined(watcher: Watcher, subject: Subject) -> Examined:
         said = f"the model was not run: {error.message}"
         return Examined(case, about, ("the rows",), (*encoded.notes, said), error)
     case = replace(case, run=behaviour, ablated=experiment.ablated(behaviour.trace))
-    case = replace(case, model=_with_unused(facts, subject.loading.source, behaviour.trace))
+    case = replace(case, model=_with_unused(facts, source, behaviour.trace))
     notes = (*loaded.notes, *encoded.notes, *experiment.notes_of(case))
     return Examined(case, about, tuple(experiment.asked), notes)
 
 
-def examined_run(subject: Subject, loaded: Loaded, encoded: Encoded, trace: Trace) -> Examined:
+def examined_run(source: Source, loaded: Loaded, encoded: Encoded, trace: Trace) -> Examined:
     """The case of a run that has been made, with the runs beside it that show what things do.
 
     Args:
-        subject: The model; what was encoded is in `encoded`.
-        loaded: The same, loaded.
+        source: Where the config of the model is.
+        loaded: The model.
         encoded: The batch that was run, without a mask of the user's own.
         trace: The plain run.
     """
-    facts = facts_of(loaded, read_config(subject.loading.source)[1])
+    facts = facts_of(loaded, read_config(source)[1])
     case = Case(model=facts, batch=given_of(loaded, encoded))
-    experiment = Experiment(loaded, encoded, case, subject, trace)
+    experiment = Experiment(loaded, encoded, case, Subject(Request()), trace)
     case = replace(case, run=experiment.behaviour())
     about = f"{loaded.card.name} · {loaded.card.architecture} · {facts.implementation}"
     return Examined(case, about, tuple(experiment.asked), experiment.notes_of(case))
 
 
 def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encoded:
-    if rows is not None and subject.request.inputs is None:
+    if rows is not None and subject.arguments is None:
         side = subject.request.padding_side or getattr(loaded.tokenizer, "padding_side", None) or "right"
         encoded = encoded_rows(loaded, rows, side)
         if subject.request.no_cache:
             encoded = replace(encoded, inputs=encoded.inputs | without_cache(loaded))
-    elif subject.request.inputs is not None:
-        encoded = _of_arguments(loaded, subject.request)
+    elif subject.arguments is not None:
+        encoded = with_documents(encoded_arguments(loaded, subject.arguments))
+        if subject.request.no_cache:
+            encoded = replace(encoded, inputs=encoded.inputs | without_cache(loaded))
     else:
         encoded = encoded_of(loaded, subject.request)
-    if subject.unmasked and (rows is None or subject.request.inputs is not None):
+    if subject.unmasked and (rows is None or subject.arguments is not None):
         inputs = {name: one for name, one in encoded.inputs.items() if name != "attention_mask"}
         encoded = replace(encoded, inputs=inputs)
     return encoded
-
-
-def _of_arguments(loaded: Loaded, request: Request) -> Encoded:
-    assert request.inputs is not None
-    encoded = with_documents(encoded_arguments(loaded, read_inputs(request.inputs)))
-    return replace(encoded, inputs=encoded.inputs | without_cache(loaded)) if request.no_cache else encoded
 
 
 def _purpose(subject: Subject, rows: GivenBatch | None) -> Purpose | None:
@@ -143,9 +154,10 @@ def _purpose(subject: Subject, rows: GivenBatch | None) -> Purpose | None:
 
 def _given_rows(loaded: Loaded, subject: Subject) -> GivenBatch | None:
     """The rows of a file, or of arguments in a file, with what the tokenizer says of their ids."""
-    rows, path = subject.rows, subject.request.inputs
-    if path is not None:
-        rows = given_in(read_inputs(path), loaded.model.main_input_name, str(path))
+    rows = subject.rows
+    if subject.arguments is not None:
+        name = str(subject.request.inputs or "the inputs")
+        rows = given_in(subject.arguments, loaded.model.main_input_name, name)
     return None if rows is None else with_special_ids(loaded, rows)
 
 
@@ -160,10 +172,10 @@ def _meant(words: str, batch: Batch) -> Rule:
     return parse_rule(words, documents, Content(side.keep, np.bool_))
 
 
-def _with_unused(facts: ModelFacts, source: Source, trace: Trace) -> ModelFacts:
+def _with_unused(facts: ModelFacts, source: Source | None, trace: Trace) -> ModelFacts:
     """The same with the windows that the config names and no layer has: seen in a run without weights that is longer
     than they are, where this one has none."""
-    if not facts.windows or facts.use_sliding_window is False or windowed(trace):
+    if source is None or not facts.windows or facts.use_sliding_window is False or windowed(trace):
         return facts
     config, raw = read_config(source)
     try:
@@ -175,12 +187,12 @@ def _with_unused(facts: ModelFacts, source: Source, trace: Trace) -> ModelFacts:
 
 def _array(subject: Subject, loaded: Loaded, encoded: Encoded) -> GivenArray | None:
     """A mask in the company of a batch, from its file or among its inputs, read as the model's attention reads it."""
-    batch, own, path = encoded.batch, encoded.user_mask, subject.request.inputs
+    batch, own = encoded.batch, encoded.user_mask
     if subject.mask is not None:
-        name, tensor = subject.mask.name, read_mask(subject.mask)
+        name, tensor = subject.mask
     elif own is not None:
         name, tensor = "attention_mask", own.tensor.cpu()
-    elif path is not None and (given := mask_of_cells(read_inputs(path), batch.rows)) is not None:
+    elif (given := mask_of_cells(subject.arguments or {}, batch.rows)) is not None:
         name, tensor = "attention_mask", given
     else:
         return None

@@ -212,7 +212,7 @@ class Experiment:
             return None, self._ran
         calling, given = calling_of(encoded), encoded.user_mask
         if self._subject.mask is not None:
-            given = given_mask(loaded, encoded.batch, read_mask(self._subject.mask))
+            given = given_mask(loaded, encoded.batch, self._subject.mask[1])
         if given is None:
             return None, run(loaded.model, encoded.inputs, encoded.batch, loaded.card, calling)
         self._encoded = replace(encoded, user_mask=given)

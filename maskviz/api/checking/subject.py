@@ -1,13 +1,16 @@
-"""What is to be checked with a model."""
+"""What is to be checked with a model. Imports torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from maskviz.core.checks.given_batch import GivenBatch
 from maskviz.core.words import Backend, Dialect, Purpose
-from maskviz.load.models.loading import Loading
 from maskviz.load.texts.encode import Request
 
 
@@ -16,11 +19,11 @@ class Subject:
     """What is to be checked with a model.
 
     Attributes:
-        loading: The model.
-        request: Texts or ids to encode; without any where `rows` are given.
-        rows: A batch as it was given in a file, or None.
+        request: Texts or ids to encode; without any where `rows` or `arguments` are given.
+        rows: A batch as it was given, or None.
+        arguments: The arguments of the model's forward, as somebody made them, or None.
         unmasked: Whether no attention mask is passed.
-        mask: A mask file, or None.
+        mask: A mask of its own with its name, or None.
         dialect: How it is to be read, None to go by its shape.
         window: Keys a query is meant to see at most.
         meant: The mask that is meant, in the words of rules.
@@ -29,11 +32,11 @@ class Subject:
         head_mask, outputs: Heads somebody silenced, and the file of what came out.
     """
 
-    loading: Loading
     request: Request
     rows: GivenBatch | None = None
+    arguments: Mapping[str, Any] | None = None
     unmasked: bool = False
-    mask: Path | None = None
+    mask: tuple[str, torch.Tensor] | None = None
     dialect: Dialect | None = None
     window: int | None = None
     meant: str | None = None

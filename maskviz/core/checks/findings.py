@@ -66,6 +66,11 @@ class Finding:
     weight: Severity | None = None
 
     @property
+    def rule(self) -> str:
+        """Id of the trap."""
+        return self.trap.id
+
+    @property
     def severity(self) -> Severity:
         """How bad it is here."""
         return self.weight or self.trap.severity
