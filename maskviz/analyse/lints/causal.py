@@ -69,11 +69,8 @@ _OF_TYPES = (ones_as_additive, bool_in_eager, whole_numbers, constant)
 def known_rule(visible: BoolArray) -> str | None:
     """A rule of more than padding that has these cells, in words; None where there is none."""
     rule = recognise(visible[:, :1], None)
-    return (
-        str(rule)
-        if any(rule.readable and not isinstance(leaf, Everything | Padding) for leaf in rule.leaves())
-        else None
-    )
+    says_more = any(not isinstance(leaf, Everything | Padding) for leaf in rule.leaves())
+    return str(rule) if rule.readable and says_more else None
 
 
 def _shows_later(rule: Rule, trace: Trace) -> bool:

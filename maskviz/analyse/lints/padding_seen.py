@@ -112,9 +112,8 @@ def own_key_hidden(case: Case) -> Iterator[Finding]:
             continue  # N1 says it of queries that see nothing
         if len(hidden):
             every = "; no token does" if len(hidden) == real.sum() else ""
-            message = (
-                f"{plural(len(hidden), 'real token')} do not see themselves, the first is token {hidden[0]}{every}"
-            )
+            several = "does not see itself" if len(hidden) == 1 else "do not see themselves"
+            message = f"{plural(len(hidden), 'real token')} {several}, the first is token {hidden[0]}{every}"
             cure = "Keep the diagonal: torch.tril(mask) and not torch.tril(mask, -1)." if every else ""
             yield found("P13", f"text {row + 1}, {layers_in(calls, trace)}", message, row=row, cure=cure)
 

@@ -19,6 +19,7 @@ from maskviz.tracing.calling import Inputs
 from maskviz.tracing.experiments.passes import counted_as
 from maskviz.tracing.experiments.prove import last_tokens, moved_by_token
 from maskviz.tracing.experiments.rounding import MOST_COPIED
+from maskviz.tracing.raised import explained
 from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.seam.implementation import running
 
@@ -71,7 +72,7 @@ def leak_tried(model: PreTrainedModel, inputs: Inputs, trace: Trace, implementat
             _try(tried, change, partial(leak, model, {**inputs, "attention_mask": other}, trace))
         return tuple(tried)
     if getattr(model.config, "is_decoder", None) is False and model.num_parameters() <= MOST_COPIED:
-        _try(tried, "is_decoder=True in the config", lambda: leak(_as_decoder(model), inputs, trace))
+        _try(tried, "is_decoder=True in the config", lambda: leak(_as_decoder(model, trace), inputs, trace))
     parameters = inspect.signature(model.forward).parameters
     ids = inputs.get(model.main_input_name)
     if "token_type_ids" in parameters and "token_type_ids" not in inputs and isinstance(ids, torch.Tensor):
@@ -123,11 +124,15 @@ def hidden_where(mask: torch.Tensor, blocked: torch.Tensor) -> torch.Tensor:
     return torch.where(blocked, torch.zeros((), dtype=mask.dtype, device=mask.device), mask)
 
 
-def _as_decoder(model: PreTrainedModel) -> PreTrainedModel:
-    """The same class and weights, built as a decoder: layers look at the config when they are built."""
+def _as_decoder(model: PreTrainedModel, trace: Trace) -> PreTrainedModel:
+    """The same class and weights, built as a decoder: layers look at the config when they are built.
+
+    Raises:
+        CannotTraceError: the class cannot be built so.
+    """
     config = deepcopy(model.config)
     config.is_decoder = True
-    with same_randomness():
+    with same_randomness(), explained(trace.card, "is not built as a decoder"):
         other: PreTrainedModel = type(model)(config)
     other.load_state_dict(model.state_dict(), strict=False)
     counted_as(model, other)
