@@ -144,8 +144,12 @@ class Experiment:
     def _padded(self, trace: Trace) -> tuple[PaddedText, ...]:
         predicts = self._case.model is not None and self._case.model.predicts_next
         padded = padded_texts(self._loaded.model, self._inputs(), trace, predicts)
+        keep = trace.batch.keep
+        texts = int((~keep.all(axis=1) & keep.any(axis=1)).sum())
         if padded:
             self.asked.append("each padded text alone")
+        elif texts and trace.batch.documents is None:
+            self._unasked.append(Unasked(("P4", "P11", "L10"), "no padded text could be run without its padding"))
         return padded
 
     def _leak(self, behaviour: Behaviour) -> tuple[float | None, tuple[Tried, ...]]:
