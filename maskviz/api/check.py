@@ -51,6 +51,9 @@ class Findings(Answer):
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.checked.findings)
 
+    def __getitem__(self, number: int) -> Finding:
+        return self.checked.findings[number]
+
     def __len__(self) -> int:
         return len(self.checked.findings)
 
@@ -146,7 +149,7 @@ def check(
     if unknown:
         raise TypeError(f"check() got an unexpected keyword argument {unknown[0]!r}")
     if goal not in _GOALS:
-        raise UsageError(f"there is no goal {goal!r}", "it is forward or generate")
+        raise UsageError(f"there is no goal {goal!r}", "it is forward (training, too) or generate")
     chosen = _chosen(options.get("select"), options.get("ignore"))
     with alone(), volume_kept():
         return _checked(model, _subject(batch, mask, goal, options), options, chosen)
@@ -202,7 +205,12 @@ def _tensors(arguments: Mapping[str, Any]) -> dict[str, Any]:
     def of(one: Any) -> Any:
         return _tensor(one) if isinstance(one, np.ndarray) or _is_numbers(one) else one
 
-    return {name: of(one) for name, one in arguments.items()}
+    return {name: of(one) for name, one in arguments.items() if not _is_text(one)}
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a part of a batch is a column of texts, which no forward takes."""
+    return isinstance(value, str) or (isinstance(value, list | tuple) and bool(value) and isinstance(value[0], str))
 
 
 def _is_numbers(value: Any) -> bool:

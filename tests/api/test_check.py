@@ -84,6 +84,29 @@ def test_a_model_in_training_is_afterwards_as_it_was() -> None:
     assert set(given) == {"input_ids", "attention_mask", "labels"} and torch.equal(given["attention_mask"], KEEP)
 
 
+def test_padding_ids_that_no_mask_hides_are_padding_among_inputs_too(maskviz: Maskviz, tmp_path: Path) -> None:
+    ids = [[0, 0, 0, 271, 649, 964], [271, 649, 964, 310, 260, 606]]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps({"input_ids": row}) for row in ids))
+    rows = of_shell(
+        maskviz("check", "-m", "demo:gpt", "--file", str(file), "--for", "forward", "--format", "json", expect=5)
+    )
+    found = check("demo:gpt", {"input_ids": ids})
+    assert [one[:5] for one in of_python(found)] == [one[:5] for one in rows]
+    assert [found[0].rule, found[1].rule] == ["P1", "P4"]
+
+
+def test_a_column_of_texts_in_a_batch_is_nothing_for_the_model() -> None:
+    assert not check("demo:gpt", {"input_ids": [[271, 649, 964]], "text": ["a dog"]})
+    with pytest.raises(maskviz.MaskvizError, match="label_names is no array of numbers"):
+        maskviz.trace("demo:gpt", {"input_ids": [[271, 649, 964]], "label_names": ["a"]})
+
+
+def test_a_mask_of_another_length_is_of_another_length_and_no_square() -> None:
+    found = check("demo:gpt", {"input_ids": [[271, 649, 964, 5, 6, 7]] * 2}, mask=np.ones((2, 5)))
+    assert [(one.rule, one.message) for one in found] == [("P7", "6 tokens and a mask of 5")]
+
+
 def test_a_mask_of_ones_own_is_laid_to_the_mask() -> None:
     model = tiny("llama")
     found = check(model, {"input_ids": IDS[1:]}, mask=np.ones((1, 1, 6, 6), np.bool_))

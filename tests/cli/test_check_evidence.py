@@ -282,7 +282,7 @@ def test_a_mask_that_is_said_to_be_meant_is_no_leak_and_every_other_cell_is_foun
     (finding,) = check(folders["llama"], ROWS[1], mask=CAUSAL[None, None], more=meant)
     assert (finding["id"], finding["where"]) == ("T11", "layers 0-2")
     count = int((CAUSAL & ~window).sum())
-    assert f"{count} visible that it blocks, the first query 3, key 0 of row 1" in finding["message"]
+    assert f"{count} visible that the rule blocks, the first query 3, key 0 of row 1" in finding["message"]
 
 
 @pytest.mark.parametrize(

@@ -210,3 +210,14 @@ def test_booleans_that_may_be_either_way_round_are_asked_for_and_the_wrong_one_i
         assert "as torch-padding it would be inverted" in answer.stderr
         right = maskviz("check", saved(tmp_path, ~keep), "--as", "torch-padding", "--fail-on", "note")
         assert "no findings" in right.stdout
+
+
+@pytest.mark.parametrize(("inverted", "dialect"), [(False, "sdpa"), (True, "torch-mha")])
+def test_a_square_of_blocks_may_be_what_it_looks_like(
+    maskviz: Callable[..., Response], tmp_path: Path, inverted: bool, dialect: str
+) -> None:
+    block = np.arange(8) // 2
+    np.save(tmp_path / "mask.npy", (block[:, None] >= block[None, :]) ^ inverted)
+    answer = maskviz("explain", str(tmp_path / "mask.npy"), "--at", "2,6", expect=2)
+    assert f"say which: --as {dialect}" in answer.stderr
+    assert "block(2)" in maskviz("explain", str(tmp_path / "mask.npy"), "--at", "2,6", "--as", dialect).stdout

@@ -50,7 +50,7 @@ def _differences(visible: BoolArray, wanted: BoolArray, meant: Rule) -> str:
     """How many cells are shown and blocked against the rule, and the first of them."""
     more, less = (np.asarray(one.any(axis=1)) for one in (visible & ~wanted, wanted & ~visible))
     parts = []
-    for cells, what in ((more, "visible that it blocks"), (less, "blocked that it shows")):
+    for cells, what in ((more, "visible that the rule blocks"), (less, "blocked that the rule shows")):
         if cells.any():
             row, query, key = np.argwhere(cells)[0].tolist()
             parts.append(f"{int(cells.sum())} {what}, the first query {query}, key {key} of row {row + 1}")

@@ -17,6 +17,8 @@ from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
 from maskviz.core.checks.given_array import GivenArray, Sizes
 from maskviz.core.checks.meant import at_one_end, upside_down_padding
 from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.recognise import recognise
 from maskviz.core.words import Dialect
 
 # Cells of [batch, query, key] that are compared one by one.
@@ -162,6 +164,10 @@ def _of_cells(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
     """Booleans of two or three axes: which way round they are is seen where they are triangles."""
     cells = np.asarray(values != 0)
     attend = Dialect.SDPA if values.ndim == 2 else Dialect.KERAS
+    if _is_pattern(cells):
+        yield attend, ""
+    elif _is_pattern(~cells):
+        yield Dialect.TORCH_MHA, ""
     if _of_padding(cells):
         yield Dialect.TORCH_PADDING, "its rows are texts of several lengths with their padding at one end"
         if _upside_down(values):  # then True may mean keep, as transformers has it
@@ -178,6 +184,14 @@ def _of_cells(values: AnyArray) -> Iterator[tuple[Dialect, str]]:
             yield Dialect.TORCH_PADDING, ""
             if _upside_down(values):
                 yield Dialect.HF_2D, ""
+
+
+def _is_pattern(cells: BoolArray) -> bool:
+    """Whether a square of cells is one of the patterns people build on purpose: whole blocks, or a prefix."""
+    if cells.ndim != 2 or not _square(cells):
+        return False
+    rule = recognise(cells[None, None], None)
+    return any(isinstance(leaf, BlockCausal | Prefix | BlockDiffusion) for leaf in rule.leaves())
 
 
 def _upside_down(values: AnyArray) -> str:

@@ -28,7 +28,14 @@ from maskviz.core.run.trace import Batch, Trace
 from maskviz.core.words import Dialect, Purpose
 from maskviz.load.arguments import encoded_arguments, mask_of_cells
 from maskviz.load.inputs.forward_inputs import encoded_of
-from maskviz.load.inputs.given import encoded_rows, given_in, given_of, with_documents, with_special_ids
+from maskviz.load.inputs.given import (
+    encoded_rows,
+    given_in,
+    given_of,
+    with_documents,
+    with_special_ids,
+    without_padding_ids,
+)
 from maskviz.load.models.facts import facts_of
 from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import Loaded, build_model, read_config
@@ -135,7 +142,8 @@ def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encod
         if subject.request.no_cache:
             encoded = replace(encoded, inputs=encoded.inputs | without_cache(loaded))
     elif subject.arguments is not None:
-        encoded = with_documents(encoded_arguments(loaded, subject.arguments))
+        encoded = encoded_arguments(loaded, subject.arguments)
+        encoded = with_documents(encoded if rows is None else without_padding_ids(loaded, encoded, rows))
         if subject.request.no_cache:
             encoded = replace(encoded, inputs=encoded.inputs | without_cache(loaded))
     else:
@@ -200,7 +208,8 @@ def _array(subject: Subject, loaded: Loaded, encoded: Encoded) -> GivenArray | N
     dialect = subject.dialect
     if dialect is None:
         eager = implementation_of(loaded.model.config) == "eager"
-        of_tokens = tensor.ndim == 2 and tensor.shape == (batch.rows, batch.length)
+        own_rows = tensor.ndim == 2 and len(tensor) == batch.rows  # one of another length is P7's
+        of_tokens = own_rows and (tensor.shape[1] == batch.length or tensor.shape[0] != tensor.shape[1])
         additive = tensor.is_floating_point() or eager
         dialect = Dialect.HF_2D if of_tokens else Dialect.HF_4D if additive else Dialect.SDPA
     return array_of(name, values_of(tensor), dialect, sizes, loaded.card.dtype)

@@ -111,7 +111,7 @@ def encoded_inputs(loaded: Loaded, inputs: Mapping[str, Any]) -> Encoded:
     if "input_ids" not in given:
         check_reads_text(loaded.model)
     notes = tuple(_not_taken(loaded, given))
-    tensors = {name: _tensor(value, loaded) for name, value in given.items()}
+    tensors = {name: _tensor(name, value, loaded) for name, value in given.items()}
     cache = cache_of(tensors)
     past = 0 if cache is None else tokens_in(cache)
     of_decoder = past if loaded.card.encoder_decoder else 0
@@ -187,10 +187,19 @@ def _check_ids(loaded: Loaded, ids: torch.Tensor) -> None:
             raise UsageError(f"id {token} is not in the vocabulary", f"ids run from 0 to {(vocabulary or 1) - 1}")
 
 
-def _tensor(value: Any, loaded: Loaded) -> Any:
-    """A tensor on the model's device; what is no array (a cache, a flag, a tuple of tensors) as it is."""
+def _tensor(name: str, value: Any, loaded: Loaded) -> Any:
+    """A tensor on the model's device; what is no array (a cache, a flag, a tuple of tensors) as it is.
+
+    Raises:
+        UsageError: a list or an array of something else than numbers, or of rows that differ in length.
+    """
     if isinstance(value, np.ndarray) or (isinstance(value, list | tuple) and not any(True for _ in tensors_in(value))):
-        value = torch.as_tensor(np.asarray(value))
+        try:
+            value = torch.as_tensor(np.asarray(value))
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"{printable(name)} is no array of numbers", "give rows of one length, of numbers"
+            ) from error
     return value.to(loaded.device) if isinstance(value, torch.Tensor) else value
 
 

@@ -240,6 +240,18 @@ def documents_of(positions: IntArray, keep: BoolArray) -> IntArray | None:
     return documents
 
 
+def without_padding_ids(loaded: Loaded, encoded: Encoded, given: GivenBatch) -> Encoded:
+    """The same with padding ids at the ends of rows known for padding, as `encoded_rows` knows them."""
+    batch = encoded.batch
+    if encoded.past or any(len(row) != batch.length for row in given.ids) or len(given.ids) != batch.rows:
+        return encoded
+    keep = batch.keep & ~np.array([given.ends(row) for row in range(batch.rows)], np.bool_)
+    if (keep == batch.keep).all():
+        return encoded
+    own = labelled(loaded, batch.ids, keep, batch.texts)
+    return replace(encoded, batch=replace(batch, keep=keep, tokens=own.tokens, roles=own.roles))
+
+
 def with_documents(encoded: Encoded) -> Encoded:
     """The same with the texts that its positions, or the numbers in its mask, tell apart."""
     batch, mask = encoded.batch, encoded.inputs.get("attention_mask")
