@@ -26,7 +26,7 @@ from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.run.trace import Batch, Trace
 from maskviz.core.words import Dialect, Purpose
-from maskviz.load.arguments import encoded_arguments, mask_of_cells
+from maskviz.load.inputs.arguments import encoded_arguments, mask_of_cells
 from maskviz.load.inputs.forward_inputs import encoded_of
 from maskviz.load.inputs.given import (
     encoded_rows,
