@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -156,13 +156,12 @@ def check(
 
 
 def _checked(model: Any, subject: Subject, options: CheckOptions, chosen: tuple[str, ...]) -> Findings:
-    of_trace: Options = {name: one for name, one in options.items() if name not in _OF_CHECKS}  # type: ignore[assignment]
     named = isinstance(model, str | os.PathLike)
     source = None
     if named:
         offline, trust = options.get("offline", False), options.get("trust_remote_code", False)
         source = resolve(os.fspath(model), revision=options.get("revision"), offline=offline, trust=trust)
-    loaded = loaded_of(model, subject.request, of_trace)
+    loaded = loaded_of(model, subject.request, _of_trace(options))
     found = examined_model(NOBODY, subject, loaded, source)
     findings = ask(found.case, chosen)
     if found.problem is not None and not findings:
@@ -184,8 +183,7 @@ def _checked(model: Any, subject: Subject, options: CheckOptions, chosen: tuple[
 
 def _subject(batch: Any, mask: Any, goal: str | None, options: CheckOptions) -> Subject:
     arguments = batch if isinstance(batch, Mapping) else None
-    of_trace: Options = {name: one for name, one in options.items() if name not in _OF_CHECKS}  # type: ignore[assignment]
-    request = Request() if arguments is not None else request_of(batch, of_trace)
+    request = Request() if arguments is not None else request_of(batch, _of_trace(options))
     backend = options.get("attn")
     if backend is not None and backend not in list(Backend):
         raise UsageError(f"there is no attention backend {backend!r}", f"there are {', '.join(Backend)}")
@@ -197,6 +195,11 @@ def _subject(batch: Any, mask: Any, goal: str | None, options: CheckOptions) -> 
         purpose=None if goal is None else Purpose(goal),
         backend=None if backend is None else Backend(backend),
     )
+
+
+def _of_trace(options: CheckOptions) -> Options:
+    """Those options that `trace` has, too."""
+    return cast("Options", {name: one for name, one in options.items() if name not in _OF_CHECKS})
 
 
 def _tensors(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -227,6 +227,9 @@ def test_labels_alone_are_shifted_into_the_decoder_as_the_class_does_it(maskviz:
     assert "no decoder_input_ids: the labels, shifted as the class shifts them" in " ".join(
         maskviz(*asked).stdout.split()
     )
+    path = tmp_path / "inputs.npz"
+    np.savez(path, input_ids=np.array([ROWS[1]["input_ids"]]), labels=np.array([[5, 6, 7, 8]]))
+    assert "no findings" in maskviz("check", "-m", "demo:t5", "--inputs", str(path), "--fail-on", "note").stdout
     file.write_text(json.dumps(ROWS[1]))
     assert "the rows have no decoder_input_ids" in maskviz(*asked, expect=2).stderr
 

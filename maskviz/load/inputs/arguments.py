@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from maskviz.load.inputs.forward_inputs import encoded_inputs
+from maskviz.load.inputs.given import ids_of_labels
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded
 
@@ -27,10 +28,10 @@ def encoded_arguments(loaded: Loaded, inputs: Mapping[str, Any]) -> Encoded:
     if _misfits(loaded, inputs):
         del fitting["attention_mask"]
         notes.append("the batch was run without its attention_mask, which does not fit")
-    labels, shift = inputs.get("labels"), getattr(loaded.model, "prepare_decoder_input_ids_from_labels", None)
-    wanted = loaded.card.encoder_decoder and "decoder_input_ids" not in inputs
-    if wanted and shift is not None and isinstance(labels, torch.Tensor) and labels.ndim == 2:
-        fitting["decoder_input_ids"] = shift(labels)
+    labels = inputs.get("labels")
+    wanted = loaded.card.encoder_decoder and inputs.get("decoder_input_ids") is None
+    if wanted and isinstance(labels, torch.Tensor) and labels.ndim == 2:
+        fitting["decoder_input_ids"] = ids_of_labels(loaded, labels)
     encoded = encoded_inputs(loaded, fitting)
     return replace(encoded, notes=(*encoded.notes, *notes))
 

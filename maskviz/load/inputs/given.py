@@ -182,12 +182,18 @@ def _of_labels(loaded: Loaded, given: GivenBatch) -> GivenBatch:
     Raises:
         UsageError: there are no labels either, or the class makes none.
     """
-    shift = getattr(loaded.model, "prepare_decoder_input_ids_from_labels", None)
     labels = [row for row in given.labels if row is not None]
-    if shift is None or len(labels) < len(given.ids):
+    shifted_labels = [ids_of_labels(loaded, torch.tensor([row])) for row in labels]
+    made = tuple(_rows(one.cpu().numpy())[0] for one in shifted_labels if one is not None)
+    if len(made) < len(given.ids):
         raise UsageError("the rows have no decoder_input_ids", f"{loaded.card.architecture} needs them, or labels")
-    made = tuple(_rows(shift(torch.tensor([row])).cpu().numpy())[0] for row in labels)
     return replace(given, decoder_ids=made, decoder_keep=(None,) * len(made))
+
+
+def ids_of_labels(loaded: Loaded, labels: torch.Tensor) -> torch.Tensor | None:
+    """The decoder's ids [batch, token] that a class makes of labels [batch, token]; None where it makes none."""
+    shift = getattr(loaded.model, "prepare_decoder_input_ids_from_labels", None)
+    return None if shift is None else shift(labels)
 
 
 def _fitting(given: GivenBatch) -> tuple[GivenBatch, tuple[str, ...]]:
