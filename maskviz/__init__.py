@@ -15,9 +15,18 @@ if TYPE_CHECKING:
     from maskviz.analyse.head_statistics import read_heads as read_heads
     from maskviz.api.check import Findings as Findings
     from maskviz.api.check import check as check
-    from maskviz.api.trace import Trace as Trace
-    from maskviz.api.trace import load_trace as load_trace
-    from maskviz.api.tracing import trace as trace
+    from maskviz.api.convert import convert as convert
+    from maskviz.api.diff import diff as diff
+    from maskviz.api.explain import explain as explain
+    from maskviz.api.heads import heads as heads
+    from maskviz.api.importance import importance as importance
+    from maskviz.api.info import info as info
+    from maskviz.api.mask import mask as mask
+    from maskviz.api.mlm import mlm as mlm
+    from maskviz.api.prune import prune as prune
+    from maskviz.api.shown import Trace as Trace
+    from maskviz.api.shown import load_trace as load_trace
+    from maskviz.api.trace import trace as trace
     from maskviz.core.errors import MaskvizError as MaskvizError
     from maskviz.core.run.heads import HeadMask as HeadMask
     from maskviz.core.run.masks import Mask as Mask
@@ -34,11 +43,20 @@ _HOMES = {
     "HeadMask": "maskviz.core.run.heads",
     "Mask": "maskviz.core.run.masks",
     "MaskvizError": "maskviz.core.errors",
-    "Trace": "maskviz.api.trace",
+    "Trace": "maskviz.api.shown",
     "check": "maskviz.api.check",
-    "load_trace": "maskviz.api.trace",
+    "convert": "maskviz.api.convert",
+    "diff": "maskviz.api.diff",
+    "explain": "maskviz.api.explain",
+    "heads": "maskviz.api.heads",
+    "importance": "maskviz.api.importance",
+    "info": "maskviz.api.info",
+    "load_trace": "maskviz.api.shown",
+    "mask": "maskviz.api.mask",
+    "mlm": "maskviz.api.mlm",
+    "prune": "maskviz.api.prune",
     "read_heads": "maskviz.analyse.head_statistics",
-    "trace": "maskviz.api.tracing",
+    "trace": "maskviz.api.trace",
 }
 __all__ = sorted(_HOMES)
 

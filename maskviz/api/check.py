@@ -1,41 +1,67 @@
-"""`maskviz.check`: a model and a batch, asked for every known mistake. Imports torch."""
+"""Whether a mask is right: a model and a batch, or a mask alone, asked for every known mistake. Imports torch."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 import torch
 
 from maskviz.analyse.check import check as ask
 from maskviz.analyse.check import unasked
-from maskviz.api.answer import Answer
-from maskviz.api.checking.case import examined_model
+from maskviz.api.answer import Answer, read_back
+from maskviz.api.checking.array import MaskNumbers, array_of, guessed
+from maskviz.api.checking.case import examined
 from maskviz.api.checking.subject import Subject
-from maskviz.api.tracing import Options, loaded_of, request_of
-from maskviz.api.watcher import NOBODY
+from maskviz.api.runs.asked import Live
+from maskviz.api.runs.options import (
+    BatchOptions,
+    ModelOptions,
+    mask_of,
+    model_of,
+    only,
+    refuse_unknown,
+    request_of,
+    tensor_of,
+    word,
+)
+from maskviz.api.watcher import NOBODY, Watcher
+from maskviz.conventions.files import read_mask
+from maskviz.conventions.packed import PACKED, packed_words
+from maskviz.conventions.source import known
+from maskviz.core.checks.case import Case
+from maskviz.core.checks.choosing import chosen_rules
 from maskviz.core.checks.findings import Checked, Finding
-from maskviz.core.checks.traps import TRAPS
+from maskviz.core.checks.given_array import GivenArray, Sizes
 from maskviz.core.errors import UsageError
-from maskviz.core.panels.page import Page
-from maskviz.core.words import Backend, Purpose, Severity
+from maskviz.core.panels.page import Page, Panel
+from maskviz.core.parameters import either
+from maskviz.core.results.converted import Converted, Written
+from maskviz.core.rules.algebra import Opaque
+from maskviz.core.rules.grammar import parse_rule
+from maskviz.core.words import DTYPES, Backend, Dialect, Purpose, Severity
+from maskviz.load.inputs.files import read_inputs
+from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import volume_kept
-from maskviz.load.models.source import resolve
 from maskviz.load.texts.request import Request
 from maskviz.store.findings import findings_json, findings_sarif
 from maskviz.tracing.seam.replacing import alone
 from maskviz.view.findings import findings_page, verdict
+from maskviz.view.masks.conversion import mask_pictures
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    import os
 
+    from maskviz.api.runs.options import Model
     from maskviz.core.arrays import AnyArray
 
     Batch = str | Sequence[str] | Mapping[str, Any] | None
+
+# A mask with more cells is not drawn beside its findings; a conversion draws it.
+_MOST_CELLS = 2**22
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -44,9 +70,12 @@ class Findings(Answer):
 
     Attributes:
         checked: The findings with all there is to say of how they were found.
+        pictures: Of a mask alone, what it shows.
     """
 
+    DATA: ClassVar[tuple[str, ...]] = (".json", ".sarif")
     checked: Checked
+    pictures: tuple[Panel, ...] = ()
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.checked.findings)
@@ -64,78 +93,81 @@ class Findings(Answer):
     @property
     def errors(self) -> tuple[Finding, ...]:
         """Those that are errors."""
-        return self._of(Severity.ERROR)
+        return self.of(Severity.ERROR)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
         """Those that are warnings."""
-        return self._of(Severity.WARNING)
+        return self.of(Severity.WARNING)
 
     @property
     def notes(self) -> tuple[Finding, ...]:
         """Those that are notes."""
-        return self._of(Severity.NOTE)
+        return self.of(Severity.NOTE)
 
-    def _of(self, severity: Severity) -> tuple[Finding, ...]:
+    def of(self, severity: Severity) -> tuple[Finding, ...]:
+        """Those of one severity."""
         return tuple(finding for finding in self if finding.severity is severity)
 
     def page(self) -> Page:
         """The page that `maskviz check` prints."""
-        return findings_page(self.checked, {})
+        return findings_page(self.checked, {}, self.pictures)
 
     def to_dict(self) -> dict[str, Any]:
         """The findings as `.json` holds them."""
-        found: dict[str, Any] = json.loads(findings_json(self.checked, ""))
-        return found
+        return read_back(self.data(".json"))
 
-    def data(self, suffix: str) -> bytes | None:
-        """`.json` and `.sarif`."""
-        match suffix:
-            case ".json":
-                return findings_json(self.checked, "")
-            case ".sarif":
-                return findings_sarif(self.checked, "")
-        return None
+    def data(self, suffix: str, command: str = "") -> bytes:
+        """The findings as `.json` or `.sarif`."""
+        return findings_json(self.checked, command) if suffix == ".json" else findings_sarif(self.checked, command)
 
 
-class CheckOptions(Options, total=False):
-    """What else `check` may be told, beside what `trace` may be.
+class CheckOptions(ModelOptions, BatchOptions, total=False):
+    """What else `check` may be told, beside what is said of a model and a batch.
 
     Attributes:
+        dialect: How the mask is to be read, such as "sdpa" or "hf-2d"; None to go by its shape.
+        queries, keys, heads: What a mask alone is to fit.
         meant: The mask that is meant, such as `"block(4)"` or `"causal & window(8)"`.
         attn: The attention backend to ask, such as "sdpa"; None for the model's own.
         window: Keys a query is meant to see at most.
+        no_mask: Whether no attention mask is passed, as by code that forgets it.
+        head_mask, outputs: Heads you silenced, and the file of what came out.
         select, ignore: Ids of rules or letters of groups, such as `["P", "T1"]`, to ask alone or not to ask.
     """
 
+    dialect: str | None
+    queries: int | None
+    keys: int | None
+    heads: int | None
     meant: str | None
     attn: str | None
     window: int | None
+    no_mask: bool
+    head_mask: str | None
+    outputs: str | os.PathLike[str] | None
     select: Iterable[str] | None
     ignore: Iterable[str] | None
 
 
-_OF_CHECKS = ("meant", "attn", "window", "select", "ignore")
-_GOALS = (None, "forward", "generate")
-
-
 def check(
-    model: str | os.PathLike[str] | PreTrainedModel | Any,
+    model: Model | None = None,
     batch: Batch = None,
-    mask: AnyArray | torch.Tensor | None = None,
+    mask: AnyArray | torch.Tensor | str | os.PathLike[str] | None = None,
     goal: str | None = "forward",
     **options: Unpack[CheckOptions],
 ) -> Findings:
-    """Ask a model and a batch for every mistake that is known, by what it is handed and by what it does.
+    """Ask a model and a batch, or a mask alone, for every known mistake, by what is handed over and what it does.
 
     The model is run where it is and as it is, in evaluation mode and without gradients; it is afterwards as it was.
 
     Args:
-        model: A hub id, folder, `config.json`, `.gguf` file or `demo:bert`; or a model of transformers.
+        model: A hub id, folder, `config.json`, `.gguf` file or `demo:bert`; or a model of transformers. None for a mask
+            alone.
         batch: A text, or several that form one padded batch; or the arguments of the model's forward, labels too.
-        mask: A mask of the batch's own, in the place of the model's: [batch, token], or four axes.
+        mask: A mask of the batch's own, in the place of the model's: [batch, token], or four axes; or the file of one.
         goal: What the batch is for: "forward" (training, too), "generate", or None where both are to be thought of.
-        **options: See `CheckOptions` and the options of `trace`.
+        **options: See `CheckOptions` and what it builds on.
 
     Returns:
         The findings: what is found makes them true.
@@ -144,69 +176,154 @@ def check(
         MaskvizError: what is asked for is not there, does not go together, or could not be run with no rule to say why.
         TypeError: an option there is not.
     """
-    known = {*CheckOptions.__annotations__, *Options.__annotations__} - {"head_mask", "inputs"}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise TypeError(f"check() got an unexpected keyword argument {unknown[0]!r}")
-    if goal not in _GOALS:
-        raise UsageError(f"there is no goal {goal!r}", "it is forward (training, too) or generate")
-    chosen = _chosen(options.get("select"), options.get("ignore"))
+    refuse_unknown("check", options, CheckOptions)
+    purpose = None if goal is None else word(Purpose, goal, "goal")
+    chosen = chosen_rules(options.get("select"), options.get("ignore"))
+    if model is None:
+        own = mask_of(mask)
+        if own is None or batch is not None:
+            raise UsageError("there is no model", "give a model and a batch, or a mask alone: check(mask=...)")
+        sizes = Sizes(None, *(options.get(name) for name in ("heads", "queries", "keys", "window")))  # type: ignore[arg-type]
+        alone_asked = MaskAsked(_dialect(options), sizes, options.get("dtype", "auto"), options.get("meant"))
+        return checked_mask(own, alone_asked, chosen)
     with alone(), volume_kept():
-        return _checked(model, _subject(batch, mask, goal, options), options, chosen)
+        subject = replace(_subject(batch, options), purpose=purpose, mask=_named_mask(mask))
+        return checked(NOBODY, subject, model_of(model, only(options, ModelOptions)), chosen)
 
 
-def _checked(model: Any, subject: Subject, options: CheckOptions, chosen: tuple[str, ...]) -> Findings:
-    named = isinstance(model, str | os.PathLike)
-    source = None
-    if named:
-        offline, trust = options.get("offline", False), options.get("trust_remote_code", False)
-        source = resolve(os.fspath(model), revision=options.get("revision"), offline=offline, trust=trust)
-    loaded = loaded_of(model, subject.request, _of_trace(options))
-    found = examined_model(NOBODY, subject, loaded, source)
+def checked(watcher: Watcher, subject: Subject, model: Loading | Live, chosen: tuple[str, ...]) -> Findings:
+    """Check a model on what it is given.
+
+    Args:
+        watcher: Who is told.
+        subject: What is to be checked.
+        model: With which model.
+        chosen: Ids of the rules to ask.
+
+    Raises:
+        MaskvizError: the batch could not be run, and no rule says why.
+    """
+    found = examined(watcher, subject, model)
     findings = ask(found.case, chosen)
     if found.problem is not None and not findings:
         raise found.problem
-    texts = subject.request.texts
-    more = f" (+{len(texts) - 1} more)" if len(texts) > 1 else ""
     return Findings(
         Checked(
-            f"{texts[0]}{more}" if texts else "the batch",
+            subject.name,
             found.about,
             findings,
             found.asked,
             found.notes,
-            unasked=unasked(found.case, chosen),
-            passes=0 if found.case.run is None else found.case.run.passes,
+            "" if subject.file is None else str(subject.file),
+            () if subject.rows is None else subject.rows.lines,
+            unasked(found.case, chosen),
+            0 if found.case.run is None else found.case.run.passes,
         )
     )
 
 
-def _subject(batch: Any, mask: Any, goal: str | None, options: CheckOptions) -> Subject:
-    arguments = batch if isinstance(batch, Mapping) else None
-    request = Request() if arguments is not None else request_of(batch, _of_trace(options))
-    backend = options.get("attn")
-    if backend is not None and backend not in list(Backend):
-        raise UsageError(f"there is no attention backend {backend!r}", f"there are {', '.join(Backend)}")
-    return replace(
-        Subject(request, arguments=None if arguments is None else _tensors(arguments)),
-        mask=None if mask is None else ("the mask", _tensor(mask)),
-        meant=options.get("meant"),
+@dataclass(frozen=True, slots=True)
+class MaskAsked:
+    """What is said of a mask that is checked alone.
+
+    Attributes:
+        dialect: How it is to be read, None to go by its shape.
+        sizes: What it is to fit.
+        dtype: The type the model computes in; "auto" where it is not known.
+        meant: The mask that is meant, in the words of rules.
+    """
+
+    dialect: Dialect | None = None
+    sizes: Sizes = field(default_factory=Sizes)
+    dtype: str = "auto"
+    meant: str | None = None
+
+
+def checked_mask(mask: Path | torch.Tensor, asked: MaskAsked, chosen: tuple[str, ...]) -> Findings:
+    """Check a mask alone, and draw it.
+
+    Raises:
+        UsageError: it cannot be read as its dialect, and no rule says why.
+        NotFoundError: its file cannot be read at all.
+    """
+    if asked.dtype not in DTYPES:
+        raise UsageError(f"dtype {asked.dtype!r} is not known", f"choose one of {', '.join(DTYPES)}")
+    numbers = MaskNumbers.of(mask)
+    dialect, notes = guessed(numbers, asked.dialect)
+    array = array_of(numbers, dialect, asked.sizes, "" if asked.dtype == "auto" else asked.dtype)
+    if dialect in PACKED and not array.unreadable:
+        notes = (*packed_words(array.values, dialect), *notes)
+    looked = (f"{numbers.name} as {dialect}", *(("the framework's own attention with it",) if array.trial else ()))
+    case = Case(array=array, meant=None if asked.meant is None else parse_rule(asked.meant))
+    findings = ask(case, chosen)
+    if array.unreadable:
+        if all(one.severity is Severity.NOTE for one in ask(case)):
+            where = either("docs/concepts/conventions.md", "maskviz convert --list")
+            raise UsageError(array.unreadable, f"{where} says what {dialect} is")
+        notes = (*notes, f"it cannot be read as {dialect}: {array.unreadable}")
+    name = str(mask) if isinstance(mask, Path) else numbers.name
+    file = name if isinstance(mask, Path) else ""
+    return Findings(Checked(name, "", findings, looked, notes, file, unasked=unasked(case, chosen)), _drawn(array))
+
+
+def _drawn(array: GivenArray) -> tuple[Panel, ...]:
+    """The mask as its dialect reads it."""
+    visible = array.visible
+    if visible is None or not visible.size or visible.size > _MOST_CELLS:
+        return ()
+    found = known(visible)
+    rule, offset = (Opaque("unrecognised"), 0) if found is None else (found.rule, found.offset)
+    written = Written(array.dialect, array.values.shape, array.dtype)
+    return mask_pictures(Converted(array.name, written, None, visible, rule, offset))
+
+
+def _dialect(options: CheckOptions) -> Dialect | None:
+    dialect = options.get("dialect")
+    return None if dialect is None else word(Dialect, dialect, "dialect")
+
+
+def _named_mask(mask: Any) -> tuple[str, torch.Tensor] | None:
+    own = mask_of(mask)
+    if own is None:
+        return None
+    return (own.name, read_mask(own)) if isinstance(own, Path) else ("the mask", own)
+
+
+def _subject(batch: Batch, options: CheckOptions) -> Subject:
+    """What is to be checked, as Python says it."""
+    arguments, file = batch if isinstance(batch, Mapping) else None, options.get("inputs")
+    if file is not None:
+        if batch is not None:
+            raise UsageError("inputs= and a batch are given together", "inputs are passed on as they are")
+        arguments = read_inputs(Path(file))
+    if isinstance(batch, Mapping) or file is not None:
+        request = Request(no_cache=options.get("no_cache", False))
+    else:
+        request = request_of(batch, only(options, BatchOptions))
+    backend, outputs = options.get("attn"), options.get("outputs")
+    tokenizer = options.get("tokenizer")
+    texts = request.texts
+    more = f" (+{len(texts) - 1} more)" if len(texts) > 1 else ""
+    return Subject(
+        request,
+        name=str(file) if file is not None else f"{texts[0]}{more}" if texts else "the batch",
+        arguments=None if arguments is None else _tensors(arguments),
+        unmasked=options.get("no_mask", False),
+        dialect=_dialect(options),
         window=options.get("window"),
-        purpose=None if goal is None else Purpose(goal),
-        backend=None if backend is None else Backend(backend),
+        meant=options.get("meant"),
+        backend=None if backend is None else word(Backend, backend, "attention backend"),
+        tokenizer=None if isinstance(tokenizer, str) else tokenizer,
+        head_mask=options.get("head_mask"),
+        outputs=None if outputs is None else Path(outputs),
     )
-
-
-def _of_trace(options: CheckOptions) -> Options:
-    """Those options that `trace` has, too."""
-    return cast("Options", {name: one for name, one in options.items() if name not in _OF_CHECKS})
 
 
 def _tensors(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments with arrays and lists of numbers as tensors."""
 
     def of(one: Any) -> Any:
-        return _tensor(one) if isinstance(one, np.ndarray) or _is_numbers(one) else one
+        return tensor_of(one) if isinstance(one, np.ndarray) or _is_numbers(one) else one
 
     return {name: of(one) for name, one in arguments.items() if not _is_text(one)}
 
@@ -220,27 +337,3 @@ def _is_numbers(value: Any) -> bool:
     while isinstance(value, list | tuple) and value:
         value = value[0]
     return isinstance(value, int | float)
-
-
-def _tensor(value: Any) -> torch.Tensor:
-    try:
-        return value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"a {type(value).__name__} is no array of numbers", "give rows of one length") from error
-
-
-def _chosen(select: Iterable[str] | None, ignore: Iterable[str] | None) -> tuple[str, ...]:
-    """Ids of the rules to ask."""
-    chosen = tuple(TRAPS) if select is None else _named(select)
-    ignored = () if ignore is None else _named(ignore)
-    return tuple(one for one in TRAPS if one in chosen and one not in ignored)
-
-
-def _named(words: Iterable[str]) -> tuple[str, ...]:
-    found: list[str] = []
-    for word in (words,) if isinstance(words, str) else words:
-        own = [one for one in TRAPS if word.upper() in (one, one.rstrip("0123456789"))]
-        if not own:
-            raise UsageError(f"there is no rule {word!r}", "docs/rules.md lists all of them")
-        found += own
-    return tuple(found)

@@ -1,223 +1,171 @@
-"""A trace that can be looked at: in a notebook, in the terminal, as a figure, as a file. Needs no torch."""
+"""What a model may see and where it looks: `maskviz.trace`, and the run that `show` draws. Imports torch."""
 
 from __future__ import annotations
 
-import html
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Unpack
 
+from maskviz.analyse.check import check, unasked
+from maskviz.api.checking.case import examined_run
+from maskviz.api.runs.asked import Asked, Ready, ready
+from maskviz.api.runs.head_masks import Gates
+from maskviz.api.runs.long import LongOptions, check_whole, long_traced
+from maskviz.api.runs.options import RunOptions, asked_of, refuse_unknown
+from maskviz.api.runs.traced import hand_over_of, proven, traced
+from maskviz.api.shown import Shown, Trace, with_region
+from maskviz.api.watcher import NOBODY, Watcher
+from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError
-from maskviz.core.panels.page import Page
-from maskviz.core.results.results import Comparison
-from maskviz.core.run import trace as core
-from maskviz.core.words import Scale, Style
-from maskviz.store.archive import json_bytes, npz_bytes, read_npz
-from maskviz.store.files import check_writable, write_whole
+from maskviz.core.panels.page import Panel
+from maskviz.core.parameters import parameter
+from maskviz.core.words import Backend
+from maskviz.load.models.loading import Loading
+from maskviz.load.models.model import volume_kept
 from maskviz.store.saved import Saved
-from maskviz.view.paper import for_paper
-from maskviz.view.show import Choice, WhatIf, show_page
+from maskviz.tracing.seam.replacing import alone
+from maskviz.view.show import Choice
+from maskviz.view.tokens import text_line
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from maskviz.render.image.page import ImageFormat, Layout
-
-# Columns of a .txt file, as the command line writes it.
-_TEXT_WIDTH = 100
-_LEAST_DPI, _MOST_DPI = 30, 1200
-
-Numbers = int | str | Iterable[int] | None
+    from maskviz.api.runs.options import Model, Text
 
 
-class Picture(TypedDict, total=False):
-    """The part of a trace that is drawn, and how.
+class TraceOptions(RunOptions, total=False):
+    """What else `trace` may be told, beside what is said of a run.
 
     Attributes:
-        layer, head: A number, several, or a selection such as "0,2-4,-1"; None for all.
-        stack: "encoder", "decoder" or "cross"; None for all.
-        text: Number of the text of a batch, from 1.
-        scale: "linear" or "log".
-        title: Of the page; None for the text itself.
-        dpi: Device pixels per inch of a figure, 150 unless given.
-        style: Of a figure: "screen", or "paper" for one as wide as a column with one caption that has the facts.
-        columns: Columns of a paper a figure takes, 1 or 2.
+        head_mask: Heads to silence or scale: `"0:3,5; 2:*"`, an array [layer, head] where 1 keeps and 0 silences, such
+            arrays by stack, or a `HeadMask`. The trace then holds the run before and after.
     """
 
-    layer: Numbers
-    head: Numbers
-    stack: str | None
-    text: int | None
-    scale: str | None
-    title: str | None
-    dpi: int
-    style: str
-    columns: int | None
+    head_mask: Gates | None
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Trace(core.Trace):
-    """One forward pass, with what it takes to show it.
+def trace(model: Model, text: Text = None, **options: Unpack[TraceOptions]) -> Trace:
+    """Run a model on a text and return what its attention was allowed to see and where it looked.
 
-    Attributes:
-        before: With a head mask, the run without it; else None.
-        change: With a head mask, how the outputs and the attention moved; else None.
-        names: Printable tokens of the ids that `change` lists.
-    """
+    A model object is run where it is and as it is, adapters included, in evaluation mode and without gradients; its
+    mode, attention implementation, hooks and the random generators are afterwards as they were, also when it raises.
+    Calls from several threads wait for each other; other models may run in other threads meanwhile, and are not heard.
 
-    before: core.Trace | None = None
-    change: Comparison | None = None
-    names: dict[int, str] = field(default_factory=dict)
+    Args:
+        model: A hub id, folder, `config.json`, `.gguf` file or `demo:bert`; or a model of transformers, bare or inside
+            `torch.compile`, `DataParallel` or a `PeftModel`.
+        text: A text, or several that form one padded batch; or the arguments of the model's forward, such as what a
+            tokenizer returns with `return_tensors="pt"`, which are passed on as they are.
+        **options: See `TraceOptions`, `RunOptions` and what these build on.
 
-    @classmethod
-    def of(cls, saved: Saved) -> Trace:
-        """A run as it is saved, to be looked at."""
-        own = {one.name: getattr(saved.trace, one.name) for one in fields(core.Trace)}
-        return cls(**own, before=saved.before, change=saved.change, names=saved.names)
-
-    def __repr__(self) -> str:
-        batch, heads = self.batch, sum(call.heads for call in self.calls)
-        shape = f"{batch.rows} x {batch.length} tokens, {len(self.calls)} attention calls, {heads} heads"
-        return f"<Trace of {self.card.name}: {shape}>"
-
-    def show(self, **picture: Unpack[Picture]) -> None:
-        """Draw the masks and the attention in the terminal, or below a notebook's cell.
-
-        Raises:
-            UsageError: there is no such layer, head, stack or text.
-        """
-        from maskviz.render.terminal.page import to_screen
-
-        to_screen(self._page(picture))
-
-    def figure(self, **picture: Unpack[Picture]) -> Figure:
-        """The picture `save("x.png")` writes, as a matplotlib Figure that pyplot knows nothing of and notebooks show.
-
-        Raises:
-            UsageError: there is no such layer, head, stack or text.
-        """
-        from maskviz.render.image.page import figure
-
-        page, dpi, layout = self._drawn(picture)
-        return figure(page, dpi=dpi, layout=layout)
-
-    def save(self, path: str | os.PathLike[str], **picture: Unpack[Picture]) -> Path:
-        """Write the trace to a file, whole or not at all.
-
-        .npz and .json hold the run, .html the report, .png, .svg, .pdf and .txt pictures of the part that is chosen.
-
-        Returns:
-            The path.
-
-        Raises:
-            UsageError: another suffix, or no such layer, head, stack or text.
-            NotFoundError: it cannot be written there.
-        """
-        place = Path(path)
-        check_writable(place)
-        write_whole(place, self._content(place, picture))
-        return place
-
-    def saved(self) -> Saved:
-        """The run as `maskviz show -o run.npz` saves it."""
-        own = core.Trace(**{one.name: getattr(self, one.name) for one in fields(core.Trace)})
-        return Saved(own, self.before, self.change, self.names)
-
-    def _content(self, place: Path, picture: Picture) -> bytes:
-        match place.suffix.lower():
-            case ".npz":
-                return npz_bytes(self.saved())
-            case ".json":
-                return json_bytes(self.saved())
-            case ".html":
-                return self._report(picture)
-            case ".txt":
-                from maskviz.render.terminal.page import plain_text
-
-                return plain_text(self._page(picture), _TEXT_WIDTH).encode()
-            case ".png":
-                return self._image("png", picture)
-            case ".svg":
-                return self._image("svg", picture)
-            case ".pdf":
-                return self._image("pdf", picture)
-        raise UsageError(
-            f"cannot tell the format of {str(place)!r}", "end it in one of .npz .json .html .png .svg .pdf .txt"
-        )
-
-    def _image(self, format: ImageFormat, picture: Picture) -> bytes:
-        from maskviz.render.image.page import image_bytes
-
-        page, dpi, layout = self._drawn(picture)
-        return image_bytes(page, format, dpi=dpi, layout=layout)
-
-    def _drawn(self, picture: Picture) -> tuple[Page, int, Layout]:
-        from maskviz.render.image.page import SCREEN, layout_of
-
-        page, style, columns = self._page(picture), picture.get("style", Style.SCREEN), picture.get("columns")
-        if style not in list(Style):
-            raise UsageError(f"there is no style {style!r}", "it is screen or paper")
-        dpi, layout = picture.get("dpi", 150), layout_of(Style(style), columns)
-        if not _LEAST_DPI <= dpi <= _MOST_DPI:
-            raise UsageError(f"a figure cannot have {dpi} dpi", f"give {_LEAST_DPI} to {_MOST_DPI}")
-        return for_paper(page) if layout is not SCREEN else page, dpi, layout
-
-    def _page(self, picture: Picture) -> Page:
-        return show_page(self, _choice(picture), what_if_of(self.saved()))
-
-    def _report(self, picture: Picture) -> bytes:
-        from maskviz.render.html import html_bytes
-        from maskviz.view.report import report_of
-
-        return html_bytes(report_of(self, _choice(picture), what_if_of(self.saved())))
-
-    def _repr_html_(self) -> str:
-        """The report in a frame of its own: nothing of it reaches the notebook's page, and it reaches no network."""
-        page = html.escape(self._report({}).decode(), quote=True)
-        style = "width:100%;height:640px;border:0"
-        return f'<iframe sandbox="allow-scripts" title="maskviz report" style="{style}" srcdoc="{page}"></iframe>'
-
-    def _repr_png_(self) -> bytes:
-        """For front ends that show no HTML."""
-        return self._image("png", {"dpi": 100})
-
-
-def load_trace(path: str | os.PathLike[str]) -> Trace:
-    """Read a trace that `Trace.save` or `maskviz show -o run.npz` wrote. Nothing in the file is executed.
+    Returns:
+        The trace; in a notebook it displays itself.
 
     Raises:
-        NotFoundError: the file is missing, damaged, no saved run, or one over a long text.
+        MaskvizError: what is asked for is not there, does not go together, or cannot be traced.
+        TypeError: an option there is not.
     """
-    return Trace.of(read_npz(Path(path)))
+    refuse_unknown("trace", options, TraceOptions)
+    with alone(), volume_kept():
+        return Trace.of(traced(NOBODY, ready(NOBODY, asked_of(model, text, options)), options.get("head_mask")))
 
 
-def what_if_of(saved: Saved) -> WhatIf | None:
-    """What a head mask changed, as a page takes it; None where there was none."""
-    if saved.before is None or saved.change is None:
-        return None
-    return WhatIf(saved.before, saved.change, lambda index: saved.names.get(index, str(index)))
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """What is wanted of a run that is shown.
+
+    Attributes:
+        choice: What is drawn.
+        long: When it is a long run, and what is kept of one.
+        region: The only queries and keys that are drawn, as written; None for all.
+        head_mask: Heads to silence, in the grammar; or None.
+        backends: What other backends would be handed.
+        prove: Whether the masks are proven.
+        check: Whether every known mistake is asked for.
+        report: Whether a report is written, which needs every map whole.
+    """
+
+    choice: Choice = field(default_factory=Choice)
+    long: LongOptions = field(default_factory=LongOptions)
+    region: str | None = None
+    head_mask: str | None = None
+    backends: tuple[Backend, ...] = ()
+    prove: bool = False
+    check: bool = False
+    report: str = ""
 
 
-def _choice(picture: Picture) -> Choice:
-    unknown = sorted(set(picture) - set(Picture.__annotations__))
-    if unknown:
-        raise TypeError(f"got an unexpected keyword argument {unknown[0]!r}")
-    scale = picture.get("scale")
-    if scale is not None and scale not in [one.value for one in Scale]:
-        raise UsageError(f"there is no scale {scale!r}", "it is linear or log")
-    return Choice(
-        _selection(picture.get("layer")),
-        _selection(picture.get("head")),
-        picture.get("stack"),
-        picture.get("text"),
-        None if scale is None else Scale(scale),
-        picture.get("title"),
+def shown(watcher: Watcher, asked: Asked, wanted: Wanted) -> Shown:
+    """Run a model, and all that is wanted of the run.
+
+    Raises:
+        MaskvizError: something is not there, does not go together, or cannot be run.
+    """
+    check_whole(wanted.long, _whole(asked, wanted))
+    _check_checkable(asked, wanted)
+    prepared = ready(watcher, asked, proving=wanted.prove)
+    long = long_traced(watcher, prepared, wanted.long, whole=bool(_whole(asked, wanted)))
+    if long is not None:
+        return Shown(long, with_region(wanted.choice, long, wanted.region))
+    run = traced(watcher, prepared, wanted.head_mask, wanted.long.most)
+    more: list[Panel] = []
+    for backend in wanted.backends:
+        more += hand_over_of(watcher, prepared, run.trace, backend, wanted.choice)
+    proof = proven(watcher, prepared, run) if wanted.prove else None
+    checked = _checked(watcher, asked, prepared, run) if wanted.check else None
+    return Shown(run, with_region(wanted.choice, run, wanted.region), checked, proof, more)
+
+
+def _whole(asked: Asked, wanted: Wanted) -> tuple[str, ...]:
+    """What is asked for that needs every map whole, as it was written."""
+    feeding = asked.feeding
+    given = {
+        "head_mask": wanted.head_mask is not None,
+        "attn": bool(wanted.backends),
+        "prove": wanted.prove,
+        "mask": feeding.mask is not None,
+        "image": bool(asked.request.images),
+        "past": feeding.past is not None,
+        "step": feeding.step is not None,
+    }
+    named = tuple(parameter(name) for name, is_given in given.items() if is_given)
+    return (*named, wanted.report) if wanted.report else named
+
+
+def _check_checkable(asked: Asked, wanted: Wanted) -> None:
+    """Refuse a check beside what makes a run it knows nothing of.
+
+    Raises:
+        UsageError: they are given together.
+    """
+    if not wanted.check:
+        return
+    feeding, long, model = asked.feeding, wanted.long, asked.model
+    parallel = model.parallel if isinstance(model, Loading) else None
+    others = {
+        "past": feeding.past,
+        "step": feeding.step,
+        "mask": feeding.mask,
+        "pool": long.pool,
+        "rows": long.rows,
+        "parallel": parallel,
+    }
+    for name, given in others.items():
+        if given is not None:
+            hint = "'maskviz check' takes --mask" if name == "mask" else f"leave out {parameter(name)}"
+            raise UsageError(f"{parameter('check')} and {parameter(name)} are given together", hint)
+
+
+def _checked(watcher: Watcher, asked: Asked, prepared: Ready, run: Saved) -> Checked:
+    """What every rule says of a run, of a what-if of the plain one."""
+    watcher.progress("checking ...")
+    source = asked.model.source if isinstance(asked.model, Loading) else None
+    found = examined_run(source, prepared.loaded, prepared.encoded, run.before or run.trace)
+    texts: Sequence[str] = prepared.encoded.batch.texts
+    return Checked(
+        text_line(texts) or "ids",
+        found.about,
+        check(found.case),
+        found.asked,
+        notes=found.notes,
+        unasked=unasked(found.case),
+        passes=0 if found.case.run is None else found.case.run.passes,
     )
-
-
-def _selection(numbers: Numbers) -> str | None:
-    if numbers is None or isinstance(numbers, str):
-        return numbers
-    return str(numbers) if isinstance(numbers, int) else ",".join(map(str, numbers))

@@ -13,9 +13,11 @@ from typer.core import TyperGroup
 import maskviz
 from maskviz.cli import check, convert, diff, explain, explore, heads, importance, info, mask, mlm, prune, show, view
 from maskviz.cli.env import Env, fall_silent, guard_streams
+from maskviz.cli.groups import PanelledCommand, spread
 from maskviz.cli.interrupts import SAID, interruptible
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import in_a_shell
 from maskviz.core.run.processes import Share
 
 # typer keeps the parser's exceptions to itself; the base of the one it shows is what every wrong usage is.
@@ -27,7 +29,7 @@ class ReportingGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with interruptible():
+            with interruptible(), in_a_shell():
                 return super().invoke(ctx)
         except MaskvizError as error:
             report(error)
@@ -55,19 +57,19 @@ app = typer.Typer(
     help="See, question and trust the attention masks of Transformer models.",
     epilog="Exit codes: 0 shown, 1 our bug, 2 usage, 3 model or file, 4 cannot be traced, 5 finding, 130 interrupted.",
 )
-app.command("show")(show.show)
-app.command("check")(check.check)
-app.command("convert")(convert.convert)
-app.command("explain")(explain.explain)
-app.command("diff")(diff.diff)
-app.command("explore")(explore.explore)
-app.command("heads")(heads.heads)
-app.command("importance")(importance.importance)
-app.command("prune")(prune.prune)
-app.command("mask")(mask.mask)
-app.command("mlm")(mlm.mlm)
-app.command("view")(view.view)
-app.command("info")(info.info)
+app.command("show", cls=PanelledCommand)(spread(show.show))
+app.command("check", cls=PanelledCommand)(spread(check.check))
+app.command("convert", cls=PanelledCommand)(spread(convert.convert))
+app.command("explain", cls=PanelledCommand)(spread(explain.explain))
+app.command("diff", cls=PanelledCommand)(spread(diff.diff))
+app.command("explore", cls=PanelledCommand)(spread(explore.explore))
+app.command("heads", cls=PanelledCommand)(spread(heads.heads))
+app.command("importance", cls=PanelledCommand)(spread(importance.importance))
+app.command("prune", cls=PanelledCommand)(spread(prune.prune))
+app.command("mask", cls=PanelledCommand)(spread(mask.mask))
+app.command("mlm", cls=PanelledCommand)(spread(mlm.mlm))
+app.command("view", cls=PanelledCommand)(spread(view.view))
+app.command("info", cls=PanelledCommand)(spread(info.info))
 
 
 def report(error: MaskvizError) -> None:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.inputs import parse_backends, parse_ids, read_texts
+from maskviz.cli.groups import Group
+from maskviz.cli.inputs import parse_backends
+from maskviz.cli.outputs import checked as checked_paths
+from maskviz.cli.outputs import deliver, deliver_page, print_out
+from maskviz.cli.saved_runs import MASK_SUFFIXES
+from maskviz.core.drawing import Drawing
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect, Purpose, Severity
+from maskviz.store.files import write_whole
 
 if TYPE_CHECKING:
+    from maskviz.api.check import Findings
+    from maskviz.api.checking.subject import Subject
     from maskviz.core.checks.given_batch import GivenBatch
-    from maskviz.core.panels.page import Panel
+    from maskviz.load.texts.request import Request
 
 # Of files with the arguments of a forward.
 INPUT_SUFFIXES = (".npz", ".pt", ".safetensors")
-MASK_SUFFIXES = (".npy", ".pt", ".safetensors")
-# Options that say how texts become a batch.
-_ENCODING = ("pair", "target", "target_ids", "pad_to", "max_length", "image", "token_types", "packed")
 
 
 class Format(StrEnum):
@@ -47,159 +53,284 @@ Subjects = Annotated[
     list[str] | None,
     typer.Argument(metavar="[TEXT... | MASK]", help="Texts of one batch, or a mask file .npy .pt .safetensors."),
 ]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="Hub id, folder, config.json, .gguf file, or demo:NAME; with texts: demo:bert."),
-]
-BatchFile = Annotated[
-    Path | None,
-    typer.Option("--file", help="Rows of a batch as JSON lines (.jsonl): input_ids, attention_mask ...; or texts."),
-]
-NoMask = Annotated[bool, typer.Option("--no-mask", help="Pass no attention mask, as code that forgets it.")]
-For = Annotated[
-    Purpose | None,
-    typer.Option(
-        "--for",
-        help="What the batch is for: generate, or a single forward pass; default: rows with labels are trained on.",
-    ),
-]
-As = Annotated[Dialect | None, typer.Option("--as", help="How the mask file is to be read; default: by its shape.")]
-Number = Annotated[int | None, typer.Option(min=1)]
-Window = Annotated[int | None, typer.Option("--window", min=1, help="Keys a query is meant to see at most.")]
-Meant = Annotated[
-    str | None,
-    typer.Option("--meant", metavar="RULE", help="The mask that is meant, such as 'block(4)' or 'causal & window(8)'."),
-]
-RunDtype = Annotated[str, typer.Option("--dtype", help="Type the model computes in: auto, float32, float16, bfloat16.")]
-AskedBackend = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--attn",
-        metavar="BACKEND",
-        help=f"The attention backend to ask, of {', '.join(Backend)}; default: the model's own.",
-    ),
-]
-AblatedHeads = Annotated[
-    str | None, typer.Option("--head-mask", metavar="SPEC", help="Heads you silenced to get --outputs.")
-]
-Outputs = Annotated[
-    Path | None,
-    typer.Option("--outputs", metavar="FILE", help="What your own ablation put out for this batch, .npy .pt."),
-]
-Listed = Annotated[bool, typer.Option("--list", help="List the rules and end.")]
-Select = Annotated[str | None, typer.Option("--select", metavar="IDS", help="Only these rules, such as P,T1,L.")]
-Ignore = Annotated[str | None, typer.Option("--ignore", metavar="IDS", help="Not these rules.")]
-Fail = Annotated[FailOn, typer.Option("--fail-on", help="Least severity that ends with exit code 5.")]
-FormatName = Annotated[Format | None, typer.Option("--format", help="Default: by the suffix of -o, else text.")]
-FindingsOutput = Annotated[
-    list[Path] | None,
-    typer.Option("--output", "-o", help="File to write, .sarif .json .txt .png .svg .pdf; repeatable."),
-]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModelOptions(o.ModelOptions):
+    """The model that is checked; none where a mask file is checked alone."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Hub id, folder, config.json, .gguf file, or demo:NAME; with texts: demo:bert."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenMaskOptions(Group):
+    """A mask file, and what it is to fit."""
+
+    PANEL: ClassVar[str] = "Masks"
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask",
+            metavar="FILE",
+            help="Attention mask of your own, .npy .pt .safetensors: [batch, token] or [batch, head, query, key].",
+        ),
+    ] = None
+    dialect: Annotated[
+        Dialect | None, typer.Option("--as", help="How the mask file is to be read; default: by its shape.")
+    ] = None
+    queries: Annotated[int | None, typer.Option("--queries", min=1)] = None
+    keys: Annotated[int | None, typer.Option("--keys", min=1)] = None
+    heads: Annotated[int | None, typer.Option("--heads", min=1)] = None
+    batch: Annotated[int | None, typer.Option("--batch", min=1)] = None
+    window: Annotated[int | None, typer.Option("--window", min=1, help="Keys a query is meant to see at most.")] = None
+    meant: Annotated[
+        str | None,
+        typer.Option(
+            "--meant", metavar="RULE", help="The mask that is meant, such as 'block(4)' or 'causal & window(8)'."
+        ),
+    ] = None
+    no_mask: Annotated[bool, typer.Option("--no-mask", help="Pass no attention mask, as code that forgets it.")] = False
+
+    def check(self, texts: list[str], packed: bool) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            UsageError: options of mask files without one, or two masks.
+        """
+        if self.mask is None:
+            for option, value in (("--as", self.dialect), ("--window", self.window), ("--queries", self.queries)):
+                if value is not None:
+                    raise _no_mask_file(option, texts)
+        if self.no_mask and (self.mask is not None or packed):
+            raise UsageError("--no-mask and another mask are given together", "give one or the other")
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeOptions(Group):
+    """What the batch is for, and what is asked beside it."""
+
+    PANEL: ClassVar[str] = "What to ask"
+    purpose: Annotated[
+        Purpose | None,
+        typer.Option(
+            "--for",
+            help="What the batch is for: generate, or a single forward pass; default: rows with labels are trained on.",
+        ),
+    ] = None
+    attn: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attn",
+            metavar="BACKEND",
+            help=o.backends_help("The attention backend to ask, of {}; default: the model's own."),
+        ),
+    ] = None
+    head_mask: Annotated[
+        str | None, typer.Option("--head-mask", metavar="SPEC", help="Heads you silenced to get --outputs.")
+    ] = None
+    outputs: Annotated[
+        Path | None,
+        typer.Option("--outputs", metavar="FILE", help="What your own ablation put out for this batch, .npy .pt."),
+    ] = None
+    select: Annotated[str | None, typer.Option("--select", metavar="IDS", help="Only these rules, such as P,T1,L.")] = (
+        None
+    )
+    ignore: Annotated[str | None, typer.Option("--ignore", metavar="IDS", help="Not these rules.")] = None
+    listed: Annotated[bool, typer.Option("--list", help="List the rules and end.")] = False
+
+    def backend(self) -> Backend | None:
+        """The backend that is asked.
+
+        Raises:
+            UsageError: several are named, or one there is not.
+        """
+        found = parse_backends(self.attn)
+        if len(found) > 1:
+            raise UsageError(f"--attn names {len(found)} backends: {', '.join(found)}", "check one after the other")
+        return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class FindingsOptions(Group):
+    """Where findings go, and what they end with."""
+
+    PANEL: ClassVar[str] = "Output"
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Least severity that ends with exit code 5.")] = (
+        FailOn.ERROR
+    )
+    form: Annotated[Format | None, typer.Option("--format", help="Default: by the suffix of -o, else text.")] = None
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("--output", "-o", help="File to write, .sarif .json .txt .png .svg .pdf; repeatable."),
+    ] = None
+    dpi: o.Resolution = 150
+
+    @property
+    def data(self) -> bool:
+        """Whether findings are wanted as data, whatever a file is called."""
+        return self.form in (Format.JSON, Format.SARIF)
+
+    def paths(self, read: Path | None) -> list[Path]:
+        """The files to write; with a format of its own a file may end as it likes.
+
+        Raises:
+            MaskvizError: one cannot be written, or its format cannot be told.
+        """
+        if self.data and self.output:
+            if len(self.output) > 1:
+                raise UsageError(f"--format {self.form} writes one file", "leave it out: -o goes by suffix")
+            return checked_paths(self.output, (self.output[0].suffix.lower(),), read)
+        return checked_paths(self.output, (".json", ".sarif"), read)
 
 
 def check(
-    ctx: typer.Context,
+    env: Env,
+    model: CheckedModelOptions,
+    weights: o.WeightOptions,
+    hub: o.HubOptions,
+    text: o.TextOptions,
+    batch: o.BatchOptions,
+    images: o.ImageOptions,
+    own: GivenMaskOptions,
+    asking: PurposeOptions,
+    out: FindingsOptions,
     subjects: Subjects = None,
-    model: Model = None,
-    file: BatchFile = None,
-    mask: o.MaskFile = None,
-    dialect: As = None,
-    queries: Number = None,
-    keys: Number = None,
-    heads: Number = None,
-    batch: Number = None,
-    window: Window = None,
-    meant: Meant = None,
-    no_weights: o.NoWeights = False,
-    random_weights: o.RandomWeights = None,
-    tokenizer: o.TokenizerName = None,
-    pair: o.Pairs = None,
-    target: o.Targets = None,
-    ids: o.Ids = None,
-    target_ids: o.TargetIds = None,
-    inputs: o.Inputs = None,
-    padding_side: o.PaddingSide = None,
-    pad_to: o.PadTo = None,
-    max_length: o.MaxLength = None,
-    position_ids: o.PositionIds = o.Positions.PLAIN,
-    image: o.Images = None,
-    token_types: o.TokenTypes = None,
-    packed: o.Packed = False,
-    no_cache: o.NoCache = False,
-    no_mask: NoMask = False,
-    purpose: For = None,
-    attn: AskedBackend = None,
-    head_mask: AblatedHeads = None,
-    outputs: Outputs = None,
-    listed: Listed = False,
-    select: Select = None,
-    ignore: Ignore = None,
-    fail_on: Fail = FailOn.ERROR,
-    form: FormatName = None,
-    output: FindingsOutput = None,
-    dpi: o.Dpi = 150,
-    device: o.Device = "auto",
-    dtype: RunDtype = "auto",
-    revision: o.Revision = None,
-    offline: o.Offline = False,
-    trust_remote_code: o.Trust = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            help="Rows of a batch as JSON lines (.jsonl): input_ids, attention_mask ...; or texts.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
 ) -> None:
     """Ask a batch, a mask file or a model for every known trap; exit code 5 where one is found."""
-    options = locals() | {"parallel": None}
-    env: Env = ctx.obj
+    from maskviz.core.checks.choosing import chosen_rules
 
-    from maskviz.cli.reporting import chosen_traps, destinations, listed_traps, report_findings
-
-    chosen = chosen_traps(select, ignore)
-    if listed:
-        listed_traps(env, chosen, form, output, dpi)
+    chosen = chosen_rules(asking.select, asking.ignore)
+    if asking.listed:
+        _list(env, chosen, out)
         return
-    texts, mask = _split(subjects, mask)
-    options |= {"texts": texts, "mask": mask, "attn": _one_backend(attn)}
-    _check_together(options)
-    paths = destinations(output, form, file)
-    pictures: tuple[Panel, ...] = ()
-    if model is None and not texts and file is None and not ids and mask is not None:
-        from maskviz.cli.checked_mask import checked_array  # torch starts here
-
-        checked, pictures = checked_array(options, mask, chosen)
-    else:
-        from maskviz.cli.checked_batch import checked_model  # torch and transformers start here
-
-        checked = checked_model(env, options, _batch_of(env, options), chosen)
-    report_findings(env, (checked, pictures), form, paths, dpi)
-    if fail_on is not FailOn.NEVER and any(one.severity.rank >= Severity(fail_on).rank for one in checked.findings):
-        raise typer.Exit(ExitCode.FINDING)
-
-
-def _split(subjects: list[str] | None, mask: Path | None) -> tuple[list[str], Path | None]:
-    """The texts among the arguments, and the mask file, which an argument may be that names one."""
-    texts = list(subjects or ())
-    files = [one for one in texts if one.lower().endswith(MASK_SUFFIXES)]
-    if len(files) > 1 or (files and mask is not None):
-        raise UsageError("two mask files are given", "check one after the other")
-    return [one for one in texts if one not in files], Path(files[0]) if files else mask
-
-
-def _one_backend(values: list[str] | None) -> Backend | None:
-    found = parse_backends(values)
-    if len(found) > 1:
-        raise UsageError(f"--attn names {len(found)} backends: {', '.join(found)}", "check one after the other")
-    return found[0] if found else None
-
-
-def _check_together(options: dict[str, Any]) -> None:
-    if (options["head_mask"] is None) != (options["outputs"] is None):
+    texts, own = _split(subjects, own)
+    asking.backend()
+    if (asking.head_mask is None) != (asking.outputs is None):
         raise UsageError(
             "--head-mask and --outputs go together: the heads you silenced, and what came out",
             "for a what-if of your own see maskviz show --head-mask",
         )
-    if options["mask"] is None:
-        for name, option in (("dialect", "--as"), ("window", "--window"), ("queries", "--queries")):
-            if options[name] is not None:
-                raise _no_mask_file(option, options["texts"])
-    if options["no_mask"] and (options["mask"] is not None or options["packed"]):
-        raise UsageError("--no-mask and another mask are given together", "give one or the other")
+    own.check(texts, batch.packed)
+    paths = out.paths(file)
+    if model.model is None and not texts and file is None and not text.ids and own.mask is not None:
+        from maskviz.api.check import MaskAsked, checked_mask  # torch starts here
+        from maskviz.core.checks.given_array import Sizes
+
+        sizes = Sizes(own.batch, own.heads, own.queries, own.keys, own.window)
+        found = checked_mask(own.mask, MaskAsked(own.dialect, sizes, model.dtype, own.meant), chosen)
+    else:
+        given = _given(env, (text, batch, images), texts, file)
+
+        from maskviz.api.check import checked  # torch and transformers start here
+
+        loading = model.loading(hub, weights=not weights.no_weights)
+        found = checked(env, _subject(given, own, asking, file), loading, chosen)
+    _report(env, found, out, paths)
+    if out.fail_on is not FailOn.NEVER and any(one.severity.rank >= Severity(out.fail_on).rank for one in found):
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """What is checked with a model: what is to be encoded, or the rows of a file."""
+
+    request: Request
+    texts: tuple[str, ...]
+    rows: GivenBatch | None = None
+
+
+def _given(
+    env: Env,
+    options: tuple[o.TextOptions, o.BatchOptions, o.ImageOptions],
+    texts: list[str],
+    file: Path | None,
+) -> _Given:
+    """The texts, or the rows of a file, that are checked with a model."""
+    from maskviz.api.checking.batch_file import read_batch
+
+    text, batch, images = options
+    if file is not None and text.inputs is not None:
+        raise UsageError("--file and --inputs are given together", "check one after the other")
+    if file is not None and file.suffix.lower() in INPUT_SUFFIXES:
+        raise UsageError(f"--file reads rows or texts, and {str(file)!r} holds arrays", f"--inputs {file}")
+    text.check_ids()
+    if file is not None and file.suffix.lower() == ".jsonl":
+        found = read_batch(file)
+        if not isinstance(found, tuple):
+            if texts or text.ids:
+                raise UsageError("rows of a file and texts are given together", "give one or the other")
+            _check_as_they_are(*options)
+            return _Given(batch.request(text, ()), (), found)
+        file, texts = None, [*texts, *found]
+    read = text.read(env, texts, file, images.image)
+    return _Given(batch.request(text, read, images.image), read)
+
+
+def _check_as_they_are(text: o.TextOptions, batch: o.BatchOptions, images: o.ImageOptions) -> None:
+    """Rows of a file are not encoded: no option may ask for that."""
+    asked = {
+        "pair": text.pair,
+        "target": text.target,
+        "target-ids": text.target_ids,
+        "pad-to": batch.pad_to,
+        "max-length": text.max_length,
+        "image": images.image,
+        "token-types": batch.token_types,
+        "packed": batch.packed,
+        "position-ids": batch.position_ids is not o.Positions.PLAIN,
+    }
+    for name, given in asked.items():
+        if given:
+            raise UsageError(f"rows of a file are taken as they are, and --{name} is given", f"leave out --{name}")
+
+
+def _subject(given: _Given, own: GivenMaskOptions, asking: PurposeOptions, file: Path | None) -> Subject:
+    """What is to be checked."""
+    from maskviz.api.checking.subject import Subject
+    from maskviz.conventions.files import read_mask
+    from maskviz.load.inputs.files import read_inputs
+
+    texts, inputs = given.texts, given.request.inputs
+    more = f" (+{len(texts) - 1} more)" if len(texts) > 1 else ""
+    what = file or inputs or (f"{texts[0]}{more}" if texts else "ids")
+    return Subject(
+        given.request,
+        name=str(what),
+        file=file,
+        rows=given.rows,
+        arguments=None if inputs is None else read_inputs(inputs),
+        unmasked=own.no_mask,
+        mask=None if own.mask is None else (own.mask.name, read_mask(own.mask)),
+        dialect=own.dialect,
+        window=own.window,
+        meant=own.meant,
+        purpose=asking.purpose,
+        backend=asking.backend(),
+        head_mask=asking.head_mask,
+        outputs=asking.outputs,
+    )
+
+
+def _split(subjects: list[str] | None, own: GivenMaskOptions) -> tuple[list[str], GivenMaskOptions]:
+    """The texts among the arguments, and the mask file, which an argument may be that names one."""
+    texts = list(subjects or ())
+    files = [one for one in texts if one.lower().endswith(MASK_SUFFIXES)]
+    if len(files) > 1 or (files and own.mask is not None):
+        raise UsageError("two mask files are given", "check one after the other")
+    return [one for one in texts if one not in files], replace(own, mask=Path(files[0])) if files else own
 
 
 def _no_mask_file(option: str, texts: list[str]) -> UsageError:
@@ -217,32 +348,32 @@ def _no_mask_file(option: str, texts: list[str]) -> UsageError:
     return UsageError(f"{option} is of a mask file, and none is given", hint)
 
 
-def _batch_of(env: Env, options: dict[str, Any]) -> tuple[tuple[str, ...], GivenBatch | None]:
-    """The texts, or the rows of a file, that are checked with a model."""
-    from maskviz.cli.batch_file import read_batch
+def _list(env: Env, chosen: tuple[str, ...], out: FindingsOptions) -> None:
+    """The table of the rules.
 
-    file, texts = options["file"], options["texts"]
-    if file is not None and options["inputs"] is not None:
-        raise UsageError("--file and --inputs are given together", "check one after the other")
-    if file is not None and file.suffix.lower() in INPUT_SUFFIXES:
-        raise UsageError(f"--file reads rows or texts, and {str(file)!r} holds arrays", f"--inputs {file}")
-    parse_ids(options["ids"], "--ids"), parse_ids(options["target_ids"], "--target-ids")
-    if file is not None and file.suffix.lower() == ".jsonl":
-        found = read_batch(file)
-        if not isinstance(found, tuple):
-            if texts or options["ids"]:
-                raise UsageError("rows of a file and texts are given together", "give one or the other")
-            _check_as_they_are(options)
-            return (), found
-        file, texts = None, [*texts, *found]
-    return read_texts(env, texts, file, options["ids"], options["image"], options["inputs"]), None
+    Raises:
+        UsageError: it is asked for as data, which findings alone are written as.
+    """
+    from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
+    from maskviz.view.findings import traps_page
+
+    if out.data:
+        raise UsageError(f"--list is a table, and --format {out.form} is for findings", "leave out --format")
+    page = traps_page([TRAPS[one] for one in chosen], NOT_CHECKED)
+    deliver_page(env, page, checked_paths(out.output, ()), Drawing(out.dpi))
 
 
-def _check_as_they_are(options: dict[str, Any]) -> None:
-    """Rows of a file are not encoded: no option may ask for that."""
-    asked = [name for name in _ENCODING if options[name]]
-    if options["position_ids"] is not o.Positions.PLAIN:
-        asked.append("position_ids")
-    if asked:
-        option = f"--{asked[0].replace('_', '-')}"
-        raise UsageError(f"rows of a file are taken as they are, and {option} is given", f"leave out {option}")
+def _report(env: Env, found: Findings, out: FindingsOptions, paths: list[Path]) -> None:
+    """Write findings where they are wanted; say how many where they went to files."""
+    from maskviz.view.findings import verdict
+
+    if out.data and not paths:
+        print_out(env, found.data(f".{out.form}", env.command).decode())
+        return
+    if out.data:
+        write_whole(paths[0], found.data(f".{out.form}", env.command))
+        env.say(f"wrote {paths[0]}")
+    else:
+        deliver(env, found, paths, Drawing(out.dpi))
+    if paths:
+        env.say(verdict(found.checked))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.outputs import Drawing, checked, deliver
+from maskviz.cli.outputs import checked, deliver, deliver_page, print_out
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 
-_FILES = (".npy", ".pt", ".safetensors")
-_PYTHON = "python"
+if TYPE_CHECKING:
+    from maskviz.api.convert import Conversion, HeadGates
 
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="A mask, .npy .pt .safetensors.")]
 From = Annotated[Dialect | None, typer.Option("--from", help="How it is to be read; default: by its shape.")]
@@ -39,12 +39,14 @@ MaskOutput = Annotated[
         "-o",
         help="File to write: the mask .npy .pt .safetensors, a picture .png .svg .pdf .txt, "
         "code .py (python, flex), .json (head-mask); repeatable.",
+        rich_help_panel="Output",
     ),
 ]
 
 
 def convert(
-    ctx: typer.Context,
+    env: Env,
+    picture: o.DpiOptions,
     file: File = None,
     source: From = None,
     to: To = None,
@@ -56,52 +58,38 @@ def convert(
     layers: Layers = None,
     dtype: Dtype = "",
     output: MaskOutput = None,
-    dpi: o.Dpi = 150,
     listed: Listed = False,
 ) -> None:
     """Say a mask in the dialect of another framework; without -o, draw what it shows."""
-    env: Env = ctx.obj
+    drawing = picture.drawing()
     if listed:
         from maskviz.core.checks.dialects import CONVENTIONS
         from maskviz.view.masks.conversion import conventions_page
 
-        deliver(env, conventions_page(CONVENTIONS.values()), checked(output, ()), Drawing(dpi))
+        deliver_page(env, conventions_page(CONVENTIONS.values()), checked(output, ()), drawing)
         return
     if file is None or to is None:
         raise UsageError(
             "a mask file and --to are needed", "maskviz convert mask.npy --from hf-2d --to sdpa -o sdpa.npy"
         )
-    target = _target(to)
-    paths = checked(output, _suffixes(target), file)
 
-    from maskviz.cli.converting import Asked, convert_heads, convert_mask
+    from maskviz.api.convert import ConvertWanted, converted, suffixes_of, target_of
     from maskviz.core.checks.given_array import Sizes
 
+    target = target_of(to)
+    paths = checked(output, suffixes_of(target), file)
     sizes = Sizes(batch, heads, queries, keys)
-    asked = Asked(file, source, target, sizes, dtype, layers, causal)
-    if Dialect.HEAD_MASK in (source, target):
-        convert_heads(env, asked, paths, dpi)
-    else:
-        convert_mask(env, asked, paths, dpi)
+    answer = converted(file, ConvertWanted(target, source, sizes, dtype, layers, causal))
+    if answer.array is None:  # code goes to standard output, and what there is to know of it beside it
+        _say(env, answer)
+        if not paths:
+            print_out(env, str(answer))
+            return
+    deliver(env, answer, paths, drawing)
+    if paths and answer.array is not None:
+        _say(env, answer)
 
 
-def _target(to: str) -> Dialect | None:
-    """The dialect asked for; None for Python."""
-    if to == _PYTHON:
-        return None
-    if to not in list(Dialect) or to == Dialect.WEIGHTS:
-        known = ", ".join(one for one in Dialect if one is not Dialect.WEIGHTS)
-        raise UsageError(f"--to {to[:40]!r}: there is no such dialect to write", f"{known}, or {_PYTHON}")
-    return Dialect(to)
-
-
-def _suffixes(target: Dialect | None) -> tuple[str, ...]:
-    """Suffixes of what a target is written to."""
-    match target:
-        case None:
-            return (".py",)
-        case Dialect.FLEX:
-            return (*_FILES, ".py")
-        case Dialect.HEAD_MASK:
-            return (*_FILES, ".json")
-    return _FILES
+def _say(env: Env, answer: Conversion | HeadGates) -> None:
+    for note in answer.notes:
+        env.say(note)

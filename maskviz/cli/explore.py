@@ -7,18 +7,18 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.inputs import parse_ids, read_texts
+from maskviz.cli.groups import Typed
 from maskviz.cli.saved_runs import saved_run
 from maskviz.core.errors import UsageError
-from maskviz.core.words import CacheKind
 
 if TYPE_CHECKING:
+    from maskviz.api.runs.asked import Asked
     from maskviz.core.run.heads import HeadMask
     from maskviz.explore.app import Answers
     from maskviz.store.saved import Saved
@@ -30,49 +30,32 @@ Texts = Annotated[
 
 
 def explore(
-    ctx: typer.Context,
+    env: Env,
+    typed: Typed,
+    model: o.ModelOptions,
+    weights: o.WeightOptions,
+    hub: o.HubOptions,
+    text: o.TextOptions,
+    batch: o.BatchOptions,
+    images: o.ImageOptions,
+    decoding: o.DecodingOptions,
+    own: o.MaskOptions,
+    silenced: o.HeadMaskOptions,
     texts: Texts = None,
-    model: o.ModelName = "demo:bert",
-    no_weights: o.NoWeights = False,
-    random_weights: o.RandomWeights = None,
-    tokenizer: o.TokenizerName = None,
-    pair: o.Pairs = None,
-    target: o.Targets = None,
-    ids: o.Ids = None,
-    target_ids: o.TargetIds = None,
-    inputs: o.Inputs = None,
     file: o.File = None,
-    padding_side: o.PaddingSide = None,
-    pad_to: o.PadTo = None,
-    max_length: o.MaxLength = None,
-    position_ids: o.PositionIds = o.Positions.PLAIN,
-    past: o.Past = None,
-    step: o.Step = None,
-    cache: o.Cache = CacheKind.DYNAMIC,
-    image: o.Images = None,
-    token_types: o.TokenTypes = None,
-    packed: o.Packed = False,
-    no_cache: o.NoCache = False,
-    mask: o.MaskFile = None,
-    head_mask: o.HeadMaskText = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    revision: o.Revision = None,
-    offline: o.Offline = False,
-    trust_remote_code: o.Trust = False,
 ) -> None:
     """Walk through masks and heads with the arrow keys, and switch heads off to see what changes."""
-    options = {**locals(), "prove": False, "parallel": None}
-    env: Env = ctx.obj
     _check_terminal(env)
     # It asks the terminal for its graphics when it is imported, and logs a traceback where none answers.
     logging.getLogger("textual_image").setLevel(logging.CRITICAL)
     from maskviz.explore.app import Explorer
 
-    path = saved_run(ctx, texts, {"texts"})
+    path = saved_run(typed, texts, frozenset({"texts"}))
     if path is None:
-        parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")
-        saved, answers = _live(env, options, read_texts(env, texts, file, ids, image, inputs))
+        text.check_ids()
+        found = text.read(env, texts, file, images.image)
+        request, loading = batch.request(text, found, images.image), model.loading(hub, weights=not weights.no_weights)
+        saved, answers = _live(env, o.asked(loading, request, o.feeding(decoding, own.mask)), silenced.head_mask)
     else:
         saved, answers = _read(path)
     if not saved.trace.calls:
@@ -102,23 +85,19 @@ def _read(path: Path) -> tuple[Saved, Answers]:
     return read_npz(path), _answers(None, "a saved run has no model to run again")
 
 
-def _live(env: Env, options: dict[str, Any], found: tuple[str, ...]) -> tuple[Saved, Answers]:
-    from maskviz.api.running import run_with  # torch and transformers start here
-    from maskviz.api.runs.traced import encoded_for, loaded_by, traced
-    from maskviz.cli.asking import feeding_of, loading_of, request_of
+def _live(env: Env, asked: Asked, head_mask: str | None) -> tuple[Saved, Answers]:
+    from maskviz.api.runs.asked import ready  # torch and transformers start here
+    from maskviz.api.runs.traced import run_with, traced
 
-    request, loading = request_of(options, found), loading_of(options)
-    feeding = feeding_of(options, request)
-    loaded = loaded_by(env, loading, request)
-    encoded, calling = encoded_for(env, loaded, request, feeding)
-    saved = traced(env, loaded, encoded, options["head_mask"], calling)
-    if loaded.weightless:
+    prepared = ready(env, asked)
+    saved = traced(env, prepared, head_mask)
+    if prepared.loaded.weightless:
         return saved, _answers(None, "without weights there are no numbers to change")
     plain, one_at_a_time = saved.before or saved.trace, Lock()
 
     def rerun(gates: HeadMask) -> Saved:
         with one_at_a_time:  # listening replaces functions of the whole process
-            return run_with(loaded, encoded, plain, gates, calling)
+            return run_with(prepared.loaded, prepared.encoded, plain, gates, prepared.calling)
 
     return saved, _answers(rerun, "")
 

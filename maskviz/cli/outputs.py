@@ -1,26 +1,21 @@
-"""Where results go: the terminal, or files by their suffix."""
+"""Where answers go: the terminal, or files by their suffix."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskviz.cli.env import Env
+from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
-from maskviz.core.words import Style
 from maskviz.store.files import check_writable, write_whole
 
 if TYPE_CHECKING:
+    from maskviz.api.answer import Answer
     from maskviz.core.panels.page import Page
 
 DRAWN = (".png", ".svg", ".pdf", ".txt")
-# Columns of a .txt file: a file has no terminal to fit, and 100 columns print on a page.
-_TEXT_WIDTH = 100
-
-DataWriter = Callable[[], bytes]
 
 
 def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...], read: Path | None = None) -> list[Path]:
@@ -50,48 +45,47 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...], read: Path
     return paths
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """How pictures in files are drawn.
-
-    Attributes:
-        dpi: Resolution of PNG files.
-        style: What they are for.
-        columns: Columns of a paper they take, None for one; of the paper's style alone.
-    """
-
-    dpi: int = 150
-    style: Style = Style.SCREEN
-    columns: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.columns is not None and self.style is not Style.PAPER:
-            raise UsageError(f"--columns {self.columns} is of --style paper", "add --style paper")
-
-
-def deliver(
-    env: Env, page: Page, paths: list[Path], drawing: Drawing, data: Mapping[str, DataWriter] | None = None
-) -> None:
-    """Write the page to every file, or to the terminal where no file is named; of several processes the first does.
+def deliver(env: Env, answer: Answer, paths: list[Path], drawing: Drawing) -> None:
+    """Write an answer to every file, or its page to the terminal where no file is named; of several processes the first
+    does.
 
     Args:
         env: The world outside.
-        page: What to draw.
+        answer: What to draw.
         paths: Files, as `checked` returned them.
         drawing: How pictures are drawn.
-        data: What writes the suffixes that hold data and no picture.
     """
+    from maskviz.api.answer import content_of
+
     if not env.leads:
         return
+    page = answer.page()
     if not paths:
-        from maskviz.render.terminal.page import render
-
-        render(page, env.console(), env.lines())
-        env.stdout.flush()
+        show(env, page)
         return
-    contents = {path: _content(page, path, drawing, data or {}) for path in paths}
+    # What cannot be written is said before any file is.
+    contents = {path: content_of(answer, path, drawing, env.command, page) for path in paths}
     for path, content in contents.items():
         write_whole(path, content)
+        env.say(f"wrote {path}")
+
+
+def show(env: Env, page: Page) -> None:
+    """Print a page in the terminal."""
+    from maskviz.render.terminal.page import render
+
+    render(page, env.console(), env.lines())
+    env.stdout.flush()
+
+
+def deliver_page(env: Env, page: Page, paths: list[Path], drawing: Drawing) -> None:
+    """Write a page that is no answer, such as a list of what there is."""
+    from maskviz.api.answer import drawn
+
+    if not paths:
+        show(env, page)
+    for path in paths:
+        write_whole(path, drawn(page, path.suffix.lower(), drawing, env.command))
         env.say(f"wrote {path}")
 
 
@@ -103,25 +97,3 @@ def print_out(env: Env, text: str) -> None:
     """
     env.stdout.write(text)
     env.stdout.flush()
-
-
-def _content(page: Page, path: Path, drawing: Drawing, data: Mapping[str, DataWriter]) -> bytes:
-    suffix = path.suffix.lower()
-    if suffix in data:
-        return data[suffix]()
-    if suffix == ".txt":
-        from maskviz.render.terminal.page import plain_text
-
-        return plain_text(page, _TEXT_WIDTH).encode()
-    from maskviz.render.image.page import image_bytes, layout_of
-    from maskviz.view.paper import for_paper
-
-    layout = layout_of(drawing.style, drawing.columns)
-    if drawing.style is Style.PAPER:
-        page = for_paper(page)
-    match suffix:
-        case ".svg":
-            return image_bytes(page, "svg", dpi=drawing.dpi, layout=layout)
-        case ".pdf":
-            return image_bytes(page, "pdf", dpi=drawing.dpi, layout=layout)
-    return image_bytes(page, "png", dpi=drawing.dpi, layout=layout)

@@ -2,142 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import typer
 
+from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.inputs import parse_ids, read_texts
-from maskviz.cli.outputs import Drawing, checked, deliver
+from maskviz.cli.groups import Group
+from maskviz.cli.outputs import checked, deliver
 from maskviz.core.errors import MaskvizError, UsageError
-from maskviz.core.words import Ablation, MaskedReading, Method, Style
-from maskviz.store.files import check_writable, write_whole
+from maskviz.store.files import check_writable
 
-# What the shell's users call the exact ranking.
-_BY = {"importance": Method.EXACT, "gradient": Method.GRADIENT}
-By = Annotated[
-    str, typer.Option("--by", metavar="[importance|gradient]", help="What heads are ranked by: exactly, or by slopes.")
-]
-Step = Annotated[float, typer.Option("--step", min=0.001, max=1, help="Share of heads that goes at each step.")]
-Rerank = Annotated[bool, typer.Option("--rerank", help="Rank the heads that are left anew at each step.")]
-Orders = Annotated[int, typer.Option("--random", min=1, max=1000, help="Random orders to compare with.")]
-Keep = Annotated[
-    float | None, typer.Option("--keep", min=0, max=1, help="Choose the mask that keeps this share of the heads.")
-]
-Within = Annotated[
-    float | None,
-    typer.Option("--within", min=0, help="Choose the mask that removes most while the measure grows by no more."),
-]
-Save = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the chosen mask, .json.")]
-Export = Annotated[
-    Path | None, typer.Option("--export", metavar="FOLDER", help="Write the model without the heads that go.")
-]
+_BY = ("importance", "gradient")
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalOptions(Group):
+    """In which order heads go."""
+
+    PANEL: ClassVar[str] = "Removing heads"
+    by: Annotated[
+        str,
+        typer.Option("--by", metavar="[importance|gradient]", help="What heads are ranked by: exactly, or by slopes."),
+    ] = "importance"
+    step: Annotated[float, typer.Option("--step", min=0.001, max=1, help="Share of heads that goes at each step.")] = (
+        0.1
+    )
+    rerank: Annotated[bool, typer.Option("--rerank", help="Rank the heads that are left anew at each step.")] = False
+    random: Annotated[int, typer.Option("--random", min=1, max=1000, help="Random orders to compare with.")] = 5
+    seed: o.Seed = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenOptions(Group):
+    """Which heads stay, and what is written of them."""
+
+    PANEL: ClassVar[str] = "What is left"
+    keep: Annotated[
+        float | None,
+        typer.Option("--keep", min=0, max=1, help="Choose the mask that keeps this share of the heads."),
+    ] = None
+    within: Annotated[
+        float | None,
+        typer.Option("--within", min=0, help="Choose the mask that removes most while the measure grows by no more."),
+    ] = None
+    save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the chosen mask, .json.")] = None
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FOLDER", help="Write the model without the heads that go.")
+    ] = None
+
+    def check(self, paths: list[Path], silencing: o.SilencingOptions, spread: o.ParallelOptions) -> None:
+        """Refuse what does not go together, before torch is imported.
+
+        Raises:
+            UsageError: two ways to choose, or something to write of a choice that was not made.
+            NotFoundError: the mask cannot be written where it is to be.
+        """
+        refuse_choices(self.keep, self.within)
+        written = [path for path in (*paths, self.save, self.export) if path is not None]
+        if len({path.absolute() for path in written}) < len(written):
+            raise UsageError("an output file is named twice", "give --save, --export and each -o a name of its own")
+        for name, path in (("save", self.save), ("export", self.export)):
+            if path is not None and self.keep is None and self.within is None:
+                raise UsageError(
+                    f"--{name} writes a chosen mask, and none is asked for", "add --keep 0.6 or --within 0.05"
+                )
+        if self.export is not None:
+            refuse_export_beside(silencing.ablation)
+            if spread.parallel is not None:
+                raise UsageError("--export takes a model that is in one place", "leave out --parallel")
+        if self.save is not None:
+            if self.save.suffix.lower() != ".json":
+                raise UsageError(f"--save {str(self.save)!r} is no .json", "name it such as mask.json")
+            check_writable(self.save)
 
 
 def prune(
-    ctx: typer.Context,
+    env: Env,
+    model: o.ModelOptions,
+    spread: o.ParallelOptions,
+    hub: o.HubOptions,
+    text: o.TextOptions,
+    removal: RemovalOptions,
+    silencing: o.SilencingOptions,
+    chosen: ChosenOptions,
+    picture: o.PictureOptions,
     texts: o.Texts = None,
-    model: o.ModelName = "demo:bert",
-    random_weights: o.RandomWeights = None,
-    tokenizer: o.TokenizerName = None,
-    pair: o.Pairs = None,
-    target: o.Targets = None,
-    ids: o.Ids = None,
-    target_ids: o.TargetIds = None,
-    inputs: o.Inputs = None,
     file: o.File = None,
-    max_length: o.MaxLength = None,
-    by: By = "importance",
-    step: Step = 0.1,
-    rerank: Rerank = False,
-    random: Orders = 5,
-    ablation: o.AblationName = Ablation.ZERO,
-    measure: o.MeasureName = None,
-    key_heads: o.KeyHeads = False,
-    seed: o.Seed = 0,
-    mlm_reading: o.MlmReading = MaskedReading.MASKED,
-    mlm_sample: o.MlmSample = None,
-    keep: Keep = None,
-    within: Within = None,
-    save: Save = None,
-    export: Export = None,
     output: o.DataOutput = None,
-    dpi: o.Dpi = 150,
-    style: o.StyleName = Style.SCREEN,
-    columns: o.Columns = None,
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    parallel: o.ParallelName = None,
-    revision: o.Revision = None,
-    offline: o.Offline = False,
-    trust_remote_code: o.Trust = False,
 ) -> None:
     """Draw what is lost against the share of heads removed, beside random orders; save or export what is left."""
-    options = locals()
-    env: Env = ctx.obj
-    paths = checked(output, (".json",), file)
-    drawing = Drawing(dpi, style, columns)
-    parse_ids(ids, "--ids"), parse_ids(target_ids, "--target-ids")  # what is wrong is said before torch is imported
-    _check(options)
-    found = read_texts(env, texts, file, ids, inputs=inputs)
+    paths, drawing = checked(output, (".json",), file), picture.drawing()
+    text.check_ids()  # what is wrong is said before torch is imported
+    if removal.by not in _BY:
+        raise UsageError(f"--by {removal.by!r} is not known", f"choose one of {', '.join(_BY)}")
+    chosen.check(paths, silencing, spread)
+    found = text.read(env, texts, file)
 
     from maskviz.ablate.export import check_folder
-    from maskviz.cli.asking import loading_of  # torch and transformers start here
-    from maskviz.cli.examining import Masking, examination_of, texts_request
+    from maskviz.api.prune import PruneWanted, heads_pruned, ranked_by  # torch and transformers start here
     from maskviz.cli.processes import working_together
-    from maskviz.cli.removing import Wanted, exported, pruned
-    from maskviz.core.panels.page import Panel
-    from maskviz.store.importance import head_mask_json, pruning_json
-    from maskviz.view.heads.pruning import pruning_page
 
-    if export is not None:
-        check_folder(export)
-    loading, request = loading_of({**options, "no_weights": False}), texts_request(options, found)
-    wanted = Wanted(_BY[by], ablation, measure, step, random, rerank, key_heads, seed, keep, within)
-    more: list[Panel] = []
+    if chosen.export is not None:
+        check_folder(chosen.export)
+    wanted = PruneWanted(
+        by=ranked_by(removal.by),
+        ablation=silencing.ablation,
+        measure=silencing.measure,
+        step=removal.step,
+        random=removal.random,
+        rerank=removal.rerank,
+        key_heads=silencing.key_heads,
+        keep=chosen.keep,
+        within=chosen.within,
+        masking=silencing.masking(removal.seed),
+        exporting=chosen.export is not None,
+    )
     unwritten: MaskvizError | None = None
-    masking = Masking(mlm_reading, mlm_sample, seed)
-    with working_together(parallel) as share:
-        examination = examination_of(env, loading, request, share, masking)
-        result = pruned(examination, wanted, exporting=export is not None)
-        if result.chosen is not None:
-            more += examination.moved_maps(result.chosen.mask, "With the chosen heads removed")
-        if result.chosen is not None and save is not None and env.leads:
-            write_whole(save, head_mask_json(result.chosen.mask))
-            env.say(f"wrote {save}")
-        if result.chosen is not None and export is not None and env.leads:
+    with working_together(spread.parallel) as share:
+        loading = model.loading(hub, parallel=spread.parallel)
+        curve = heads_pruned(env, o.asked(loading, text.request(found)), wanted, share)
+        if chosen.save is not None and env.leads:
+            env.say(f"wrote {curve.save_mask(chosen.save)}")
+        if chosen.export is not None and env.leads:
             try:
-                more += exported(examination, result.chosen, export, key_heads=key_heads)
+                curve = curve.export(chosen.export)
+                env.say(f"wrote {chosen.export}")
             except MaskvizError as error:  # the curve is measured: it is shown before this is said
                 unwritten = error
-    card, names = examination.subject.trace.card, examination.names
-    page = pruning_page(card, result, names, env.command, more)
-    deliver(env, page, paths, drawing, {".json": lambda: pruning_json(result, card, names, env.command)})
+    deliver(env, curve, paths, drawing)
     if unwritten is not None:
         raise unwritten
-
-
-def _check(options: Mapping[str, Any]) -> None:
-    """Refuse what does not go together, before torch is imported."""
-    if options["by"] not in _BY:
-        raise UsageError(f"--by {options['by']!r} is not known", f"choose one of {', '.join(_BY)}")
-    if options["keep"] is not None and options["within"] is not None:
-        raise UsageError("--keep and --within are given together", "give one or the other")
-    written = [path for path in (*(options["output"] or ()), options["save"], options["export"]) if path is not None]
-    if len({path.absolute() for path in written}) < len(written):
-        raise UsageError("an output file is named twice", "give --save, --export and each -o a name of its own")
-    chosen = options["keep"] is not None or options["within"] is not None
-    for name in ("save", "export"):
-        if options[name] is not None and not chosen:
-            raise UsageError(f"--{name} writes a chosen mask, and none is asked for", "add --keep 0.6 or --within 0.05")
-    if options["export"] is not None and options["ablation"] is not Ablation.ZERO:
-        raise UsageError("--export removes heads, which is --ablation zero", "leave out --ablation")
-    if options["export"] is not None and options["parallel"] is not None:
-        raise UsageError("--export takes a model that is in one place", "leave out --parallel")
-    if options["save"] is not None:
-        if options["save"].suffix.lower() != ".json":
-            raise UsageError(f"--save {str(options['save'])!r} is no .json", "name it such as mask.json")
-        check_writable(options["save"])

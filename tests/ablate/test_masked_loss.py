@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from maskviz.ablate.effects import Question
+from maskviz.api.runs.asked import Asked
+from maskviz.api.runs.examination import Examination, Masking, examination_of
 from maskviz.cli.env import Env
-from maskviz.cli.examining import Examination, Masking, examination_of
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.processes import Share
 from maskviz.core.words import MaskedReading, Measure, Role
@@ -28,7 +29,7 @@ ALONE = Share(0, 1)
 
 
 def examination(masking: Masking, *texts: str) -> Examination:
-    return examination_of(Env(), Loading(resolve("demo:bert")), Request(texts=texts or TEXTS), ALONE, masking)
+    return examination_of(Env(), Asked(Loading(resolve("demo:bert")), Request(texts=texts or TEXTS)), ALONE, masking)
 
 
 def naive_losses(text: str, head: tuple[int, int] | None = None) -> list[float]:

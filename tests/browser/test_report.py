@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from maskviz.analyse.why import stretches_of
-from maskviz.api.trace import load_trace
+from maskviz.api.shown import load_trace
 from maskviz.core.panels.page import Note, Tone
 from maskviz.core.rules.algebra import AnyOf, Combination, Rule
 from maskviz.core.rules.kinds import Causal, Repositioned, UserMask, Window

@@ -210,7 +210,7 @@ def test_an_unwritable_output_is_said_before_the_model_loads(maskviz: Run) -> No
 
 
 def test_our_own_bug_keeps_its_traceback(maskviz: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskviz.cli.pages.show_page", lambda *_: 1 / 0)
+    monkeypatch.setattr("maskviz.api.shown.show_page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         maskviz("show", "x")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskviz.api.trace import load_trace
+from maskviz.api.shown import load_trace
 from maskviz.core.results.results import FutureProof
 from maskviz.tracing.experiments.prove import prove
 from tests.conftest import Response

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from maskviz.conventions.conversion import read
 from maskviz.conventions.files import read_mask, values_of
@@ -17,12 +19,38 @@ from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
 from maskviz.core.checks.given_array import GivenArray, Sizes
 from maskviz.core.checks.meant import at_one_end, upside_down_padding
 from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.parameters import either, parameter
 from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules.recognise import recognise
 from maskviz.core.words import Dialect
 
 # Cells of [batch, query, key] that are compared one by one.
 _MOST_CELLS = 2**29
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskNumbers:
+    """A mask before it is known how it is to be read.
+
+    Attributes:
+        name: The file's, or what it is called.
+        values: Its numbers, 16-bit floats of torch widened to float32.
+        stored: Name of its own type.
+    """
+
+    name: str
+    values: AnyArray
+    stored: str
+
+    @classmethod
+    def in_file(cls, path: Path) -> MaskNumbers:
+        """The one mask of a .npy, .pt or .safetensors file; raises as `read_mask`."""
+        return cls(path.name, *values_of(read_mask(path)))
+
+    @classmethod
+    def of(cls, array: Path | torch.Tensor, name: str = "the mask") -> MaskNumbers:
+        """A mask that is at hand, or in a file."""
+        return cls.in_file(array) if isinstance(array, Path) else cls(name, *values_of(array.detach().cpu()))
 
 
 def given_array(path: Path, dialect: Dialect, sizes: Sizes, dtype: str) -> GivenArray:
@@ -38,12 +66,12 @@ def given_array(path: Path, dialect: Dialect, sizes: Sizes, dtype: str) -> Given
         UsageError: another suffix.
         NotFoundError: the file is missing or damaged, needs code, or does not hold one mask.
     """
-    return array_of(path.name, values_of(read_mask(path)), dialect, sizes, dtype)
+    return array_of(MaskNumbers.in_file(path), dialect, sizes, dtype)
 
 
-def array_of(name: str, given: tuple[AnyArray, str], dialect: Dialect, sizes: Sizes, dtype: str) -> GivenArray:
-    """The same for a mask that is at hand: its numbers and their type, under a name."""
-    values, stored = given
+def array_of(mask: MaskNumbers, dialect: Dialect, sizes: Sizes, dtype: str) -> GivenArray:
+    """The same for a mask that is at hand."""
+    name, values, stored = mask.name, mask.values, mask.stored
     visible, unreadable = None, ""
     try:
         if dialect not in (Dialect.HEAD_MASK, Dialect.WEIGHTS):
@@ -56,56 +84,62 @@ def array_of(name: str, given: tuple[AnyArray, str], dialect: Dialect, sizes: Si
     return tried(array)
 
 
-def visible_in(path: Path, dialect: Dialect | None) -> tuple[BoolArray, str]:
-    """Which cells a mask file leaves visible, and its dialect in words.
+def visible_in(mask: MaskNumbers, dialect: Dialect | None) -> tuple[BoolArray, str]:
+    """Which cells a mask leaves visible, and its dialect in words.
 
     Returns:
         bool [batch or 1, head or 1, query, key], True = may attend; a mask that says keys alone has as many queries.
 
     Raises:
         UsageError: it cannot be read as that dialect, or is in none that can be told.
-        NotFoundError: the file cannot be read.
         CannotTraceError: it has more cells than are compared one by one.
     """
-    chosen, _ = guessed(path, dialect)
-    values = values_of(read_mask(path))[0]
+    chosen, _ = guessed(mask, dialect)
+    values = mask.values
     visible = read(values, chosen, Sizes())
     if chosen in (Dialect.HF_2D, Dialect.TORCH_PADDING):
         keys = visible.shape[3]
         if visible.size * keys > _MOST_CELLS:
-            raise CannotTraceError(f"{path.name} has too many cells to be compared one by one", "cut it")
+            raise CannotTraceError(f"{mask.name} has too many cells to be compared one by one", "cut it")
         visible = visible.repeat(keys, axis=2)
     bias = bias_of(values, chosen)
     added = "" if bias is None else f"; it also adds {bias[0]:g} to {bias[1]:g}, which is not compared"
     return visible, f"{chosen}: {CONVENTIONS[chosen].meaning}{added}"
 
 
-def guessed(path: Path, dialect: Dialect | None, option: str = "--as") -> tuple[Dialect, tuple[str, ...]]:
-    """The dialect of a mask file, and sentences on how it was guessed; none where it was given.
+def guessed(mask: MaskNumbers, dialect: Dialect | None, *, converting: bool = False) -> tuple[Dialect, tuple[str, ...]]:
+    """The dialect of a mask, and sentences on how it was guessed; none where it was given.
 
     Args:
-        path: The file.
+        mask: The mask.
         dialect: What it is said to be in; None to go by its shape and numbers.
-        option: How a user says so.
+        converting: Whether it is said what it is converted from.
 
     Raises:
-        UsageError: the file may be in several dialects; the hint names them.
-        NotFoundError: it cannot be read.
+        UsageError: it may be in several dialects; the hint names them.
     """
     if dialect is not None:
         return dialect, ()
-    values, stored = values_of(read_mask(path))
-    what = f"{path.name} is {stored} {list(values.shape)}"
+    values, stored = mask.values, mask.stored
+
+    def said(*value: str) -> str:
+        name, option = ("source", "--from") if converting else ("dialect", "--as")
+        return parameter(name, *value, shell=option)
+
+    what = f"{mask.name} is {stored} {list(values.shape)}"
     found = list(_candidates(values))
     if len({one for one, _ in found}) != 1:
         named = " or ".join(one for one, _ in found)
-        which = f"say which: {option} {found[0][0]}{_upside_down(values)}" if found else ""
+        which = f"say which: {said(str(found[0][0]))}{_upside_down(values)}" if found else ""
         raise UsageError(
             f"{what}, and may be {named}" if found else f"{what}, which is like no known mask",
-            which or "maskviz convert --list shows what each dialect has",
+            which
+            or either(
+                "docs/concepts/conventions.md lists the dialects", "maskviz convert --list shows what each dialect has"
+            ),
         )
     chosen, why = found[0]
-    return chosen, (f"{what} and read as {chosen}, since {why}; {option} says otherwise",)
+    return chosen, (f"{what} and read as {chosen}, since {why}; {said()} says otherwise",)
 
 
 def _candidates(values: AnyArray) -> Iterator[tuple[Dialect, str]]:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maskviz.api.checking.array import array_of
+from maskviz.api.checking.array import MaskNumbers, array_of
 from maskviz.api.checking.experiment import Experiment
 from maskviz.api.checking.subject import Subject
 from maskviz.api.models.layers import layers_of, windowed
-from maskviz.api.runs.traced import loaded_by
+from maskviz.api.runs.asked import Asked, Live, loaded_for
 from maskviz.api.watcher import Watcher
-from maskviz.conventions.files import values_of
 from maskviz.core.arrays import Content
 from maskviz.core.checks.behaviour import ModelFacts
 from maskviz.core.checks.case import Case
@@ -63,29 +62,20 @@ class Examined:
     problem: MaskvizError | None = None
 
 
-def examined(watcher: Watcher, subject: Subject, loading: Loading) -> Examined:
+def examined(watcher: Watcher, subject: Subject, model: Loading | Live) -> Examined:
     """Load, encode and run what is to be checked.
-
-    Raises:
-        MaskvizError: it cannot be loaded or encoded. What cannot be run is a note, where a rule may still say why.
-    """
-    read_config(loading.source)  # before weights are brought in
-    return examined_model(watcher, subject, loaded_by(watcher, loading, subject.request), loading.source)
-
-
-def examined_model(watcher: Watcher, subject: Subject, loaded: Loaded, source: Source | None) -> Examined:
-    """Encode and run what is to be checked with a model that is at hand.
 
     Args:
         watcher: Who is told.
         subject: What is to be checked.
-        loaded: The model.
-        source: Where its config is; None for a model object, whose config file nobody knows.
+        model: With which model; the config file of one at hand nobody knows.
 
     Raises:
-        MaskvizError: it cannot be encoded. What cannot be run is a note, where a rule may still say why.
+        MaskvizError: it cannot be loaded or encoded. What cannot be run is a note, where a rule may still say why.
     """
-    raw = {} if source is None else read_config(source)[1]
+    source = model.source if isinstance(model, Loading) else None
+    raw = {} if source is None else read_config(source)[1]  # before weights are brought in
+    loaded = loaded_for(watcher, Asked(model, subject.request, tokenizer=subject.tokenizer))
     facts = facts_of(loaded, raw)
     rows = _given_rows(loaded, subject)
     case = Case(purpose=_purpose(subject, rows), model=facts)
@@ -118,16 +108,16 @@ def examined_model(watcher: Watcher, subject: Subject, loaded: Loaded, source: S
     return Examined(case, about, tuple(experiment.asked), notes)
 
 
-def examined_run(source: Source, loaded: Loaded, encoded: Encoded, trace: Trace) -> Examined:
+def examined_run(source: Source | None, loaded: Loaded, encoded: Encoded, trace: Trace) -> Examined:
     """The case of a run that has been made, with the runs beside it that show what things do.
 
     Args:
-        source: Where the config of the model is.
+        source: Where the config of the model is; None for one at hand.
         loaded: The model.
         encoded: The batch that was run, without a mask of the user's own.
         trace: The plain run.
     """
-    facts = facts_of(loaded, read_config(source)[1])
+    facts = facts_of(loaded, {} if source is None else read_config(source)[1])
     case = Case(model=facts, batch=given_of(loaded, encoded))
     experiment = Experiment(loaded, encoded, case, Subject(Request()), trace)
     case = replace(case, run=experiment.behaviour())
@@ -212,4 +202,4 @@ def _array(subject: Subject, loaded: Loaded, encoded: Encoded) -> GivenArray | N
         of_tokens = own_rows and (tensor.shape[1] == batch.length or tensor.shape[0] != tensor.shape[1])
         additive = tensor.is_floating_point() or eager
         dialect = Dialect.HF_2D if of_tokens else Dialect.HF_4D if additive else Dialect.SDPA
-    return array_of(name, values_of(tensor), dialect, sizes, loaded.card.dtype)
+    return array_of(MaskNumbers.of(tensor, name), dialect, sizes, loaded.card.dtype)

@@ -16,7 +16,7 @@ from maskviz.ablate.mistakes import held_against
 from maskviz.analyse.handover import handed_groups
 from maskviz.analyse.user_mask import with_user_mask
 from maskviz.api.checking.subject import Subject
-from maskviz.api.running import calling_of
+from maskviz.api.runs.asked import calling_of
 from maskviz.api.runs.head_masks import parse_or_read_head_mask
 from maskviz.conventions.files import read_mask
 from maskviz.core.arrays import BoolArray, IntArray

@@ -20,6 +20,8 @@ class Subject:
 
     Attributes:
         request: Texts or ids to encode; without any where `rows` or `arguments` are given.
+        name: What it is called.
+        file: The file that is checked, or None.
         rows: A batch as it was given, or None.
         arguments: The arguments of the model's forward, as somebody made them, or None.
         unmasked: Whether no attention mask is passed.
@@ -29,10 +31,13 @@ class Subject:
         meant: The mask that is meant, in the words of rules.
         purpose: What the batch is for.
         backend: The backend asked about; None for the model's own.
+        tokenizer: A tokenizer at hand for a model by name, or None.
         head_mask, outputs: Heads somebody silenced, and the file of what came out.
     """
 
     request: Request
+    name: str = ""
+    file: Path | None = None
     rows: GivenBatch | None = None
     arguments: Mapping[str, Any] | None = None
     unmasked: bool = False
@@ -42,5 +47,6 @@ class Subject:
     meant: str | None = None
     purpose: Purpose | None = None
     backend: Backend | None = None
+    tokenizer: Any = None
     head_mask: str | None = None
     outputs: Path | None = None

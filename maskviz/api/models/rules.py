@@ -5,7 +5,7 @@ from __future__ import annotations
 from maskviz.analyse.likeness import NotComparableError, without_content
 from maskviz.analyse.sparsity import mask_cost
 from maskviz.api.models.layers import layers_of
-from maskviz.api.running import left_out
+from maskviz.api.runs.traced import left_out
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.panels.printable import plural, printable, ranges
 from maskviz.core.results.results import HeadSize, Ruled, RuledLayers

@@ -1,19 +1,51 @@
-"""Head masks from their grammar or from a file."""
+"""Head masks however they are given: in their grammar, from a file, as arrays."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskviz.core.arrays import FloatArray
-from maskviz.core.errors import NotFoundError
+from maskviz.core.arrays import AnyArray, FloatArray
+from maskviz.core.errors import NotFoundError, UsageError
 from maskviz.core.run.heads import Groups, HeadMask, head_mask_of, parse_head_mask
 from maskviz.store.reading import bytes_of
+
+if TYPE_CHECKING:
+    import torch
+
+    Table = AnyArray | torch.Tensor | Sequence[Sequence[float]]
+    Gates = str | HeadMask | Table | Mapping[str, Table]
+else:
+    Gates = Any
+
+
+def head_mask_for(gates: Gates, shapes: Mapping[str, tuple[int, int]], groups: Groups | None = None) -> HeadMask:
+    """A head mask that fits a model.
+
+    Args:
+        gates: Its grammar, "@file.json" or "@file.npy", a `HeadMask`, [layer, head] with 1 = keep, or such by stack.
+        shapes: Layers and heads of each stack.
+        groups: Which query heads read which key head, for the grammar.
+
+    Raises:
+        UsageError: it does not parse or does not fit the model.
+        NotFoundError: the file is missing or damaged.
+    """
+    if isinstance(gates, str):
+        return parse_or_read_head_mask(gates, shapes, groups)
+    if isinstance(gates, HeadMask):
+        return head_mask_of(gates.gates, shapes)
+    try:
+        if isinstance(gates, Mapping):
+            return head_mask_of({stack: _numbers(table) for stack, table in gates.items()}, shapes)
+        return head_mask_of(_numbers(gates), shapes)
+    except (TypeError, ValueError) as error:
+        raise UsageError("the head mask holds no numbers", "give numbers from 0 to 1, 1 keeps a head") from error
 
 
 def parse_or_read_head_mask(text: str, shapes: Mapping[str, tuple[int, int]], groups: Groups | None = None) -> HeadMask:
@@ -41,8 +73,8 @@ def parse_or_read_head_mask(text: str, shapes: Mapping[str, tuple[int, int]], gr
 
 
 def _numbers(held: Any) -> FloatArray:
-    """An array or nested lists of numbers as float32."""
-    array = np.asarray(held)
+    """Gates as float32, from an array, nested lists, or a tensor on any device."""
+    array = np.asarray(held.detach().cpu() if hasattr(held, "detach") else held)
     if array.dtype.kind not in "buif":
         raise ValueError(f"it holds {array.dtype}")
     return array.astype(np.float32)

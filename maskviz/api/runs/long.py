@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from maskviz.api.runs.asked import Ready
 from maskviz.api.watcher import Watcher
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.regions import parse_region
+from maskviz.core.parameters import parameter
 from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.memory import as_size
 from maskviz.core.run.trace import Batch
-from maskviz.load.models.model import Loaded
-from maskviz.load.texts.encode import Encoded
 from maskviz.load.texts.senses import on_text_alone
 from maskviz.tracing.budget import pattern_bytes, usable_bytes
-from maskviz.tracing.calling import Calling
 from maskviz.tracing.long.budget import check_long_fits
 from maskviz.tracing.long.rehearsal import Rehearsed
 from maskviz.tracing.long.run import rehearse, stream
@@ -27,27 +24,23 @@ from maskviz.tracing.long.tally import Keeping
 # Tiles along a side of a pooled map unless another number is asked for.
 POOL = 128
 _UNITS = {"": 1e9, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-# Options that need every map whole.
-_WHOLE = ("head_mask", "attn", "prove", "mask", "image", "past", "step")
 
 
 @dataclass(frozen=True, slots=True)
 class LongOptions:
-    """What the command line says of long runs.
+    """What is said of long runs.
 
     Attributes:
         pool: Tiles along a side of each map, or None.
-        rows, region, layers: As they were typed, or None.
+        rows, region, layers: As they were written, or None.
         most: Bytes to be used at most, or None.
-        whole: Options that need every map whole, as they are typed.
     """
 
-    pool: int | None
-    rows: str | None
-    region: str | None
-    layers: str | None
-    most: int | None
-    whole: tuple[str, ...]
+    pool: int | None = None
+    rows: str | None = None
+    region: str | None = None
+    layers: str | None = None
+    most: int | None = None
 
     @property
     def asked(self) -> bool:
@@ -55,20 +48,15 @@ class LongOptions:
         return self.pool is not None or self.rows is not None
 
 
-def long_options_of(options: Mapping[str, Any]) -> LongOptions:
-    """What the options of `show` say of long runs.
+def check_whole(long: LongOptions, whole: tuple[str, ...]) -> None:
+    """Refuse a long run beside what needs every map whole, as it was written.
 
     Raises:
-        UsageError: a size that is none, or a long run asked for beside what needs whole maps.
+        UsageError: both are asked for.
     """
-    given = tuple(f"--{name.replace('_', '-')}" for name in _WHOLE if options[name] not in (None, False, []))
-    given += tuple(f"-o {path}" for path in options["output"] or () if path.suffix.lower() == ".html")
-    most = None if options["max_memory"] is None else parse_bytes(options["max_memory"])
-    long = LongOptions(options["pool"], options["rows"], options["region"], options["layer"], most, given)
-    if long.asked and given:
-        option = "--pool" if long.pool is not None else "--rows"
-        raise UsageError(f"{option} and {given[0]} are given together", f"{given[0]} needs every map whole")
-    return long
+    if long.asked and whole:
+        name = parameter("pool" if long.pool is not None else "rows")
+        raise UsageError(f"{name} and {whole[0]} are given together", f"{whole[0]} needs every map whole")
 
 
 def parse_bytes(text: str) -> int:
@@ -79,23 +67,28 @@ def parse_bytes(text: str) -> int:
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?b)?\s*", text, re.IGNORECASE)
     if found is None or float(found[1]) == 0:
-        raise UsageError(f"--max-memory {text[:40]!r} is no size", "write it as 8GB or 500MB")
+        raise UsageError(f"{parameter('max_memory')} {text[:40]!r} is no size", "write it as 8GB or 500MB")
     return int(float(found[1]) * _UNITS[(found[2] or "").lower()])
 
 
-def long_traced(
-    watcher: Watcher, loaded: Loaded, encoded: Encoded, calling: Calling, options: LongOptions
-) -> LongTrace | None:
+def long_traced(watcher: Watcher, ready: Ready, options: LongOptions, *, whole: bool) -> LongTrace | None:
     """Run a long text, its attention added up as it is made; None where whole maps fit and no long run is asked for.
+
+    Args:
+        watcher: Who is told.
+        ready: The model and its inputs.
+        options: What is said of long runs.
+        whole: Whether something is asked for that needs every map whole.
 
     Raises:
         UsageError: rows or a region that are not there.
         CannotTraceError: the run does not fit, or the model cannot be streamed.
     """
+    loaded, encoded = ready.loaded, ready.encoded
     card, batch = loaded.card, encoded.batch
-    whole, usable = pattern_bytes(card, batch), usable_bytes(options.most)
-    fits = usable is None or whole <= usable
-    if not options.asked and (fits or options.whole or calling.parts or loaded.weightless):
+    size, usable = pattern_bytes(card, batch), usable_bytes(options.most)
+    fits = usable is None or size <= usable
+    if not options.asked and (fits or whole or ready.calling.parts or loaded.weightless):
         return None
     with on_text_alone(loaded.model, encoded.inputs):
         rehearsed = rehearse(loaded.model, encoded.inputs, batch, card)
@@ -104,7 +97,7 @@ def long_traced(
     tiles = -(-_longest(batch) // keeping.tile)
     free = "" if usable is None else f", {as_size(usable)} are to be used"
     watcher.say(
-        f"whole, the attention of {batch.rows} x {batch.length} tokens needs about {as_size(whole)}{free}; "
+        f"whole, the attention of {batch.rows} x {batch.length} tokens needs about {as_size(size)}{free}; "
         f"added up in {tiles} x {tiles} tiles about {as_size(need.total)}"
     )
     watcher.progress(f"running {card.architecture} on {batch.rows} x {batch.length} tokens ...")

@@ -1,10 +1,9 @@
-"""Texts one by one through a model whose heads are silenced: load, trace and ablate introduced. Imports torch."""
+"""Texts one by one through a model whose heads are silenced. Imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,8 @@ from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.measures import Meaning, measures_known
 from maskviz.ablate.subject import Answer, Subject, Text
 from maskviz.analyse.comparison import compare
-from maskviz.api.runs.traced import loaded_by
-from maskviz.cli.env import Env
-from maskviz.cli.inputs import parse_ids
+from maskviz.api.runs.asked import Asked, loaded_for
+from maskviz.api.watcher import Watcher
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
 from maskviz.core.panels.page import Note, Panel
@@ -25,8 +23,7 @@ from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.processes import Share
 from maskviz.core.run.trace import OutputKind
 from maskviz.core.words import MaskedReading, Measure, Role
-from maskviz.load.inputs.forward_inputs import encoded_of, rows_alone
-from maskviz.load.models.loading import Loading
+from maskviz.load.inputs.forward_inputs import encoded_inputs, encoded_of, rows_alone
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.load.texts.masking import masked_in_turn
@@ -39,19 +36,6 @@ from maskviz.view.heads.changes import most_moved_grid
 # Heads whose attention is drawn before and after.
 _MAPS = 4
 _ALONE = Share()
-
-
-def texts_request(options: Mapping[str, Any], texts: tuple[str, ...]) -> Request:
-    """The texts of a command that gives them to a model one by one."""
-    return Request(
-        texts=texts,
-        pairs=tuple(options["pair"] or ()),
-        ids=parse_ids(options["ids"], "--ids"),
-        targets=tuple(options["target"] or ()),
-        target_ids=parse_ids(options["target_ids"], "--target-ids"),
-        max_length=options["max_length"],
-        inputs=options["inputs"],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +61,7 @@ class Examination:
     """A model with its texts, ready to be asked.
 
     Attributes:
-        env: The world outside.
+        watcher: Who is told.
         loaded: The model.
         subject: The model and its texts, each alone in its row.
         names: The texts, as they are shown.
@@ -85,7 +69,7 @@ class Examination:
         share: Which of the texts this process examines, of those torchrun started.
     """
 
-    env: Env
+    watcher: Watcher
     loaded: Loaded
     subject: Subject
     names: tuple[str, ...]
@@ -102,7 +86,7 @@ class Examination:
         count = len(self.subject.texts)
         own = self.share.numbers(count)
         asked = sum(len(self.subject.texts[index].asked) for index in own)
-        with self.env.counting(what, len(question.masks) * asked) as progress:
+        with self.watcher.counting(what, len(question.masks) * asked) as progress:
             effects = effects_of(self.subject, question, which=own, progress=progress)
         return gathered_effects(effects, self.share, count)
 
@@ -110,7 +94,7 @@ class Examination:
         """|dL/d gate| float64 [text, site] of all texts."""
         count = len(self.subject.texts)
         own = self.share.numbers(count)
-        with self.env.counting("one backward pass a text", len(own)) as progress:
+        with self.watcher.counting("one backward pass a text", len(own)) as progress:
             slopes = gradients_of(self.subject, sites, base=base, which=own, progress=progress)
         return gathered_rows(slopes, self.share, count)
 
@@ -152,26 +136,25 @@ class Examination:
         return [] if grid is None else [Note(f"{what}, the attention of other heads moves, here in text 1."), grid]
 
 
-def examination_of(
-    env: Env, loading: Loading, request: Request, share: Share = _ALONE, masking: Masking = _IN_TURN
-) -> Examination:
+def examination_of(watcher: Watcher, asked: Asked, share: Share = _ALONE, masking: Masking = _IN_TURN) -> Examination:
     """Load a model, encode each text on its own, and trace the shortest.
 
     Raises:
         UsageError: the model has no weights, or no heads.
     """
-    check(request)
-    loaded = loaded_by(env, loading, request)
+    if asked.arguments is None:
+        check(asked.request)
+    loaded = loaded_for(watcher, asked)
     if loaded.weightless:
         raise NoWeightsError("silencing heads changes numbers", loaded.card.note)
     notes = list(loaded.notes)
-    encoded = _each_alone(loaded, request)
+    encoded = _each_alone(loaded, asked)
     for index, one in enumerate(encoded):
         notes += [note.replace("text 1 ", f"text {index + 1} ") for note in one.notes]
     texts = tuple(Text(one.inputs, one.batch) for one in encoded)
     shortest = min(texts, key=lambda text: text.batch.length)
     check_fits(loaded.card, shortest.batch)
-    env.progress(f"running {loaded.card.architecture} on the shortest of {len(texts)} texts ...")
+    watcher.progress(f"running {loaded.card.architecture} on the shortest of {len(texts)} texts ...")
     with on_text_alone(loaded.model, shortest.inputs):
         trace = run(loaded.model, shortest.inputs, shortest.batch, loaded.card)
     if not trace.calls:
@@ -184,7 +167,7 @@ def examination_of(
         )
     subject = Subject(loaded.model, trace, texts)
     kept = tuple(dict.fromkeys([*notes, *trace.notes, *_meaning_of_loss(subject, masking)]))
-    return Examination(env, loaded, subject, names, kept, share)
+    return Examination(watcher, loaded, subject, names, kept, share)
 
 
 def _in_turn(loaded: Loaded, encoded: Encoded, text: Text, drawn: tuple[Masking, np.random.Generator]) -> Text:
@@ -227,8 +210,11 @@ def _maskable(text: Text) -> int:
     return sum(role is Role.TEXT for role in text.batch.roles[0])
 
 
-def _each_alone(loaded: Loaded, request: Request) -> tuple[Encoded, ...]:
+def _each_alone(loaded: Loaded, asked: Asked) -> tuple[Encoded, ...]:
     """Every text on its own, without the padding that a batch gives it."""
+    request = asked.request
+    if asked.arguments is not None:
+        return rows_alone(encoded_inputs(loaded, asked.arguments))
     if request.inputs is not None:
         return rows_alone(encoded_of(loaded, request))
     count = len(request.texts) or len(request.ids)
