@@ -17,6 +17,7 @@ from maskviz.ablate.stand_ins import stand_ins_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray, FloatArray
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import either
 from maskviz.core.results.importance import Effects
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure
@@ -143,7 +144,10 @@ class _Examined:
         if unreached:
             raise CannotTraceError(
                 f"the output of the heads of {unreached[0]} was not found where they mix their values",
-                "maskviz show --head-mask silences them one mask at a time",
+                either(
+                    "maskviz.trace(..., head_mask=...) silences them one mask at a time",
+                    "maskviz show --head-mask silences them one mask at a time",
+                ),
             )
 
     def rows_are_independent(self) -> bool:

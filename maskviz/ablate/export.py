@@ -16,7 +16,7 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz import __version__
-from maskviz.ablate.keeping import INSTEAD, kept_heads, layout_of, narrowed_config
+from maskviz.ablate.keeping import instead, kept_heads, layout_of, narrowed_config
 from maskviz.ablate.layouts import Layout, projections
 from maskviz.ablate.measuring import saving
 from maskviz.ablate.slicing import sliced
@@ -194,7 +194,7 @@ def _read_back(loaded: Loaded, folder: Path, *, trust: bool) -> Loaded:
     except NotFoundError as error:  # such as a weight by head that an option of its config adds
         said = in_one_line(str(error.__cause__ or error))
         raise CannotTraceError(
-            f"{type(loaded.model).__name__} does not load without its heads: {said}", INSTEAD
+            f"{type(loaded.model).__name__} does not load without its heads: {said}", instead()
         ) from error
 
 

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from maskviz.ablate.replay import Replay
 from maskviz.ablate.subject import Subject
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import parameter
 from maskviz.tracing.attend import attend_heads
 from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS, SOFTMAX
 from maskviz.tracing.listen.recorder import Recorder
@@ -50,7 +51,8 @@ class Softmaxes(TorchFunctionMode):
         without = self._paths - {path for path, _ in self._kept}
         if without:
             raise CannotTraceError(
-                f"{min(without)} has no softmax of its own, so its pattern cannot be held", "try --ablation zero"
+                f"{min(without)} has no softmax of its own, so its pattern cannot be held",
+                f"try {parameter('ablation', 'zero')}",
             )
         self._held = True
 

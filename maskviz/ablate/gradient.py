@@ -14,6 +14,7 @@ from maskviz.ablate.rerun import Rerun, rerunning
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import parameter
 from maskviz.core.results.importance import Site
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Measure
@@ -53,7 +54,7 @@ def gradients_of(
         raise CannotTraceError(
             f"there is no loss to take a gradient of: {subject.trace.card.architecture} puts out {meaning.kind.value}, "
             "or a text has no token that is predicted",
-            "rank exactly, or give longer texts, or a --target",
+            f"rank exactly, or give longer texts, or a {parameter('target')}",
         )
     places = _places(subject, sites)
     found = np.zeros((len(which), len(sites)))

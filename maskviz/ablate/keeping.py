@@ -14,13 +14,18 @@ from transformers.pytorch_utils import Conv1D
 from maskviz.ablate.layouts import LAYOUTS, Layout, place
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.parameters import either
 from maskviz.core.results.export import Kept
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
 
 # What to do about a model that cannot be written.
-INSTEAD = "keep the head mask instead: --save mask.json"
+
+
+def instead() -> str:
+    """What else can be kept of heads that are to go."""
+    return f"keep the head mask instead: {either('save_mask(...)', '--save mask.json')}"
 
 
 def check_gates(head_mask: HeadMask) -> None:
@@ -49,7 +54,9 @@ def layout_of(model: PreTrainedModel) -> Layout:
     name = type(model).__name__
     layout = LAYOUTS.get(str(model.config.model_type))
     if layout is None or not type(model).__module__.startswith("transformers.models."):
-        raise CannotTraceError(f"{name} cannot be written without some of its heads: its layout is not known", INSTEAD)
+        raise CannotTraceError(
+            f"{name} cannot be written without some of its heads: its layout is not known", instead()
+        )
     return layout
 
 
@@ -75,7 +82,7 @@ def kept_heads(model: PreTrainedModel, plain: Trace, head_mask: HeadMask) -> tup
         return tuple(_apart(call, _keep(call, head_mask)) for call in plain.calls)
     shapes = {(call.heads, call.key_heads) for call in plain.calls}
     if len(shapes) > 1:
-        raise CannotTraceError("its layers have different numbers of heads, and its config names one", INSTEAD)
+        raise CannotTraceError("its layers have different numbers of heads, and its config names one", instead())
     keeps = [_keep(call, head_mask) for call in plain.calls]
     wanted = _aligned(plain.calls, keeps) if layout.aligned else keeps
     key_heads, group = _even_shape(model.config, layout, plain.calls[0], wanted)
@@ -111,20 +118,20 @@ def _check_modules(model: PreTrainedModel, calls: Sequence[AttentionCall], layou
     kinds = {type(module) for module in modules.values()}
     alike = {path for path, module in model.named_modules() if type(module) in kinds}
     if len(set(paths)) < len(paths) or (layout.config and alike != set(paths)):
-        raise CannotTraceError("its attention modules are not one for each layer that ran", INSTEAD)
+        raise CannotTraceError("its attention modules are not one for each layer that ran", instead())
     for path in paths:
         for name in (*(name for name, _ in layout.rows), layout.columns):
             try:
                 projection = model.get_submodule(place(path, name))
             except AttributeError:
-                raise CannotTraceError(f"{path} has no {name}: its layout is not known", INSTEAD) from None
+                raise CannotTraceError(f"{path} has no {name}: its layout is not known", instead()) from None
             if (
                 type(projection) not in (nn.Linear, Conv1D)
                 or not projection.get_parameter("weight").is_floating_point()
             ):
                 raise CannotTraceError(
                     f"{place(path, name)} is a {type(projection).__name__}: its weights are not plain numbers",
-                    INSTEAD,
+                    instead(),
                 )
 
 
@@ -138,7 +145,7 @@ def _keep(call: AttentionCall, head_mask: HeadMask) -> BoolArray:
 def _apart(call: AttentionCall, keep: BoolArray) -> Kept:
     """What one layer keeps of its own, at least one head: projections of no rows are refused by attention kernels."""
     if call.heads != call.key_heads:
-        raise CannotTraceError(f"{call.module} shares its key heads: its layout is not known", INSTEAD)
+        raise CannotTraceError(f"{call.module} shares its key heads: its layout is not known", instead())
     query = tuple(np.flatnonzero(keep).tolist())
     return Kept(call.module, call.heads, call.key_heads, query or (0,), query or (0,), () if query else (0,))
 

@@ -14,6 +14,7 @@ from maskviz.ablate.layouts import LAYOUTS, place
 from maskviz.core.arrays import AnyArray, DoubleArray
 from maskviz.core.checks.behaviour import Ablated
 from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import Trace
 from maskviz.tracing.calling import Calling, Inputs, called
@@ -72,7 +73,9 @@ def held_against(
 def _needed(output: torch.Tensor | None, trace: Trace) -> torch.Tensor:
     side = trace.batch.decoder or trace.batch
     if output is None or output.ndim != 3 or output.shape[:2] != side.ids.shape:
-        raise CannotTraceError(f"{trace.card.architecture} has no output for each token", "leave out --outputs")
+        raise CannotTraceError(
+            f"{trace.card.architecture} has no output for each token", f"leave out {parameter('outputs')}"
+        )
     return output
 
 

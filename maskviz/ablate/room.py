@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.memory import free_bytes
 
 # Tokens run together on a CPU: more rows of a text do not fit its cache, and win nothing.
@@ -34,7 +35,8 @@ def check_room(subject: Subject) -> None:
     if free is not None and needed > _SHARE * free:
         raise CannotTraceError(
             f"the outputs of {longest.tokens} tokens take about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            f"cut the texts: about {int(longest.tokens * _SHARE * free / needed)} tokens fit (--max-length)",
+            f"cut the texts: about {int(longest.tokens * _SHARE * free / needed)} tokens fit "
+            f"({parameter('max_length')})",
         )
 
 

@@ -11,6 +11,7 @@ from maskviz.analyse.comparison import compare
 from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.parameters import parameter
 from maskviz.core.results.diff import MaskDiff, RunDiff, Shown
 from maskviz.core.results.results import Comparison
 from maskviz.core.rules.reasons import Reason
@@ -94,7 +95,7 @@ def _check_tokens(a: Trace, b: Trace) -> None:
 
 
 def _check_side(name: str, one: Batch, other: Batch) -> None:
-    hint = "compare models of one tokenizer, or give --ids"
+    hint = f"compare models of one tokenizer, or give {parameter('ids')}"
     if one.rows != other.rows:
         raise CannotTraceError(f"A has {plural(one.rows, 'text')} and B {other.rows}", "give both the same texts")
     for row in range(one.rows):

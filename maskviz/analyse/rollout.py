@@ -9,6 +9,7 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, DoubleArray
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.masks import Mask
@@ -46,15 +47,16 @@ def rolled_out(trace: Trace, stack: str | None = None) -> Trace:
     """
     if stack == Stack.CROSS:
         raise UsageError(
-            "--rollout has no meaning for cross attention alone: its queries and keys are different tokens",
-            "roll out the encoder or the decoder, or draw --mean",
+            f"{parameter('rollout')} has no meaning for cross attention alone: "
+            "its queries and keys are different tokens",
+            f"roll out the encoder or the decoder, or draw {parameter('mean')}",
         )
     calls: list[AttentionCall] = []
     for one in trace.stacks:
         if one is not Stack.CROSS and stack in (None, one.value):
             calls += _rolled([call for call in trace.of_stack(one) if call.pattern is not None], trace)
     if not calls:
-        raise UsageError("there is no attention to roll out", "leave out --rollout")
+        raise UsageError("there is no attention to roll out", f"leave out {parameter('rollout')}")
     return replace(trace, calls=tuple(calls), head_mask=None, notes=(*trace.notes, *_notes(trace, stack)))
 
 
@@ -74,7 +76,7 @@ def _rolled(calls: list[AttentionCall], trace: Trace) -> Iterator[AttentionCall]
         if queries != keys or (weights is not None and len(weights[0]) != queries):
             raise UsageError(
                 f"layer {call.layer} has {queries} queries and {keys} keys: a rollout needs one length all along",
-                "run the text at once, or draw --mean",
+                f"run the text at once, or draw {parameter('mean')}",
             )
         mean = call.pattern.mean(axis=1, dtype=np.float64)
         mean = np.where(trace.real_queries(call)[..., None], mean, 0.0)  # padding passes nothing on but itself

@@ -10,6 +10,7 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import either, parameter
 from maskviz.core.results.why import Attended, Condition, Ends, Explanation, Place, Stretch
 from maskviz.core.rules.algebra import AllOf, Combination, Everything, Grid, Rule
 from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
@@ -82,7 +83,10 @@ def _numbered(number: int | None, first: int, behind: int, what: str) -> IntArra
     if not first <= counted < behind:
         there = "is one" if behind - first == 1 else "are"
         plural = {"query": "queries", "key": "keys"}[what]
-        raise UsageError(f"--at: there is no {what} {number}", f"there {there}: {plural} {Ends(first, behind - 1)}")
+        raise UsageError(
+            f"{parameter(what, shell='--at')}{either('', ':')} there is no {what} {number}",
+            f"there {there}: {plural} {Ends(first, behind - 1)}",
+        )
     return np.array([counted])
 
 

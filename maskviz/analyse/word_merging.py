@@ -8,6 +8,7 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, DoubleArray, IntArray
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.grouping import Grouping
@@ -60,7 +61,8 @@ def _merged_call(trace: Trace, call: AttentionCall, words: Grouping) -> Attentio
     down, across = (_members(side) for side in sides)
     if call.pattern.shape[2:] != (down.shape[2], across.shape[2]):
         raise UsageError(
-            f"{call.stack} layer {call.layer} attends to more or less than the tokens", "leave out --words"
+            f"{call.stack} layer {call.layer} attends to more or less than the tokens",
+            f"leave out {parameter('words')}",
         )
     visible = call.mask.visible
     sighted = np.asarray(visible.any(axis=-1))

@@ -83,7 +83,7 @@ class Answer(ABC):
         return place
 
     def figure(self, *, dpi: int = 150, style: str = Style.SCREEN, columns: int | None = None) -> Figure:
-        """The picture `save("x.png")` writes, as a matplotlib Figure that notebooks show; pyplot knows nothing of it."""
+        """The picture `save("x.png")` writes, as a matplotlib Figure, of which pyplot knows nothing."""
         from maskviz.render.image.page import figure
 
         drawing = Drawing.of(dpi, style, columns)

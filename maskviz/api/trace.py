@@ -150,7 +150,7 @@ def _check_checkable(asked: Asked, wanted: Wanted) -> None:
     }
     for name, given in others.items():
         if given is not None:
-            hint = "'maskviz check' takes --mask" if name == "mask" else f"leave out {parameter(name)}"
+            hint = f"'maskviz check' takes {parameter('mask')}" if name == "mask" else f"leave out {parameter(name)}"
             raise UsageError(f"{parameter('check')} and {parameter(name)} are given together", hint)
 
 

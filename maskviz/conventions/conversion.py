@@ -13,6 +13,7 @@ from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.checks.dialects import CONVENTIONS
 from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import either
 from maskviz.core.words import Dialect
 
 
@@ -93,8 +94,14 @@ def write(visible: BoolArray, dialect: Dialect, sizes: Sizes, dtype: str = "") -
 def no_tokens(dialect: Dialect) -> UsageError:
     """The error of a dialect that says nothing of tokens."""
     if dialect is Dialect.HEAD_MASK:
-        return UsageError("a head mask says which heads run, and nothing of tokens", "--from head-mask --to head-mask")
+        return UsageError(
+            "a head mask says which heads run, and nothing of tokens",
+            either("source='head-mask', target='head-mask'", "--from head-mask --to head-mask"),
+        )
     return UsageError(
         "attention weights are what came out of a mask, and no mask: a weight of 0 may be a small one",
-        "maskviz check weights.npy --as weights looks at them",
+        either(
+            "maskviz.check(mask=weights, dialect='weights') looks at them",
+            "maskviz check weights.npy --as weights looks at them",
+        ),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import either, parameter
 from maskviz.core.words import Dialect
 
 # As many as a batch of 16 with 4096 tokens.
@@ -37,7 +38,7 @@ def fitted(visible: BoolArray, sizes: Sizes) -> BoolArray:
         if size is None or shape[axis] == size:
             continue
         if shape[axis] != 1 or name == "keys":
-            option = "--batch" if name == "rows" else f"--{name}"
+            option = parameter("batch" if name == "rows" else name)
             raise UsageError(f"the mask has {shape[axis]} {name}, and {option} says {size}", f"leave out {option}")
         shape[axis] = size
     if differing(visible, "head") is None:
@@ -59,7 +60,7 @@ def check_room(shape: tuple[int, ...]) -> None:
     if math.prod(shape) > _MOST_CELLS:
         raise RoomError(
             f"a mask of {list(shape)} has {math.prod(shape):,} cells, more than the {_MOST_CELLS:,} that are made here",
-            "a rule needs no cells: --to python, or maskviz mask",
+            f"a rule needs no cells: {either('maskviz.mask(...)', '--to python, or maskviz mask')}",
         )
 
 

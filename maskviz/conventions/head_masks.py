@@ -7,6 +7,7 @@ import numpy as np
 from maskviz.conventions.shapes import wrong_shape
 from maskviz.core.arrays import AnyArray, FloatArray
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Dialect
 
@@ -31,18 +32,23 @@ def read_gates(values: AnyArray, layers: int | None = None) -> FloatArray:
         raise UsageError("the gates of a head mask are from 0 to 1", "1 keeps a head, 0 silences it")
     gates: FloatArray = values.astype(np.float32)
     if (layers or 1) * gates.size > _MOST_GATES:
-        raise UsageError(f"{(layers or 1) * gates.size:,} gates are more than any model has", "fewer --layers")
+        raise UsageError(
+            f"{(layers or 1) * gates.size:,} gates are more than any model has", f"fewer {parameter('layers')}"
+        )
     if gates.ndim == 1:
         return gates if layers is None else np.tile(gates, (layers, 1))
     if layers in (None, len(gates)):
         return gates
     if layers != 1:
-        raise UsageError(f"the head mask has {len(gates)} layers, and --layers says {layers}", "leave out --layers")
+        raise UsageError(
+            f"the head mask has {len(gates)} layers, and {parameter('layers')} says {layers}",
+            f"leave out {parameter('layers')}",
+        )
     other = (gates != gates[:1]).any(axis=1)
     if other.any():
         raise UsageError(
             f"[head] says one thing for every layer, and layers 0 and {int(other.argmax())} differ",
-            "leave out --layers",
+            f"leave out {parameter('layers')}",
         )
     first: FloatArray = gates[0]
     return first

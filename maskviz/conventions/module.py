@@ -10,6 +10,7 @@ from maskviz.conventions.shapes import wrong_shape
 from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.words import Dialect
 
 
@@ -38,7 +39,7 @@ def _heads(shape: tuple[int, ...], sizes: Sizes) -> int:
             raise UsageError(
                 f"a 3-D mask of nn.MultiheadAttention is [batch·heads, query, key], and {list(shape)} does not say "
                 "how many heads there are",
-                "--heads 8",
+                parameter("heads", 8),
             )
         return masks // rows
     if masks % heads or (rows is not None and masks != rows * heads):
@@ -63,7 +64,7 @@ def write_module(visible: BoolArray, dialect: Dialect, sizes: Sizes, dtype: str)
         if heads is None:
             raise UsageError(
                 f"{dialect} has a mask for each row and head where rows differ, and the heads are not said",
-                "--heads 8",
+                parameter("heads", 8),
             )
         rows, _, queries, keys = visible.shape
         check_room((rows * heads, queries, keys))

@@ -7,6 +7,7 @@ import numpy as np
 from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
 from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.words import Dialect
 
 # The type's least number, of a type that numpy has not.
@@ -25,7 +26,11 @@ def cells_of_ones(values: AnyArray, dialect: Dialect) -> BoolArray:
         return np.asarray(values, np.bool_)
     wrong = (values != 0) & (values != 1)
     if wrong.any():
-        hint = "it looks additive: --from hf-4d or torch-mha-float" if values.dtype.kind == "f" else None
+        hint = (
+            f"it looks additive: {parameter('source', 'hf-4d', shell='--from')} or torch-mha-float"
+            if values.dtype.kind == "f"
+            else None
+        )
         raise UsageError(f"{dialect} has 0 and 1, and this mask {_first(values, wrong)}", hint or _meaning(dialect))
     return np.asarray(values == 1)
 
@@ -38,7 +43,7 @@ def cells_of_booleans(values: AnyArray, dialect: Dialect) -> BoolArray:
     """
     if values.dtype.kind != "b":
         hint = (
-            f"numbers that are added are --from {Dialect.TORCH_MHA_FLOAT}"
+            f"numbers that are added are {parameter('source', str(Dialect.TORCH_MHA_FLOAT), shell='--from')}"
             if dialect is Dialect.TORCH_MHA
             else _meaning(dialect)
         )

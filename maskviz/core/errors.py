@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from maskviz.core.parameters import parameter
+
 
 class ExitCode(IntEnum):
     """Exit codes of the command line; README.md documents the same list."""
@@ -43,8 +45,9 @@ class UsageError(MaskvizError):
 class NoWeightsError(UsageError):
     """Numbers are asked of a model that has none, with why it has none: `note` is that of its card."""
 
-    def __init__(self, what: str, note: str, hint: str = "try --random-weights 0") -> None:
-        super().__init__(f"{what}, and there are none" + (f" ({note})" if note else ""), hint)
+    def __init__(self, what: str, note: str, hint: str = "") -> None:
+        own = hint or f"try {parameter('random_weights', 0)}"
+        super().__init__(f"{what}, and there are none" + (f" ({note})" if note else ""), own)
 
 
 class NotFoundError(MaskvizError):

@@ -13,6 +13,7 @@ import numpy as np
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import CannotTraceError, NotFoundError
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import parameter
 from maskviz.core.run.long import LongTrace
 from maskviz.core.run.memory import as_size, free_bytes
 from maskviz.store.checks import check_arrays, check_metadata, check_values
@@ -33,7 +34,9 @@ def npz_bytes(saved: Saved | LongTrace) -> bytes:
     meta, arrays = long_to_parts(saved) if isinstance(saved, LongTrace) else to_parts(saved)
     written = np.array(json.dumps(finite(meta), ensure_ascii=False, allow_nan=False))
     if written.nbytes > LARGEST_METADATA:
-        raise CannotTraceError("the tokens and rules of this run are too many for a file", "cut the text: --max-length")
+        raise CannotTraceError(
+            "the tokens and rules of this run are too many for a file", f"cut the text: {parameter('max_length')}"
+        )
     buffer = io.BytesIO()
     named: dict[str, Any] = {"meta": written, **arrays}
     np.savez_compressed(buffer, **named)

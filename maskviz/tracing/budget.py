@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import either, parameter
 from maskviz.core.run.memory import as_size, free_bytes
 from maskviz.core.run.trace import Batch, ModelCard
 
@@ -46,11 +47,11 @@ def check_fits(card: ModelCard, batch: Batch, *, weightless: bool = False, most:
     needed = mask_bytes(batch) if weightless else pattern_bytes(card, batch)
     if free is not None and needed > free:
         fitting = int(batch.length * (free / needed) ** 0.5)
-        other = ", or 'maskviz mask -m MODEL --length N' shows masks of any length" if weightless else ""
+        other = f", or {_any_length()} shows masks of any length" if weightless else ""
         raise CannotTraceError(
             f"the {'masks' if weightless else 'attention'} of {batch.rows} x {batch.length} tokens "
             f"{'need' if weightless else 'needs'} about {as_size(needed)}, {as_size(free)} are to be used",
-            f"cut the text: about {fitting} tokens fit (--max-length){other}",
+            f"cut the text: about {fitting} tokens fit ({parameter('max_length')}){other}",
         )
 
 
@@ -60,3 +61,8 @@ def usable_bytes(most: int | None = None) -> int | None:
         return most
     free = free_bytes()
     return None if free is None else int(free * _SHARE)
+
+
+def _any_length() -> str:
+    """What draws masks of any length."""
+    return either("maskviz.mask(model=..., length=...)", "'maskviz mask -m MODEL --length N'")

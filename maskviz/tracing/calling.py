@@ -13,6 +13,7 @@ from transformers import Cache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import parameter
 from maskviz.core.words import CacheKind
 from maskviz.tracing.seam.caches import cache_argument, cache_returned, copied, static_cache
 
@@ -134,5 +135,5 @@ def _static_cache(model: PreTrainedModel, calling: Calling) -> Cache:
     except Exception as error:  # whatever the library says about the config
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise CannotTraceError(
-            f"{type(model).__name__} takes no static cache: {said}", "try --cache dynamic"
+            f"{type(model).__name__} takes no static cache: {said}", f"try {parameter('cache', 'dynamic')}"
         ) from error

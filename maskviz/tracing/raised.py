@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import ModelCard
 
 _REMEDY = "check the ids, the text's length and any mask against the model's config"
@@ -23,7 +24,9 @@ def explained(card: ModelCard, what: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise CannotTraceError(f"{card.device} has too little memory", "cut the text, or try --device cpu") from error
+        raise CannotTraceError(
+            f"{card.device} has too little memory", f"cut the text, or try {parameter('device', 'cpu')}"
+        ) from error
     except Exception as error:
         if isinstance(error, CannotTraceError) or is_ours(error):
             raise

@@ -8,6 +8,7 @@ from itertools import groupby
 from maskviz.core.checks.findings import Checked, Confidence, Finding, Trap
 from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
 from maskviz.core.panels.printable import printable, ranges
+from maskviz.core.parameters import either
 from maskviz.core.words import Severity
 
 _SURE = {
@@ -74,7 +75,7 @@ def _note_of(findings: list[Finding]) -> Note:
         head = f"{name} · {len(findings)} times"
         seen = tuple(f"{_said(one)}{_cost(one)}" for one in findings[:_LISTED])
         if len(findings) > _LISTED:
-            seen = (*seen, f"and {len(findings) - _LISTED} more; --format json has them all")
+            seen = (*seen, f"and {len(findings) - _LISTED} more; {either('to_dict()', '--format json')} has them all")
     details = (trap.sentence, *seen, f"fix: {printable(first.fix)}", f"known from: {trap.source}")
     return Note(head, Tone.PLAIN if first.severity is Severity.NOTE else Tone.WARNING, details)
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from maskviz.core.errors import NoWeightsError, UsageError
 from maskviz.core.panels.page import Note, Page, Panel, Tone
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import either, parameter
 from maskviz.core.results.results import Comparison
 from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import Region
@@ -85,7 +86,10 @@ def show_page(
     panels: list[Panel] = [*packing_notes(trace), *(Note(note, Tone.WARNING) for note in trace.notes)]
     if choice.text is None and len(rows) < trace.batch.rows:
         panels.append(
-            Note(f"Texts {len(rows) + 1} to {trace.batch.rows} are not drawn; --text N draws one.", Tone.QUIET)
+            Note(
+                f"Texts {len(rows) + 1} to {trace.batch.rows} are not drawn; {either('text=N', '--text N')} draws one.",
+                Tone.QUIET,
+            )
         )
     panels += token_strips(trace, rows)
     panels += mask_panels(trace, rows, calls, choice.region)
@@ -152,7 +156,10 @@ def chosen_text(batch: Batch, number: int) -> int:
         UsageError: there is no such text, or no text has a row of its own.
     """
     if batch.documents is not None:
-        raise UsageError("--text picks a row, and --packed puts all texts into one", "leave out --text")
+        raise UsageError(
+            f"{parameter('text')} picks a row, and {parameter('packed')} puts all texts into one",
+            f"leave out {parameter('text')}",
+        )
     if not 1 <= number <= batch.rows:
         raise UsageError(f"text {number} does not exist", f"there are texts 1 to {batch.rows}")
     return number - 1
@@ -163,8 +170,9 @@ def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row
     if choice.heads is not None and not calls:
         raise UsageError("there is no attention to draw heads of", "'maskviz info' lists the layers")
     if choice.heads is not None and all(call.pattern is None for call in calls):
-        hint = "run 'maskviz show' with weights, or with --random-weights 0"
-        raise NoWeightsError("--head draws numbers", trace.card.note, hint)
+        command = either("maskviz.trace", "'maskviz show'")
+        hint = f"run {command} with weights, or with {parameter('random_weights', 0)}"
+        raise NoWeightsError(f"{parameter('head')} draws numbers", trace.card.note, hint)
     for stack in trace.stacks:
         of_stack = [call for call in calls if call.stack is stack and call.pattern is not None]
         if not of_stack:

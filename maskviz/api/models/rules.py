@@ -8,6 +8,7 @@ from maskviz.api.models.layers import layers_of
 from maskviz.api.runs.traced import left_out
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.parameters import parameter
 from maskviz.core.results.results import HeadSize, Ruled, RuledLayers
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.extents import Lengths
@@ -38,7 +39,8 @@ def rules_of_model(source: Source, name: str, size: Lengths) -> Ruled:
     longest = max(size.keys, size.offset + size.queries)
     if ran.until is not None and longest > ran.until:
         raise CannotTraceError(
-            f"beyond {ran.until:,} tokens the config of {name!r} does not tell its masks", f"--length {ran.until}"
+            f"beyond {ran.until:,} tokens the config of {name!r} does not tell its masks",
+            parameter("length", ran.until),
         )
     width = head_width(config)
     groups, untold = _rules(ran.trace)

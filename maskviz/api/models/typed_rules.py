@@ -11,6 +11,7 @@ import numpy as np
 from maskviz.analyse.sparsity import cost_of_cells, mask_cost
 from maskviz.core.arrays import Content
 from maskviz.core.errors import NotFoundError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.results.results import HeadSize, Ruled, RuledLayers
 from maskviz.core.rules.extents import Lengths
 from maskviz.core.rules.grammar import parse_rule
@@ -32,7 +33,7 @@ class TypedContents:
 
 
 def typed_contents(documents: str | None, padding: str | None, tokens: int) -> TypedContents:
-    """Read `--documents` and `--padding` for a text of `tokens` tokens.
+    """Read lengths of documents and of padding for a text of `tokens` tokens.
 
     Raises:
         UsageError: they are no lengths, or longer than the text.
@@ -53,14 +54,14 @@ def rule_of_words(words: str, contents: TypedContents, size: Lengths, heads: Hea
     rule = parse_rule(words, contents.document, contents.keep)
     for content, kind, name in ((contents.document, Document, "document"), (contents.keep, Padding, "padding")):
         if content is not None and not any(isinstance(leaf, kind) for leaf in rule.leaves()):
-            option = "--documents" if kind is Document else "--padding"
+            option = parameter("documents" if kind is Document else "padding")
             raise UsageError(f"{option} is given and the rule '{rule}' does without", f"'{rule} & {name}' obeys it")
     cost = mask_cost(rule, size) or cost_of_cells(rule, size)
     if cost is None:
         raise UsageError(
             f"the rule '{rule}' is not one run of keys for each query, and {size.queries:,} x {size.keys:,} cells are "
             "too many to ask one by one",
-            "fewer tokens, such as --length 4096, show the same pattern",
+            f"fewer tokens, such as {parameter('length', 4096)}, show the same pattern",
         )
     return Ruled("", "", (RuledLayers("", 1, cost, heads),))
 
@@ -73,7 +74,7 @@ def _documents(text: str, tokens: int) -> Content:
     wrong = next((word for word in words if not re.fullmatch(r"[0-9]{1,9}", word) or int(word) == 0), None)
     if wrong is not None or not words:
         raise UsageError(
-            f"--documents are lengths, not {wrong or text!r}", "such as 1000,5000: tokens of each document"
+            f"{parameter('documents')} are lengths, not {wrong or text!r}", "such as 1000,5000: tokens of each document"
         )
     lengths = [int(word) for word in words]
     if sum(lengths) > tokens:
@@ -100,7 +101,8 @@ def _keep(text: str, tokens: int) -> Content:
     found = re.fullmatch(r"(left:|right:)?([0-9]{1,9})", text)
     if found is None:
         raise UsageError(
-            f"--padding is a number of tokens, not {text!r}", "--padding 100, or left:100 for the first 100"
+            f"{parameter('padding')} is a number of tokens, not {text!r}",
+            f"{parameter('padding', 100)}, or left:100 for the first 100",
         )
     count = int(found[2])
     if count >= tokens:

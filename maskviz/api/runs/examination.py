@@ -18,6 +18,7 @@ from maskviz.api.watcher import Watcher
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
 from maskviz.core.panels.page import Note, Panel
+from maskviz.core.parameters import parameter
 from maskviz.core.results.importance import Effects, Site
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.processes import Share
@@ -109,7 +110,8 @@ class Examination:
             kind = Meaning.of(self.subject).kind.value
             raise UsageError(
                 f"there is no {wanted.value} for {kind} of these texts",
-                f"choose one of {', '.join(known)}; a loss takes tokens that are predicted, such as a --target",
+                f"choose one of {', '.join(known)}; "
+                f"a loss takes tokens that are predicted, such as a {parameter('target')}",
             )
         return wanted or known[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from maskviz.core.parameters import spoken
 from maskviz.core.words import Severity
 
 
@@ -78,7 +79,7 @@ class Finding:
     @property
     def fix(self) -> str:
         """What to do, one sentence."""
-        return self.cure or self.trap.fix
+        return spoken(self.cure or self.trap.fix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.words import Stack
@@ -36,11 +37,13 @@ def parse_place(text: str) -> Place:
     match = re.fullmatch(r"\s*(\*|-?\d{1,9})\s*,\s*(\*|-?\d{1,9})\s*", text)
     if match is None:
         raise UsageError(
-            f"--at {text[:60]!r} is no cell", "write query,key, such as 7,3; 7,* is a row and *,3 a column"
+            f"{parameter('at')} {text[:60]!r} is no cell", "write query,key, such as 7,3; 7,* is a row and *,3 a column"
         )
     query, key = (None if number == "*" else int(number) for number in match.groups())
     if query is None and key is None:
-        raise UsageError("--at *,* is the whole mask", "'maskviz show' draws it; here 7,* is a row and *,3 a column")
+        raise UsageError(
+            f"{parameter('at')} *,* is the whole mask", "'maskviz show' draws it; here 7,* is a row and *,3 a column"
+        )
     return Place(query, key)
 
 

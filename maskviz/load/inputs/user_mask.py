@@ -11,6 +11,7 @@ import torch
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import Batch
 from maskviz.load.models.model import Loaded
 from maskviz.tracing.seam.implementation import implementation_of
@@ -55,7 +56,7 @@ def given_mask(loaded: Loaded, batch: Batch, tensor: torch.Tensor, past: int = 0
     _check_values(tensor)
     parameters = inspect.signature(loaded.model.forward).parameters
     if "attention_mask" not in parameters and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-        raise CannotTraceError(f"{loaded.card.architecture} takes no attention mask", "leave out --mask")
+        raise CannotTraceError(f"{loaded.card.architecture} takes no attention mask", f"leave out {parameter('mask')}")
     if tensor.ndim == 2 and tensor.shape == (batch.rows, batch.length):
         return _of_tokens(loaded, tensor)
     lifted = _with_four_axes(loaded, batch, tensor, past)

@@ -11,6 +11,7 @@ from typing import Any
 
 from maskviz.core.errors import NotFoundError
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import parameter
 
 # The files `from_pretrained` reads weights from; numbered parts are found through an index.
 _READ = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -198,7 +199,7 @@ def _not_read(folder: Path) -> str:
 def _way_out(folder: Path, passed_over: list[str]) -> str:
     gguf = next((one for one in passed_over if one.endswith(".gguf")), None)
     if gguf is not None:
-        return f"--model {printable(str(folder / gguf))} reads it"
+        return f"{parameter('model', printable(str(folder / gguf)))} reads it"
     return "since weights are read from model.safetensors, pytorch_model.bin and .gguf files"
 
 
@@ -215,17 +216,19 @@ def _nothing(folder: Path, name: str) -> NotFoundError:
     message = f"folder {name!r} has no config.json"
     files = sorted(folder.glob("*.gguf"))
     if files:
-        return NotFoundError(message, f"for its .gguf file write --model {files[0]}")
+        return NotFoundError(message, f"for its .gguf file write {parameter('model', files[0])}")
     cached = [one.name.removeprefix("models--").replace("--", "/") for one in folder.glob("models--*")]
     if cached:
         return NotFoundError(
             f"folder {name!r} is a cache of the hub with {len(cached)} models",
-            f"name one of them: --model {printable(sorted(cached)[0])}",
+            f"name one of them: {parameter('model', printable(sorted(cached)[0]))}",
         )
     inside = [one for one in _folders(folder) if _is_model(one)]
     if inside:
         listed = ", ".join(printable(one.name) for one in inside[:4]) + (", ..." if len(inside) > 4 else "")
-        return NotFoundError(f"{message}; there are models in {listed}", f"name one of them: --model {inside[0]}")
+        return NotFoundError(
+            f"{message}; there are models in {listed}", f"name one of them: {parameter('model', inside[0])}"
+        )
     modules = read_json(folder / "modules.json")
     if isinstance(modules, list) and modules and isinstance(modules[0], dict):
         kind = printable(str(modules[0].get("type", "")).rpartition(".")[2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from maskviz.core.errors import NoWeightsError
+from maskviz.core.parameters import parameter
 from maskviz.core.words import Parallel
 from maskviz.load.inputs.files import read_inputs
 from maskviz.load.models.gguf_files import read_once
@@ -50,7 +51,9 @@ def bring_in(loading: Loading, request: Request) -> Loaded:
     source = loading.source
     if loading.parallel is not None and (loading.seed is not None or source.config_only or not loading.weights):
         why = NO_FILE if loading.seed is None and source.lacks_weights else ""
-        raise NoWeightsError("--parallel spreads a model's own weights", why, "leave out --parallel")
+        raise NoWeightsError(
+            f"{parameter('parallel')} spreads a model's own weights", why, f"leave out {parameter('parallel')}"
+        )
     with read_once(source.gguf_file):
         loaded = _built_or_loaded(loading)
     if request.images:

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
 from maskviz.load.models.adapters import adapters_in_force, tokenizer_folder, trained_for, with_adapter
@@ -176,7 +177,10 @@ def load_model(
     asked = quantisation_of(config)
     if parallel is not None:
         if device != "auto":
-            raise UsageError(f"--parallel chooses the devices, and --device {device} is given", "leave out --device")
+            raise UsageError(
+                f"{parameter('parallel')} chooses the devices, and {parameter('device', device)} is given",
+                f"leave out {parameter('device')}",
+            )
         spread = spreading(parallel, config, card_of(config, source.name, chosen_class.__name__))
     try:
         with explained(source, "weights"), _no_conversion():
@@ -197,7 +201,7 @@ def load_model(
         model = (model if spread else model.to(place)).eval()
     except (RuntimeError, AssertionError) as error:
         raise CannotTraceError(
-            f"the model does not go on {place}: {str(error).splitlines()[0]}", "try --device cpu"
+            f"the model does not go on {place}: {str(error).splitlines()[0]}", f"try {parameter('device', 'cpu')}"
         ) from error
     tokenizer, problem = load_tokenizer(source)
     notes = (*of_building(source, config, model, tokenizer), *of_checkpoint(info, asked, model))
@@ -275,10 +279,10 @@ def _device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UsageError(
-            f"device {name!r} cannot be used here: {str(error).splitlines()[0]}", "try --device auto"
+            f"device {name!r} cannot be used here: {str(error).splitlines()[0]}", f"try {parameter('device', 'auto')}"
         ) from error
     if device.type == "meta":
-        raise UsageError("device 'meta' holds no numbers", "try --device auto")
+        raise UsageError("device 'meta' holds no numbers", f"try {parameter('device', 'auto')}")
     return device
 
 

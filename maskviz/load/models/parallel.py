@@ -9,11 +9,12 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.processes import Share
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Parallel
 
-_START = "torchrun --nproc-per-node 2 -m maskviz ... --parallel tp"
+_START = "torchrun --nproc-per-node 2 -m maskviz ..."
 
 
 def spreading(parallel: Parallel, config: PreTrainedConfig, card: ModelCard) -> dict[str, Any]:
@@ -34,14 +35,18 @@ def spreading(parallel: Parallel, config: PreTrainedConfig, card: ModelCard) -> 
     if parallel is Parallel.AUTO:
         if share.world > 1:
             raise UsageError(
-                f"--parallel auto spreads one process over all devices, and there are {share.world} processes",
-                "leave out torchrun, or try --parallel tp",
+                f"{parameter('parallel', 'auto')} spreads one process over all devices, "
+                f"and there are {share.world} processes",
+                f"leave out torchrun, or try {parameter('parallel', 'tp')}",
             )
         if importlib.util.find_spec("accelerate") is None:
-            raise NotFoundError("--parallel auto needs accelerate", "pip install 'maskviz[parallel]'")
+            raise NotFoundError(f"{parameter('parallel', 'auto')} needs accelerate", "pip install 'maskviz[parallel]'")
         return {"device_map": "auto"}
     if share.world == 1:
-        raise UsageError("--parallel tp deals a model out over processes, and there is one", f"start it as {_START}")
+        raise UsageError(
+            f"{parameter('parallel', 'tp')} deals a model out over processes, and there is one",
+            f"start it as {_START} {parameter('parallel', 'tp')}",
+        )
     _check_plan(config, card, share.world)
     return {"distributed_config": _by_plan()}
 
@@ -57,7 +62,8 @@ def _check_plan(config: PreTrainedConfig, card: ModelCard, world: int) -> None:
     plans = [plan for one in _parts(config) if (plan := getattr(one, "base_model_tp_plan", None))]
     if not plans:
         raise CannotTraceError(
-            f"{card.architecture} has no plan for tensor parallelism", "try --parallel auto, without torchrun"
+            f"{card.architecture} has no plan for tensor parallelism",
+            f"try {parameter('parallel', 'auto')}, without torchrun",
         )
     dealt_out = any("attn" in path and style == "rowwise" for plan in plans for path, style in plan.items())
     uneven = [heads for heads in (*card.heads, *card.key_heads) if heads % world]
@@ -84,5 +90,6 @@ def _by_plan() -> Any:
         return DistributedConfig(tp_plan="auto")
     except (ImportError, TypeError) as error:
         raise CannotTraceError(
-            "this transformers does not deal out models as --parallel tp needs it", "pip install -U transformers"
+            f"this transformers does not deal out models as {parameter('parallel', 'tp')} needs it",
+            "pip install -U transformers",
         ) from error

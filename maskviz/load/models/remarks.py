@@ -8,6 +8,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import parameter
 from maskviz.load.models.card import text_part
 from maskviz.load.models.classes import architecture_of, file_of, own_code
 from maskviz.load.models.source import Source
@@ -58,7 +59,7 @@ def _of_class(source: Source, config: PreTrainedConfig, model: PreTrainedModel) 
     if code is not None:
         return (
             f"{file_of(code)}, which comes with the model, was not run: {built} is transformers' own, and its masks "
-            "may be others; --trust-remote-code runs the model's own code",
+            f"may be others; {parameter('trust_remote_code', True)} runs the model's own code",
         )
     if named in (built, "AutoModel"):
         return ()
@@ -74,5 +75,5 @@ def _of_tokenizer(source: Source, tokenizer: PreTrainedTokenizerBase | None) -> 
         return ()
     return (
         f"{file_of(names[0])}, the tokenizer that comes with the model, was not run: {type(tokenizer).__name__} is "
-        "transformers' own, and its tokens may be others; --trust-remote-code runs it",
+        f"transformers' own, and its tokens may be others; {parameter('trust_remote_code', True)} runs it",
     )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import parameter
 
 # The deepest published models have a few hundred layers.
 MOST_LAYERS = 10_000
@@ -60,5 +61,5 @@ def check_random_fits(model: torch.nn.Module, name: str) -> None:
     if count > _MOST_RANDOM:
         raise CannotTraceError(
             f"{name!r} has {count / 1e9:.1f} billion parameters, random weights are drawn for up to 2 billion",
-            "--no-weights shows its masks, exactly and in seconds",
+            f"{parameter('weights', False, shell='--no-weights')} shows its masks, exactly and in seconds",
         )

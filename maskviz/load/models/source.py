@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import parameter
 from maskviz.load.models.folders import base_of, folder_of_file, part_of
 
 _NAMES_HINT = "give a hub id, a folder, a config.json, a .gguf file or demo:bert"
@@ -106,7 +107,9 @@ def resolve(name: str, *, revision: str | None = None, offline: bool = False, tr
         beside = (path.parent / "config.json").is_file()
         raise NotFoundError(
             f"{name!r} is a file and no model",
-            f"give its folder: --model {path.parent}" if beside else "give a folder, its config.json, or a .gguf file",
+            f"give its folder: {parameter('model', path.parent)}"
+            if beside
+            else "give a folder, its config.json, or a .gguf file",
         )
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise NotFoundError(
@@ -169,7 +172,8 @@ def explanation(source: Source, what: str, error: Exception, values: str = "") -
     lowered = said.lower()
     if "trust_remote_code" in said or "remote code" in lowered:
         return CannotTraceError(
-            f"model {source.name!r} brings its own code and {what} needs it", "if you trust it, add --trust-remote-code"
+            f"model {source.name!r} brings its own code and {what} needs it",
+            f"if you trust it, add {parameter('trust_remote_code', True)}",
         )
     if isinstance(error, ImportError) or (source.gguf_file is not None and "pip install" in said):
         return NotFoundError(f"cannot read the {what} of {source.name!r}: {in_one_line(said)}", _missing(source))
@@ -189,12 +193,13 @@ def explanation(source: Source, what: str, error: Exception, values: str = "") -
     if "safetensors" in lowered or "pytorch_model" in lowered:
         return NotFoundError(
             f"no usable weights in {source.name!r}: {in_one_line(said)}",
-            "maskviz reads model.safetensors, pytorch_model.bin and .gguf; --no-weights shows the masks without them",
+            f"maskviz reads model.safetensors, pytorch_model.bin and .gguf; {_without()} shows the masks without them",
         )
     if "ignore_mismatched_sizes" in said:
         return NotFoundError(
             f"the weights of {source.name!r} do not have the shapes its config names",
-            "they belong to another config, or to code of the model's own: then add --trust-remote-code",
+            "they belong to another config, or to code of the model's own: then add "
+            f"{parameter('trust_remote_code', True)}",
         )
     if not Path(source.location).exists():
         return _not_on_hub(source, what, lowered)
@@ -218,19 +223,20 @@ def _unpickled(source: Source, said: str) -> NotFoundError:
     return NotFoundError(
         f"the weights of {source.name!r} are a pickle that is damaged, or holds more than tensors{what} and could run "
         "code: not loaded",
-        "--no-weights shows the masks; the model's author can save it as safetensors",
+        f"{_without()} shows the masks; the model's author can save it as safetensors",
     )
 
 
 def _not_on_hub(source: Source, what: str, lowered: str) -> NotFoundError:
     if source.offline:
         return NotFoundError(
-            f"the {what} of {source.name!r} is not in the local cache", "leave out --offline to download it"
+            f"the {what} of {source.name!r} is not in the local cache",
+            f"leave out {parameter('offline')} to download it",
         )
     if "couldn't connect" in lowered or "connection" in lowered or "offline" in lowered or "resolve" in lowered:
         return NotFoundError(
             f"cannot reach the model hub for {source.name!r}, and it is not in the local cache",
-            "check the network, give a local folder, or try --model demo:bert",
+            f"check the network, give a local folder, or try {parameter('model', 'demo:bert')}",
         )
     if "gated" in lowered or "401" in lowered or "private" in lowered:
         return NotFoundError(
@@ -249,3 +255,8 @@ def _missing(source: Source) -> str:
 def in_one_line(text: str) -> str:
     """An error's text on one line, cut to a readable length."""
     return " ".join(text.split())[:200] or "no reason given"
+
+
+def _without() -> str:
+    """How a model is built without weights."""
+    return parameter("weights", False, shell="--no-weights")

@@ -13,6 +13,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.results.mlm import Masked, Recipe
 from maskviz.core.run.trace import Batch
 from maskviz.load.models.model import load_tokenizer
@@ -77,12 +78,13 @@ def training_batch(
     """
     if whole_words and not tokenizer.is_fast:
         raise CannotTraceError(
-            "whole words need a tokenizer that tells where its tokens lie", "leave out --whole-word, or take a fast one"
+            "whole words need a tokenizer that tells where its tokens lie",
+            f"leave out {parameter('whole_word')}, or take a fast one",
         )
     options: dict[str, Any] = {"return_special_tokens_mask": True, "return_offsets_mapping": bool(whole_words)}
     if max_length is not None:
         options |= {"truncation": True, "max_length": max_length}
-    no_room = UsageError(f"--max-length {max_length} leaves no room for the text", "give a larger one")
+    no_room = UsageError(f"{parameter('max_length', max_length)} leaves no room for the text", "give a larger one")
     try:
         encoded = tokenizer(list(texts), padding=tokenizer.pad_token_id is not None, **options)
     except Exception as error:  # the tokenizers' library raises kinds of its own where nothing would be left

@@ -13,6 +13,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role
 from maskviz.load.inputs.user_mask import GivenMask
@@ -22,7 +23,7 @@ from maskviz.load.texts.images import processed
 from maskviz.load.texts.labels import token_labels, token_roles
 from maskviz.load.texts.packing import check_packs, packed
 from maskviz.load.texts.request import Request as Request
-from maskviz.load.texts.request import check
+from maskviz.load.texts.request import check, ids_example
 from maskviz.load.texts.senses import check_reads_text
 from maskviz.load.texts.token_types import checked_types, types_argument
 
@@ -67,7 +68,10 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
         return _packed(loaded, request, (rows, types), notes)
     longest = max(map(len, rows))
     if request.pad_to is not None and request.pad_to < longest:
-        raise UsageError(f"--pad-to {request.pad_to} is less than the {longest} tokens there are", "--max-length cuts")
+        raise UsageError(
+            f"{parameter('pad_to', request.pad_to)} is less than the {longest} tokens there are",
+            f"{parameter('max_length')} cuts",
+        )
     _check_positions(loaded, longest)
     if request.pad_to is not None:
         _check_padding(loaded, request.pad_to, len(rows))
@@ -87,7 +91,7 @@ def encode(loaded: Loaded, request: Request) -> Encoded:
         batch, of_decoder = _with_decoder(loaded, request, batch, notes)
         inputs |= of_decoder
     elif request.targets or request.target_ids:
-        raise UsageError(f"{loaded.card.architecture} has no decoder of its own", "leave out --target")
+        raise UsageError(f"{loaded.card.architecture} has no decoder of its own", f"leave out {parameter('target')}")
     inputs[loaded.model.main_input_name] = inputs.pop("input_ids")
     return Encoded(batch, _arguments(loaded, request, inputs), tuple(notes))
 
@@ -140,7 +144,7 @@ def without_cache(loaded: Loaded) -> dict[str, Any]:
         UsageError: the model takes no such argument.
     """
     if "use_cache" not in inspect.signature(loaded.model.forward).parameters:
-        raise UsageError(f"{loaded.card.architecture} takes no use_cache", "leave out --no-cache")
+        raise UsageError(f"{loaded.card.architecture} takes no use_cache", f"leave out {parameter('no_cache')}")
     return {"use_cache": False}
 
 
@@ -166,7 +170,8 @@ def _types_argument(loaded: Loaded, request: Request) -> str | None:
 def _check_generates(loaded: Loaded) -> None:
     if "position_ids" not in inspect.signature(loaded.model.forward).parameters or not loaded.model.can_generate():
         raise UsageError(
-            f"{loaded.card.architecture} takes no positions from generate()", "leave out --position-ids cumsum"
+            f"{loaded.card.architecture} takes no positions from generate()",
+            f"leave out {parameter('position_ids', 'cumsum')}",
         )
 
 
@@ -189,7 +194,7 @@ def _rows(loaded: Loaded, request: Request, notes: list[str]) -> tuple[list[list
         _check_ids(request.ids, loaded)
         rows = [list(row) for row in request.ids]
         cut = rows if request.max_length is None else [row[: request.max_length] for row in rows]
-        _note_cuts(rows, cut, notes, "--max-length")
+        _note_cuts(rows, cut, notes, parameter("max_length"))
         return cut, None
     tokenizer = _needed(loaded)
     pairs: Sequence[str | None] = request.pairs or [None] * len(request.texts)
@@ -202,8 +207,8 @@ def _rows(loaded: Loaded, request: Request, notes: list[str]) -> tuple[list[list
         encodings = [_shortened(tokenizer, one, limit) for one in zip(request.texts, pairs, strict=True)]
     rows = [list(encoding["input_ids"]) for encoding in encodings]
     _check_ids(rows, loaded, hint="the tokenizer belongs to another model")
-    of_model = "as sentence-transformers cuts it: its max_seq_length; --max-length allows more"
-    _note_cuts(full, rows, notes, "--max-length" if request.max_length else of_model)
+    of_model = f"as sentence-transformers cuts it: its max_seq_length; {parameter('max_length')} allows more"
+    _note_cuts(full, rows, notes, parameter("max_length") if request.max_length else of_model)
     has_types = all("token_type_ids" in encoding for encoding in encodings)
     return rows, [list(encoding["token_type_ids"]) for encoding in encodings] if has_types else None
 
@@ -213,9 +218,13 @@ def _shortened(tokenizer: PreTrainedTokenizerBase, texts: tuple[str, str | None]
     try:
         encoding = tokenizer(*texts, truncation=True, max_length=limit)
     except Exception as error:  # the tokenizers' library raises kinds of its own where nothing would be left
-        raise UsageError(f"--max-length {limit} leaves no room for the text", "give a larger one") from error
+        raise UsageError(
+            f"{parameter('max_length', limit)} leaves no room for the text", "give a larger one"
+        ) from error
     if len(encoding["input_ids"]) > limit:
-        raise UsageError(f"--max-length {limit} leaves no room beside the special tokens", "give a larger one")
+        raise UsageError(
+            f"{parameter('max_length', limit)} leaves no room beside the special tokens", "give a larger one"
+        )
     return encoding
 
 
@@ -230,7 +239,7 @@ def _needed(loaded: Loaded) -> PreTrainedTokenizerBase:
         raise NotFoundError(
             f"{loaded.card.name!r} comes without a usable tokenizer"
             + (f": {loaded.tokenizer_problem}" if loaded.tokenizer_problem else ""),
-            'give token ids instead: --ids "5 17 3", one per row',
+            f"give token ids instead: {ids_example()}, one per row",
         )
     return loaded.tokenizer
 
@@ -258,7 +267,7 @@ def _check_positions(loaded: Loaded, length: int) -> None:
     if limit and length > limit:
         raise CannotTraceError(
             f"the text has {length} tokens, {loaded.card.name!r} has positions for {limit}",
-            f"cut it with --max-length {limit}",
+            f"cut it with {parameter('max_length', limit)}",
         )
 
 
@@ -270,7 +279,8 @@ def _check_padding(loaded: Loaded, length: int, rows: int) -> None:
     limit = loaded.card.positions or _MOST_TOKENS
     if length > limit or length * rows > _MOST_TOKENS:
         raise CannotTraceError(
-            f"--pad-to {length} is more than {loaded.card.name!r} can be traced on", "lower --pad-to"
+            f"{parameter('pad_to', length)} is more than {loaded.card.name!r} can be traced on",
+            f"lower {parameter('pad_to')}",
         )
 
 
@@ -330,7 +340,7 @@ def _with_decoder(
         tokenizer = _needed(loaded)
         rows = [[start, *tokenizer(text_target=target)["input_ids"]][:-1] or [start] for target in request.targets]
     else:
-        notes.append("no --target: the decoder is shown its start token alone")
+        notes.append(f"no {parameter('target')}: the decoder is shown its start token alone")
         rows = [[start]] * batch.rows
     ids, keep = padded(rows, _pad_id(loaded, raw=bool(request.target_ids)), "right")
     _check_positions(loaded, ids.shape[1])

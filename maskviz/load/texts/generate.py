@@ -12,6 +12,7 @@ from transformers import GenerationConfig
 
 from maskviz.core.arrays import IntArray
 from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.load.models.model import Loaded
 from maskviz.load.models.source import in_one_line
 from maskviz.load.texts.encode import Encoded, Request, encode, labelled
@@ -43,7 +44,9 @@ def continued(loaded: Loaded, request: Request, steps: int) -> tuple[Encoded, in
             whole = generate(**inputs, generation_config=settings)
     except Exception as error:  # the model's own generation code: whatever it is, it is about this model and text
         said = in_one_line(f"{type(error).__name__}: {error}")
-        raise CannotTraceError(f"{loaded.card.architecture} cannot generate: {said}", "leave out --step") from error
+        raise CannotTraceError(
+            f"{loaded.card.architecture} cannot generate: {said}", f"leave out {parameter('step')}"
+        ) from error
     ids = whole.cpu().numpy()
     side = given.batch.decoder or given.batch
     led = int(not np.array_equal(ids[:, : side.length], side.ids))  # generate() puts a missing start token first
@@ -53,7 +56,10 @@ def continued(loaded: Loaded, request: Request, steps: int) -> tuple[Encoded, in
     encoded = _with_tokens(loaded, given, ids, led)
     notes = [f"tokens from {start} on were generated"]
     if not side.keep[:, -1].all() and given.batch.decoder is None:
-        notes.append("texts padded on the right go on behind their padding; generate() wants --padding-side left")
+        notes.append(
+            "texts padded on the right go on behind their padding; generate() wants "
+            f"{parameter('padding_side', 'left')}"
+        )
     if made < steps:
         notes.append(f"the model ended the text after {made} of {steps} tokens")
     return replace(encoded, notes=(*encoded.notes, *notes)), start
@@ -62,17 +68,21 @@ def continued(loaded: Loaded, request: Request, steps: int) -> tuple[Encoded, in
 def _check(loaded: Loaded, request: Request) -> None:
     model = loaded.model
     if loaded.weightless:
-        raise NoWeightsError("--step generates from numbers", loaded.card.note, "--past needs none")
+        raise NoWeightsError(
+            f"{parameter('step')} generates from numbers", loaded.card.note, f"{parameter('past')} needs none"
+        )
     if not model.can_generate():
         raise UsageError(f"{loaded.card.architecture} does not generate", "give a model with a language head")
     if request.cumulative_positions:
-        raise UsageError("--step passes generate()'s positions itself", "leave out --position-ids")
+        raise UsageError(
+            f"{parameter('step')} passes generate()'s positions itself", f"leave out {parameter('position_ids')}"
+        )
 
 
 def _check_positions(loaded: Loaded, length: int, steps: int) -> None:
     limit = loaded.card.positions
     if limit is not None and length + steps > limit:
-        hint = f"give --step {limit - length}" if limit > length else "give a shorter text"
+        hint = f"give {parameter('step', limit - length)}" if limit > length else "give a shorter text"
         raise CannotTraceError(
             f"{length} tokens and {steps} generated are more than the {limit} positions of {loaded.card.name!r}", hint
         )

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.load.models.model import Loaded, quiet
 from maskviz.load.models.source import Source, explained, in_one_line
 from maskviz.load.texts.senses import check_reads_text
@@ -56,7 +57,7 @@ def load_processor(source: Source, loaded: Loaded) -> Any:
     check_reads_text(loaded.model)
     parameters = inspect.signature(loaded.model.forward).parameters
     if not any("pixel" in name or "image" in name for name in parameters):
-        raise CannotTraceError(f"{loaded.card.architecture} reads no images", "leave out --image")
+        raise CannotTraceError(f"{loaded.card.architecture} reads no images", f"leave out {parameter('image')}")
     arguments = {name: value for name, value in source.arguments.items() if name != "gguf_file"}
     with explained(source, "processor"):
         processor = AutoProcessor.from_pretrained(source.location, **arguments)
@@ -140,7 +141,9 @@ def _dealt(images: list[Image.Image], texts: int) -> list[list[Image.Image]]:
     if len(images) == 1:
         return [images] * texts
     if len(images) != texts:
-        raise UsageError(f"there are {len(images)} --image and {texts} texts", "give one per text, or one for all")
+        raise UsageError(
+            f"there are {len(images)} {parameter('image')} and {texts} texts", "give one per text, or one for all"
+        )
     return [[image] for image in images]
 
 

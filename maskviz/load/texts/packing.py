@@ -10,6 +10,7 @@ import numpy as np
 
 from maskviz.core.arrays import IntArray
 from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.load.models.model import Loaded
 
 
@@ -45,14 +46,14 @@ def check_packs(loaded: Loaded, texts: int) -> None:
         CannotTraceError: the model has an encoder of its own, or takes no position ids.
     """
     if texts < 2:
-        raise UsageError("--packed needs more than one text", "give the texts that share the row")
+        raise UsageError(f"{parameter('packed')} needs more than one text", "give the texts that share the row")
     if loaded.card.encoder_decoder:
         raise CannotTraceError(
             f"{loaded.card.architecture} has an encoder and a decoder, texts are packed for decoders alone",
-            "leave out --packed",
+            f"leave out {parameter('packed')}",
         )
     if "position_ids" not in inspect.signature(loaded.model.forward).parameters:
         raise CannotTraceError(
             f"{loaded.card.architecture} takes no position ids, so packed texts cannot be told apart",
-            "leave out --packed",
+            f"leave out {parameter('packed')}",
         )

@@ -10,6 +10,7 @@ import numpy as np
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.panels.printable import plural
+from maskviz.core.parameters import parameter
 from maskviz.core.words import HeadStatistic
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.request import Request
@@ -59,13 +60,14 @@ def probe_of(loaded: Loaded, length: int, rows: int, seed: int) -> Probe:
     tokens = _ordinary(loaded)
     if length > len(tokens):
         raise UsageError(
-            f"--probe-length {length} is more than the {len(tokens)} ordinary tokens", "give a smaller one"
+            f"{parameter('probe_length', length)} is more than the {len(tokens)} ordinary tokens", "give a smaller one"
         )
     limit = loaded.card.positions
     if limit is not None and 2 * length + len(before) + len(after) > limit:
         most = (limit - len(before) - len(after)) // 2
         raise CannotTraceError(
-            f"--probe-length {length} is said twice, and {loaded.card.name!r} has positions for {limit} tokens",
+            f"{parameter('probe_length', length)} is said twice, "
+            f"and {loaded.card.name!r} has positions for {limit} tokens",
             f"give at most {most}",
         )
     said = [np.random.default_rng(seed + row).permutation(tokens)[:length].tolist() for row in range(rows)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import either, parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,45 +58,49 @@ def check(request: Request) -> None:
     _check_packed(request)
     _check_images(request)
     if request.pairs and request.ids:
-        raise UsageError("--pair and --ids are given together", "put both texts' ids into one row")
+        raise UsageError(
+            f"{parameter('pair')} and {parameter('ids')} are given together", "put both texts' ids into one row"
+        )
     if request.targets and request.target_ids:
-        raise UsageError("--target and --target-ids are given together", "give one or the other")
+        raise UsageError(
+            f"{parameter('target')} and {parameter('target_ids')} are given together", "give one or the other"
+        )
     count = len(request.texts) or len(request.ids)
     for what, rows in (
-        ("--pair", request.pairs),
-        ("--target", request.targets),
-        ("--target-ids", request.target_ids),
-        ("--token-types", request.token_types),
+        (parameter("pair"), request.pairs),
+        (parameter("target"), request.targets),
+        (parameter("target_ids"), request.target_ids),
+        (parameter("token_types"), request.token_types),
     ):
         if rows and len(rows) != count:
             raise UsageError(f"there are {len(rows)} {what} and {count} texts", f"give one {what} per text")
     if any(not row for row in request.ids + request.target_ids):
-        raise UsageError("a row of ids is empty", 'write numbers, such as --ids "5 17 3"')
+        raise UsageError("a row of ids is empty", f"write numbers, such as {ids_example()}")
 
 
 def _check_inputs(request: Request) -> None:
     """Inputs are passed on as they are: nothing beside them may ask for other ones."""
     for what, given in (
         ("a text", request.texts),
-        ("--ids", request.ids),
-        ("--pair", request.pairs),
-        ("--target", request.targets or request.target_ids),
-        ("--image", request.images),
-        ("--token-types", request.token_types),
-        ("--padding-side", request.padding_side),
-        ("--pad-to", request.pad_to),
-        ("--max-length", request.max_length),
-        ("--position-ids cumsum", request.cumulative_positions),
-        ("--packed", request.packed),
+        (parameter("ids"), request.ids),
+        (parameter("pair"), request.pairs),
+        (parameter("target"), request.targets or request.target_ids),
+        (parameter("image"), request.images),
+        (parameter("token_types"), request.token_types),
+        (parameter("padding_side"), request.padding_side),
+        (parameter("pad_to"), request.pad_to),
+        (parameter("max_length"), request.max_length),
+        (parameter("position_ids", "cumsum"), request.cumulative_positions),
+        (parameter("packed"), request.packed),
     ):
         if given:
-            raise UsageError(f"--inputs and {what} are given together", "inputs are passed on as they are")
+            raise UsageError(f"{parameter('inputs')} and {what} are given together", "inputs are passed on as they are")
 
 
 def _check_texts(request: Request) -> None:
     if bool(request.texts) == bool(request.ids):
         if request.texts:
-            raise UsageError("texts and --ids are given together", "give one or the other")
+            raise UsageError(f"texts and {parameter('ids')} are given together", "give one or the other")
         raise UsageError("there is no text", 'give one, such as "some text", or - for standard input')
     for index, text in enumerate(request.texts):
         if not text.strip():
@@ -109,26 +114,37 @@ def _check_images(request: Request) -> None:
     if not request.images:
         return
     for option, given in (
-        ("--ids", request.ids),
-        ("--pair", request.pairs),
-        ("--target", request.targets or request.target_ids),
-        ("--packed", request.packed),
-        ("--pad-to", request.pad_to),
-        ("--max-length", request.max_length),
-        ("--token-types", request.token_types),
-        ("--position-ids cumsum", request.cumulative_positions),
+        (parameter("ids"), request.ids),
+        (parameter("pair"), request.pairs),
+        (parameter("target"), request.targets or request.target_ids),
+        (parameter("packed"), request.packed),
+        (parameter("pad_to"), request.pad_to),
+        (parameter("max_length"), request.max_length),
+        (parameter("token_types"), request.token_types),
+        (parameter("position_ids", "cumsum"), request.cumulative_positions),
     ):
         if given:
             raise UsageError(
-                f"--image and {option} are given together", "with images the model's own processor makes the inputs"
+                f"{parameter('image')} and {option} are given together",
+                "with images the model's own processor makes the inputs",
             )
 
 
 def _check_packed(request: Request) -> None:
     if not request.packed:
         return
-    for option, given in (("--pad-to", request.pad_to), ("--position-ids cumsum", request.cumulative_positions)):
+    for option, given in (
+        (parameter("pad_to"), request.pad_to),
+        (parameter("position_ids", "cumsum"), request.cumulative_positions),
+    ):
         if given:
-            raise UsageError(f"--packed and {option} are given together", "a packed row has no padding")
+            raise UsageError(f"{parameter('packed')} and {option} are given together", "a packed row has no padding")
     if request.targets or request.target_ids:
-        raise UsageError("--packed and a target are given together", "texts are packed for decoders alone")
+        raise UsageError(
+            f"{parameter('packed')} and a target are given together", "texts are packed for decoders alone"
+        )
+
+
+def ids_example() -> str:
+    """How rows of ids are written."""
+    return either("ids=[[5, 17, 3]]", '--ids "5 17 3"')

@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import parameter
 from maskviz.load.models.card import text_part
 
 # What models call their token ids; Perceiver's forward takes "inputs".
@@ -77,7 +78,11 @@ def on_text_alone(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Iterator
             ) from error
         if not senses or not _for_want_of_it(error.__cause__, senses):
             raise
-        hint = "add --image FILE; its processor must lie beside it" if "images" in senses else "it is not shown yet"
+        hint = (
+            f"add {parameter('image')} FILE; its processor must lie beside it"
+            if "images" in senses
+            else "it is not shown yet"
+        )
         also = "" if senses[-1].startswith("sound as") else "also "
         raise CannotTraceError(
             f"{name} cannot be run on text alone: it {also}reads {' and '.join(senses)}", hint

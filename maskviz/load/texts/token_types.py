@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Sequence
 
 from maskviz.core.errors import UsageError
+from maskviz.core.parameters import parameter
 from maskviz.load.models.model import Loaded
 
 # The names models take them under: segments and prefixes, and what of a row is text or an image.
@@ -22,7 +23,7 @@ def types_argument(loaded: Loaded) -> str:
     for name in _NAMES:
         if name in parameters:
             return name
-    raise UsageError(f"{loaded.card.architecture} takes no token types", "leave out --token-types")
+    raise UsageError(f"{loaded.card.architecture} takes no token types", f"leave out {parameter('token_types')}")
 
 
 def checked_types(given: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -34,7 +35,8 @@ def checked_types(given: Sequence[Sequence[int]], rows: Sequence[Sequence[int]])
     for number, (types, row) in enumerate(zip(given, rows, strict=True)):
         if len(types) != len(row):
             raise UsageError(
-                f"--token-types {number + 1} has {len(types)} numbers and text {number + 1} has {len(row)} tokens",
+                f"{parameter('token_types')} {number + 1} has {len(types)} numbers "
+                f"and text {number + 1} has {len(row)} tokens",
                 "give one number per token, special tokens included",
             )
         if min(types) < 0:

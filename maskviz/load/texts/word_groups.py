@@ -16,6 +16,7 @@ import numpy as np
 
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import parameter
 from maskviz.core.run.grouping import Grouping
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role
@@ -38,9 +39,13 @@ def words_of(loaded: Loaded, request: Request, batch: Batch) -> Grouping:
     """
     tokenizer = loaded.tokenizer
     if request.ids or tokenizer is None:
-        raise UsageError("--words needs texts: ids do not tell where a word begins", "give the text itself")
+        raise UsageError(
+            f"{parameter('words')} needs texts: ids do not tell where a word begins", "give the text itself"
+        )
     if not tokenizer.is_fast:
-        raise CannotTraceError("the tokenizer does not tell where its tokens lie in the text", "leave out --words")
+        raise CannotTraceError(
+            "the tokenizer does not tell where its tokens lie in the text", f"leave out {parameter('words')}"
+        )
     cut = {} if request.max_length is None else {"truncation": True, "max_length": request.max_length}
     pairs = request.pairs or (None,) * len(request.texts)
     rows = [
@@ -83,7 +88,9 @@ def _grouping(batch: Batch, rows: Sequence[Sequence[tuple[int, _Place]]], texts:
     for row, places in enumerate(rows):
         kept = np.flatnonzero(batch.keep[row])
         if batch.ids[row, kept].tolist() != [token for token, _ in places]:
-            raise CannotTraceError("the tokens are not those the text has on its own", "leave out --words")
+            raise CannotTraceError(
+                "the tokens are not those the text has on its own", f"leave out {parameter('words')}"
+            )
         labels = [batch.tokens[row][place] for place in kept]
         special = [None if batch.roles[row][place] is Role.TEXT else batch.tokens[row][place] for place in kept]
         numbers, words = grouped([place for _, place in places], texts[row], labels, special)

@@ -29,6 +29,7 @@ from maskviz.core.panels.page import (
     Tone,
 )
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import parameter
 from maskviz.core.words import Style
 from maskviz.render.fonts import typeface_for
 from maskviz.render.image.bars import bars_block
@@ -74,7 +75,7 @@ def layout_of(style: Style, columns: int | None) -> Layout:
         UsageError: columns are given where there are none, or another number of them than 1 or 2.
     """
     if columns is not None and style is not Style.PAPER:
-        raise UsageError(f"{columns} columns are of the style paper", "add --style paper")
+        raise UsageError(f"{columns} columns are of the style paper", f"add {parameter('style', 'paper')}")
     if columns not in (None, 1, 2):
         raise UsageError(f"a figure cannot take {columns} columns", "a paper has 1 or 2")
     if style is Style.SCREEN:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.panels.page import HeadGrid, HeadTile
+from maskviz.core.parameters import parameter
 from maskviz.render.fold import Tile, fold_values, tile_to_fit
 from maskviz.render.fold_words import extremes_of, place_words
 from maskviz.render.palette import GATE_INK, greyed, hexadecimal, level, sequential
@@ -212,5 +213,7 @@ def _left_out(names: tuple[str, ...]) -> str:
     """Return the sentence about rows that were not drawn and how to see them."""
     rows = "row is" if len(names) == 1 else "rows are"
     first, last = names[0].split()[-1], names[-1].split()[-1]
-    option = f"--layer {first if first == last else f'{first}-{last}'}, or " if (first + last).isdigit() else ""
+    option = (
+        f"{parameter('layer')} {first if first == last else f'{first}-{last}'}, or " if (first + last).isdigit() else ""
+    )
     return f"{len(names)} more {rows} not shown, from {names[0]} on: {option}-o file.png"

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import NoWeightsError, UsageError
+from maskviz.core.parameters import parameter
 from maskviz.core.results.results import CallProof, FutureProof, Proof
 from maskviz.core.run.masks import Delivery
 from maskviz.core.run.trace import AttentionCall, Batch, Trace
@@ -51,10 +52,13 @@ def prove(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> Proof:
         CannotTraceError: the model fails on its own.
     """
     if is_weightless(model):
-        raise NoWeightsError("--prove follows numbers", trace.card.note)
+        raise NoWeightsError(f"{parameter('prove')} follows numbers", trace.card.note)
     longest = max(side.length for side in (trace.batch, trace.batch.decoder or trace.batch))
     if longest > MOST_TOKENS:
-        raise UsageError(f"--prove takes up to {MOST_TOKENS} tokens, there are {longest}", "cut it: --max-length")
+        raise UsageError(
+            f"{parameter('prove')} takes up to {MOST_TOKENS} tokens, there are {longest}",
+            f"cut it: {parameter('max_length')}",
+        )
     gradients = _gradients(model, inputs, trace)
     turns: dict[str, int] = {}
     calls = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.parameters import parameter
 from maskviz.core.run.memory import as_size
 from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Statistic
@@ -97,14 +98,14 @@ def _fitting(card: ModelCard, batch: Batch, rehearsed: Rehearsed, keeping: Keepi
     while pool >= _SMALLEST:
         smaller = replace(keeping, tile=-(-longest // pool))
         if need_of(card, batch, rehearsed, smaller).total <= usable:
-            return f"--pool {pool} would fit"
+            return f"{parameter('pool', pool)} would fit"
         pool //= 2
     need = need_of(card, batch, rehearsed, keeping)
     layers = len({part.layer for part in rehearsed.parts.values() if keeping.wants(part.layer)})
     fitting = int((usable - need.running - need.squares) / max(1, need.kept) * layers)
     if fitting >= 1:
-        return f"{fitting} of the {layers} layers would fit, such as --layer 0-{fitting - 1}"
+        return f"{fitting} of the {layers} layers would fit, such as {parameter('layer', 0)}-{fitting - 1}"
     if need.squares:
         share = (usable - need.running) / (need.squares + need.kept)
-        return f"cut the text: about {int(longest * max(0.0, share) ** 0.5)} tokens fit (--max-length)"
-    return f"cut the text: about {int(longest * usable / need.total)} tokens fit (--max-length)"
+        return f"cut the text: about {int(longest * max(0.0, share) ** 0.5)} tokens fit ({parameter('max_length')})"
+    return f"cut the text: about {int(longest * usable / need.total)} tokens fit ({parameter('max_length')})"

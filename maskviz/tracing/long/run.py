@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NoWeightsError
+from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Opaque, Rule
 from maskviz.core.rules.recognise import recognise
 from maskviz.core.run.long import LongCall, LongTrace
@@ -60,11 +61,16 @@ def rehearse(model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCa
     if is_weightless(model):
         raise NoWeightsError("a long run adds up numbers", card.note, "'maskviz mask' shows masks of any length")
     if shards_of(model).paths:
-        raise CannotTraceError("a model spread with --parallel tp cannot run long texts", "leave out --parallel")
+        raise CannotTraceError(
+            f"a model spread with {parameter('parallel', 'tp')} cannot run long texts",
+            f"leave out {parameter('parallel')}",
+        )
     inputs, part = shortened(inputs, batch)
     short = run(model, inputs, part, card)
     if not short.calls:
-        raise CannotTraceError(f"{card.architecture} has no attention to add up", "leave out --pool and --rows")
+        raise CannotTraceError(
+            f"{card.architecture} has no attention to add up", f"leave out {parameter('pool')} and {parameter('rows')}"
+        )
     parts = parts_of(short)
     why = "it mixes tokens in a way that is not added up by blocks"
     if parts is not None:
@@ -82,7 +88,8 @@ def rehearse(model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCa
                 by_hand = any(call.way is Way.LAYER for call in calls)
                 return Rehearsed(parts, whole, by_hand, any(call.biased for call in calls), short)
     raise CannotTraceError(
-        f"{card.architecture} cannot be streamed: {why}", "cut the text (--max-length) until its attention fits"
+        f"{card.architecture} cannot be streamed: {why}",
+        f"cut the text ({parameter('max_length')}) until its attention fits",
     )
 
 
@@ -110,7 +117,7 @@ def stream(
         calls = _streamed(given, rehearsed.parts, every, chosen, whole_masks=rehearsed.whole_masks)
     except (RewrittenMaskError, NotRehearsedError) as error:
         raise CannotTraceError(
-            f"{card.architecture} cannot be streamed: {error}", "cut the text (--max-length)"
+            f"{card.architecture} cannot be streamed: {error}", f"cut the text ({parameter('max_length')})"
         ) from error
     wanted = [part for part in rehearsed.parts.values() if keeping.wants(part.layer)]
     rules = _rules(calls, wanted, batch)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Role, Stack
 from maskviz.tracing.outputs import main_output
@@ -47,6 +48,6 @@ def position_note(model: PreTrainedModel, inputs: Mapping[str, Any], trace: Trac
     if moved <= max(_NOTICEABLE, _TIMES_THE_DRIFT * (trace.drift or 0.0)):
         return ()
     return (
-        f"left padding shifts this model's positions: with --position-ids cumsum, as generate() calls it, its outputs "
-        f"for real tokens differ by up to {moved:.2g}",
+        f"left padding shifts this model's positions: with {parameter('position_ids', 'cumsum')}, as generate() calls "
+        f"it, its outputs for real tokens differ by up to {moved:.2g}",
     )

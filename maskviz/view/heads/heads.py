@@ -11,6 +11,7 @@ import numpy as np
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Page, Panel, Table, Tone
 from maskviz.core.panels.printable import plural, printable
+from maskviz.core.parameters import parameter
 from maskviz.core.results.head_reading import HeadReading, LayerReading
 from maskviz.core.results.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, Criterion, RoleScore
 from maskviz.core.run.heads import Head, parse_selection
@@ -106,7 +107,7 @@ def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked, command: s
     row = drawn_row(trace, asked.choice)
     stacks = [heads for stack in reading.stacks if (heads := _of_stack(trace, reading, stack, asked.choice))]
     if all(math.isnan(one.value(asked.by)[0]) for heads in stacks for one in heads):
-        raise UsageError(f"no query has a number for --by {asked.by}", _no_number(reading))
+        raise UsageError(f"no query has a number for {parameter('by', asked.by)}", _no_number(reading))
     panels: list[Panel] = [Note(_counted(reading, asked.units))]
     panels += [Note(sentence) for sentence in asked.done]
     panels += [Note(printable(note), Tone.WARNING) for note in (*trace.notes, *_left_out(reading))]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Note, Page, Panel, Tone
 from maskviz.core.panels.printable import printable
+from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.view.card import card_line
@@ -39,7 +40,7 @@ def maps_page(trace: Trace, choice: Choice, done: Sequence[str], command: str, *
     """
     row, calls = drawn_row(trace, choice), chosen_calls(trace, choice)
     if not calls:
-        raise UsageError("there is no attention to draw", "leave out --layer and --stack")
+        raise UsageError("there is no attention to draw", f"leave out {parameter('layer')} and {parameter('stack')}")
     what = "attention rollout" if rolled else "mean of the heads"
     panels: list[Panel] = [Note(_ROLLOUT if rolled else _MEAN), *(Note(sentence) for sentence in done)]
     panels += [Note(printable(note), Tone.WARNING) for note in trace.notes]

@@ -10,6 +10,7 @@ import numpy as np
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Matrix, Note, Page, Panel, Table, Token, TokenStrip, Tone
 from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.parameters import either, parameter
 from maskviz.core.results.long_reading import CallReading, LongReading, RankedHead
 from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import LongTrace, Region
@@ -74,7 +75,7 @@ def long_page(trace: LongTrace, reading: LongReading, choice: Choice, command: s
     """
     panels: list[Panel] = [Note(note, Tone.WARNING) for note in trace.notes]
     if trace.batch.rows > 1:
-        more = f"Text {reading.row + 1} of {trace.batch.rows} is drawn; --text N draws another."
+        more = f"Text {reading.row + 1} of {trace.batch.rows} is drawn; {either('text=N', '--text N')} draws another."
         panels.append(Note(more, Tone.QUIET))
     panels += short_strips(trace, reading.row)
     panels += mask_panels(reading)
@@ -83,7 +84,8 @@ def long_page(trace: LongTrace, reading: LongReading, choice: Choice, command: s
     for each in asked:
         panels += _one_head(trace, each, reading.row) if each.one_head else _many_heads(trace, reading, each)
     if trace.rows and not any(each.one_head for each in asked):
-        words = f"The keys of queries {ranges(trace.rows)} are listed for one head: --layer L --head H."
+        one = either("layer=L, head=H", "--layer L --head H")
+        words = f"The keys of queries {ranges(trace.rows)} are listed for one head: {one}."
         panels.append(Note(words, Tone.QUIET))
     panels.append(Note(_evidence(trace), Tone.QUIET))
     return Page(_title(trace, reading.row, choice), card_line(trace.card), tuple(panels), _facts(trace, command))
@@ -219,7 +221,8 @@ def _region(trace: LongTrace, choice: Choice) -> Region | None:
     if asked is None:
         return kept
     if kept is None:
-        raise UsageError(f"region {asked} was not kept in this run", "run 'maskviz show' with --region")
+        command = either("maskviz.trace", "'maskviz show'")
+        raise UsageError(f"region {asked} was not kept in this run", f"run {command} with {parameter('region')}")
     inside = kept.first_query <= asked.first_query and asked.last_query <= kept.last_query
     if not (inside and kept.first_key <= asked.first_key and asked.last_key <= kept.last_key):
         raise UsageError(f"region {asked} is not within {kept}, which this run kept", "run 'maskviz show' again")

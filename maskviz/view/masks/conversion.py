@@ -10,6 +10,7 @@ from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
 from maskviz.core.checks.dialects import CONVENTIONS, Convention
 from maskviz.core.panels.page import LegendEntry, MaskGrid, Matrix, Note, Page, Panel, Table, Token, Tone
 from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.parameters import either
 from maskviz.core.results.converted import Converted, Written
 from maskviz.core.rules.algebra import Grid
 from maskviz.core.rules.reasons import Reason, primary, shares
@@ -53,7 +54,7 @@ def gates_page(name: str, gates: FloatArray, words: str, written: Written) -> Pa
         top=1.0,
         unit="gate",
     )
-    said = f'--head-mask "{words}"' if words else "all heads are kept"
+    said = either(f"head_mask={words!r}", f'--head-mask "{words}"') if words else "all heads are kept"
     return Page(printable(name), f"{written.dialect}: {becomes(written)}", (table, Note(said)))
 
 

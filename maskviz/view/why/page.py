@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
 from maskviz.core.panels.printable import plural, printable, ranges
+from maskviz.core.parameters import either
 from maskviz.core.results.why import Attended, Explanation, Place, Stretch
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.masks import Mask
@@ -37,7 +38,12 @@ def why_page(
     place, row = asked
     panels: list[Panel] = [*packing_notes(trace), *(Note(note, Tone.WARNING) for note in trace.notes)]
     if choice.text is None and trace.batch.rows > 1:
-        panels.append(Note(f"Text 1 of {trace.batch.rows} is asked about; --text N asks about another.", Tone.QUIET))
+        panels.append(
+            Note(
+                f"Text 1 of {trace.batch.rows} is asked about; {either('text=N', '--text N')} asks about another.",
+                Tone.QUIET,
+            )
+        )
     panels += token_strips(trace, (row,))
     for one in explanations:
         panels += _answer(trace, one, place, row)
