@@ -111,7 +111,7 @@ class Findings(Answer):
 
     def page(self) -> Page:
         """The page that `maskviz check` prints."""
-        return findings_page(self.checked, {}, self.pictures)
+        return findings_page(self.checked, self.pictures)
 
     def to_dict(self) -> dict[str, Any]:
         """The findings as `.json` holds them."""

@@ -132,7 +132,7 @@ class Conversion(Answer):
 
     def page(self) -> Page:
         """The page that `maskviz convert` draws."""
-        return conversion_page(self.converted, {})
+        return conversion_page(self.converted)
 
     def to_dict(self) -> dict[str, Any]:
         """What was read, and the mask in its new dialect as nested lists, or the code."""

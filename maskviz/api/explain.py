@@ -228,7 +228,7 @@ def reason_in_mask(mask: Path | torch.Tensor, dialect: Dialect | None, asked: Ma
     row = 0 if text is None else text - 1
     chosen = None if asked.heads is None else parse_selection(asked.heads, visible.shape[1], "head")
     if text is None and rows > 1:
-        notes = (f"Row 1 of {rows} is asked about; {either('text=1', '--text N')} asks about another.", *notes)
+        notes = (f"Row 1 of {rows} is asked about; {either('text=N', '--text N')} asks about another.", *notes)
     answers: Sequence[Any] = explain_mask(whole, asked.place, row, chosen)
     return ReasonInMask((asked.title or numbers.name, words), whole, asked.place, tuple(answers), notes)
 

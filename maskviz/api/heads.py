@@ -144,7 +144,7 @@ class HeadMaps(Answer):
 
     def page(self) -> Page:
         """The page that `maskviz heads --mean` or `--rollout` prints."""
-        return maps_page(self.trace, self.wanted.choice, self.done, "", rolled=self.wanted.rollout)
+        return maps_page(self.trace, self.wanted.choice, self.done, rolled=self.wanted.rollout)
 
     def to_dict(self) -> dict[str, Any]:
         """The maps as nested lists, [batch, 1, query, key] of each layer."""

@@ -80,7 +80,7 @@ class HeadRanking(Answer):
 
     def page(self) -> Page:
         """The page that `maskviz importance` prints."""
-        return importance_page(self.card, self.ranking, self.names, "", self.maps, top=self.top)
+        return importance_page(self.card, self.ranking, self.names, self.maps, top=self.top)
 
     def to_dict(self) -> dict[str, Any]:
         """What was measured as `.json` holds it."""

@@ -42,7 +42,7 @@ class SymbolicMask(Answer):
 
     def page(self) -> Page:
         """The page that `maskviz mask` prints."""
-        return symbolic_page(self.ruled, self.title, {})
+        return symbolic_page(self.ruled, self.title)
 
     def to_dict(self) -> dict[str, Any]:
         """Cells, blocks and operations as `.json` holds them."""

@@ -44,7 +44,7 @@ class Selection(Answer):
 
     def page(self) -> Page:
         """The page that `maskviz mlm` prints."""
-        return mlm_page(self.masked, self.recipe, self.draws, self.notes, (self.about, ""))
+        return mlm_page(self.masked, self.recipe, self.draws, self.notes, self.about)
 
     def to_dict(self) -> dict[str, Any]:
         """The ids the model gets, those it is asked for (-100: nothing), and what became of each token."""

@@ -107,7 +107,7 @@ class Curve(Answer):
     def page(self) -> Page:
         """The page that `maskviz prune` prints."""
         card = self.examination.subject.trace.card
-        return pruning_page(card, self.pruning, self.examination.names, "", (*self.maps, *self.written))
+        return pruning_page(card, self.pruning, self.examination.names, (*self.maps, *self.written))
 
     def to_dict(self) -> dict[str, Any]:
         """The curve as `.json` holds it."""

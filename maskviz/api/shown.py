@@ -63,9 +63,9 @@ class Shown(Answer):
     def page(self) -> Page:
         """The page that `maskviz show` prints."""
         if isinstance(self.run, LongTrace):
-            return long_page(self.run, read_long(self.run, drawn_row(self.run, self.choice)), self.choice, "")
-        findings = () if self.checked is None else findings_page(self.checked, {}).panels
-        return show_page(self.run.trace, self.choice, what_if_of(self.run), "", [*findings, *self._asked()])
+            return long_page(self.run, read_long(self.run, drawn_row(self.run, self.choice)), self.choice)
+        findings = () if self.checked is None else findings_page(self.checked).panels
+        return show_page(self.run.trace, self.choice, what_if_of(self.run), [*findings, *self._asked()])
 
     def to_dict(self) -> dict[str, Any]:
         """The run as `.json` holds it."""

@@ -22,14 +22,13 @@ from maskviz.view.tokens import axes_of, text_line, token_strips
 _MOST_PICTURES = 6
 
 
-def diff_page(diff: RunDiff, choice: Choice, names: Names = str, command: str = "") -> Page:
+def diff_page(diff: RunDiff, choice: Choice, names: Names = str) -> Page:
     """Build the page: what A and B are, counts, reasons, pictures, and what changes in attention and outputs.
 
     Args:
         diff: The comparison.
         choice: The text that is drawn, and the title.
         names: The printable token an id stands for.
-        command: The command line, for the metadata of files.
 
     Raises:
         UsageError: the choice names a text that is not there.
@@ -50,7 +49,7 @@ def diff_page(diff: RunDiff, choice: Choice, names: Names = str, command: str = 
     panels += _changes(diff, names)
     said_texts = () if diff.runs is None else diff.runs[0].batch.texts
     title = choice.title or text_line(said_texts) or "two masks"
-    facts = {"A": diff.names[0], "B": diff.names[1], "text": " | ".join(said_texts), "command": command}
+    facts = {"A": diff.names[0], "B": diff.names[1], "text": " | ".join(said_texts)}
     said = {name: printable(fact) for name, fact in facts.items() if fact}
     subtitle = f"A is {printable(diff.names[0])}, B is {printable(diff.names[1])}"
     return Page(printable(title), subtitle, tuple(panels), said)

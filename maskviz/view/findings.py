@@ -23,7 +23,7 @@ _SURE = {
 _LISTED = 6
 
 
-def findings_page(checked: Checked, facts: dict[str, str], pictures: Sequence[Panel] = ()) -> Page:
+def findings_page(checked: Checked, pictures: Sequence[Panel] = ()) -> Page:
     """A check as a page: its verdict, every finding with its cost and its fix, pictures, and what was asked."""
     panels: list[Panel] = [Note(verdict(checked))]
     for _, findings in groupby(checked.findings, lambda one: (one.trap, one.severity, one.fix)):
@@ -35,7 +35,7 @@ def findings_page(checked: Checked, facts: dict[str, str], pictures: Sequence[Pa
     if checked.unasked:
         left = "; ".join(f"{spans(one.traps)} ({one.reason})" for one in checked.unasked)
         panels.append(Note(f"not asked: {left}", Tone.QUIET))
-    return Page(printable(checked.subject), printable(checked.about), tuple(panels), facts)
+    return Page(printable(checked.subject), printable(checked.about), tuple(panels))
 
 
 def verdict(checked: Checked) -> str:

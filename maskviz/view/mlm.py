@@ -26,7 +26,7 @@ _ROLES = {
 }
 
 
-def mlm_page(masked: Masked, recipe: Recipe, draws: Draws | None, notes: Iterable[str], about: tuple[str, str]) -> Page:
+def mlm_page(masked: Masked, recipe: Recipe, draws: Draws | None, notes: Iterable[str], about: str) -> Page:
     """Build the page: the tokens with what became of each, counts beside what is expected, labels, and many seeds.
 
     Args:
@@ -34,7 +34,7 @@ def mlm_page(masked: Masked, recipe: Recipe, draws: Draws | None, notes: Iterabl
         recipe: What is expected.
         draws: Many seeds, or None.
         notes: Sentences the reader must see.
-        about: The tokenizer in a line, and the command line.
+        about: The tokenizer in a line.
     """
     rows = range(min(masked.batch.rows, _MOST_TEXTS))
     panels: list[Panel] = [Note(printable(note), Tone.WARNING) for note in notes]
@@ -46,8 +46,8 @@ def mlm_page(masked: Masked, recipe: Recipe, draws: Draws | None, notes: Iterabl
         panels += [_bars(masked, recipe, draws, row) for row in rows]
     panels.append(Note("Drawn by DataCollatorForLanguageModeling of transformers itself.", Tone.QUIET))
     texts = masked.batch.texts
-    facts = {"text": printable(" | ".join(texts)), "command": printable(about[1])}
-    return Page(text_line(texts) or "masked language modelling", printable(about[0]), tuple(panels), facts)
+    facts = {"text": printable(" | ".join(texts))}
+    return Page(text_line(texts) or "masked language modelling", printable(about), tuple(panels), facts)
 
 
 _READ = "old→new: the token is selected and the model gets new in its place, the same one where it is kept"

@@ -61,10 +61,10 @@ def report_of(
         calls=tuple(_call(trace, call, number_of[id(call)], what_if) for call in calls),
         notes=(*packing_notes(trace), *(Note(printable(note), Tone.WARNING) for note in trace.notes), *_silent(trace)),
         evidence=evidence_line(what_if.before if what_if else trace),
-        findings=() if checked is None else _notes(findings_page(checked, {})),
+        findings=() if checked is None else _notes(findings_page(checked)),
         changes=() if what_if is None else tuple(change_panels(trace, what_if.change, what_if.names)),
         asked=tuple(panel for panel in more if isinstance(panel, Note | Table)),
-        facts=page_facts(trace, command),
+        facts={**page_facts(trace), **({"command": printable(command)} if command else {})},
         opens=_opening(trace, choice, calls),
     )
 

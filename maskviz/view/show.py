@@ -65,16 +65,13 @@ class WhatIf:
     names: Names
 
 
-def show_page(
-    trace: Trace, choice: Choice, what_if: WhatIf | None = None, command: str = "", more: Sequence[Panel] = ()
-) -> Page:
+def show_page(trace: Trace, choice: Choice, what_if: WhatIf | None = None, more: Sequence[Panel] = ()) -> Page:
     """Build the page: notes, tokens, one picture per distinct mask, attention, and what a head mask changed.
 
     Args:
         trace: The run; of a what-if, the gated one.
         choice: What of it is drawn.
         what_if: What changed, or None.
-        command: The command line, for the metadata of files.
         more: Panels on what else was asked of the run, drawn behind its masks.
 
     Raises:
@@ -100,7 +97,7 @@ def show_page(
     if what_if is None or choice.layers or choice.heads:
         panels += _attention(trace, calls, choice, row)
     panels.append(Note(evidence_line(what_if.before if what_if else trace), Tone.QUIET))
-    return Page(page_title(trace, choice), card_line(trace.card), tuple(panels), page_facts(trace, command))
+    return Page(page_title(trace, choice), card_line(trace.card), tuple(panels), page_facts(trace))
 
 
 class _Call(Protocol):
@@ -211,9 +208,9 @@ def page_title(trace: Trace, choice: Choice) -> str:
     return text_line(trace.batch.texts) or f"attention of {printable(trace.card.name)}"
 
 
-def page_facts(trace: Trace, command: str) -> dict[str, str]:
+def page_facts(trace: Trace) -> dict[str, str]:
     """What the metadata of a file say of a run."""
-    facts = {"model": trace.card.name, "text": " | ".join(trace.batch.texts), "command": command}
+    facts = {"model": trace.card.name, "text": " | ".join(trace.batch.texts)}
     if trace.head_mask is not None:
         facts["head mask"] = str(trace.head_mask)
     return {name: printable(fact) for name, fact in facts.items() if fact}

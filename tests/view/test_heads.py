@@ -80,7 +80,7 @@ def test_rows_that_are_not_numbers_are_said_to_be_left_out() -> None:
 @pytest.mark.parametrize("make", [rolled_out, head_means])
 def test_attention_that_is_not_a_number_is_drawn_all_the_same(make: Callable[[Trace], Trace]) -> None:
     trace = make(broken(trace_of(1, lengths=(7,))))
-    assert text_of(maps_page(trace, Choice(), (), "", rolled=False))
+    assert text_of(maps_page(trace, Choice(), (), rolled=False))
 
 
 def test_a_row_with_nothing_left_is_blocked_and_not_zeros() -> None:
@@ -106,14 +106,14 @@ def test_without_a_pattern_there_is_nothing_to_read() -> None:
 
 def test_maps_are_those_of_every_layer_and_the_last_one_large() -> None:
     trace = rolled_out(trace_of(2, lengths=(6,)))
-    page = maps_page(trace, Choice(), ("what was done",), "", rolled=True)
+    page = maps_page(trace, Choice(), ("what was done",), rolled=True)
     assert only(page, HeadGrid).column_names == ("layer 0", "layer 1")
     large = only(page, Heatmap)
     assert large.title == "attention rollout up to layer 1"
     assert trace.calls[1].pattern is not None
     np.testing.assert_array_equal(large.values, trace.calls[1].pattern[0, 0])
     assert "what was done" in [panel.text for panel in page.panels if isinstance(panel, Note)]
-    one = maps_page(trace, Choice(layers="0"), (), "", rolled=True)
+    one = maps_page(trace, Choice(layers="0"), (), rolled=True)
     assert only(one, Heatmap).title == "attention rollout up to layer 0"
     assert not any(isinstance(panel, HeadGrid) for panel in one.panels)
 

@@ -21,7 +21,7 @@ GRADIENTS = np.abs(CHANGE)[None] * np.array([[1.0], [2.0], [3.0]])
 
 
 def page_of(value: Importance, *, top: int = 20, normalise: bool = False) -> Page:
-    return importance_page(CARD, ranked(value, normalise=normalise), TEXTS, "maskviz importance", top=top)
+    return importance_page(CARD, ranked(value, normalise=normalise), TEXTS, top=top)
 
 
 def test_the_page_of_an_importance(golden: Callable[[str, str], None]) -> None:

@@ -23,7 +23,7 @@ from tests.pages_of_heads import notes, only, text_of
 
 def page_of(choice: Choice, trace: LongTrace | None = None) -> Page:
     trace = long_trace() if trace is None else trace
-    return long_page(trace, read_long(trace, drawn_row(trace, choice)), choice, "maskviz show")
+    return long_page(trace, read_long(trace, drawn_row(trace, choice)), choice)
 
 
 def kinds(page: Page) -> list[str]:

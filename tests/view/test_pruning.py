@@ -17,7 +17,7 @@ from tests.pages_of_heads import CARD, TEXTS, notes, only, pruning, text_of
 
 
 def page_of(value: Pruning) -> Page:
-    return pruning_page(CARD, value, TEXTS, "maskviz prune")
+    return pruning_page(CARD, value, TEXTS)
 
 
 def test_the_page_of_a_pruning(golden: Callable[[str, str], None]) -> None:
@@ -141,4 +141,4 @@ def test_a_text_without_a_loss_is_left_out_of_the_level_and_said() -> None:
 
 def test_more_panels_come_last() -> None:
     more = Note("written to folder")
-    assert pruning_page(CARD, pruning(), TEXTS, "maskviz prune", (more,)).panels[-1] is more
+    assert pruning_page(CARD, pruning(), TEXTS, (more,)).panels[-1] is more

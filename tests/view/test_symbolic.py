@@ -85,7 +85,7 @@ def test_the_table_says_what_square_blocks_and_cells_cost() -> None:
 def test_a_models_operations_are_added_up_over_its_layers() -> None:
     size, heads = Lengths(1000, 1000), HeadSize(1, 1)
     both = (layers(Causal(), size, "layers 0-1", 2, heads), layers(all_of(), size, "layer 2", 1, heads))
-    page = symbolic_page(Ruled("a-model", "about it", both, ("untold.",), ("noted.",)), None, {})
+    page = symbolic_page(Ruled("a-model", "about it", both, ("untold.",), ("noted.",)), None)
     *_, total, untold, noted = page.panels
     assert isinstance(total, Table)
     # 4 operations a cell: twice 36 blocks and once 64, twice 500,500 cells and once 1,000,000.
@@ -97,7 +97,7 @@ def test_a_models_operations_are_added_up_over_its_layers() -> None:
 
 
 def test_a_typed_rule_has_a_picture_and_a_table_alone() -> None:
-    page = symbolic_page(Ruled("", "", (layers(Causal(), Lengths(1, 2000, 1999)),)), None, {"command": "x"})
+    page = symbolic_page(Ruled("", "", (layers(Causal(), Lengths(1, 2000, 1999)),)), None)
     assert [type(panel) for panel in page.panels] == [MaskGrid, Table]
     assert page.title == "a mask of 1 × 2,000 tokens"
 

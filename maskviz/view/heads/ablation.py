@@ -138,7 +138,7 @@ def title_of(what: str, card: ModelCard, texts: Sequence[str]) -> str:
     return f"{what}: {text_line(texts) or printable(card.name)}"
 
 
-def facts_of(card: ModelCard, texts: Sequence[str], command: str) -> dict[str, str]:
+def facts_of(card: ModelCard, texts: Sequence[str]) -> dict[str, str]:
     """Metadata for files."""
-    facts = {"model": card.name, "text": " | ".join(texts), "command": command}
+    facts = {"model": card.name, "text": " | ".join(texts)}
     return {name: printable(fact) for name, fact in facts.items() if fact}

@@ -88,14 +88,13 @@ class _Listed:
         return float(one.mean[self.head]), float(one.chance[self.head]), int(one.queries[self.head])
 
 
-def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked, command: str = "") -> Page:
+def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked) -> Page:
     """Build the page: for every stack a map of the statistic, the heads in order, their offsets, roles and small maps.
 
     Args:
         trace: The run.
         reading: What `read_heads` says of it.
         asked: What is drawn.
-        command: The command line, for the metadata of files.
 
     Raises:
         UsageError: there is no attention to read, or the choice names what is not there.
@@ -115,9 +114,7 @@ def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked, command: s
     for heads in stacks:
         panels += _panels_of(trace, heads, asked, row)
     panels += [Note(_NOT_THE_OUTPUT, Tone.QUIET), Note(evidence_line(trace), Tone.QUIET)]
-    return Page(
-        title_of("heads", trace, asked.choice), card_line(trace.card), tuple(panels), page_facts(trace, command)
-    )
+    return Page(title_of("heads", trace, asked.choice), card_line(trace.card), tuple(panels), page_facts(trace))
 
 
 def drawn_row(trace: Trace, choice: Choice) -> int:

@@ -49,7 +49,6 @@ def importance_page(
     card: ModelCard,
     ranking: Ranking,
     texts: Sequence[str],
-    command: str,
     more: Sequence[Panel] = (),
     *,
     top: int = 20,
@@ -60,7 +59,6 @@ def importance_page(
         card: The model.
         ranking: The scores in order.
         texts: The texts, for the title and the metadata of files.
-        command: The command line, for the metadata of files.
         more: Panels on what else was asked of the model, drawn behind the ranking.
         top: How many sites are drawn as bars and listed.
     """
@@ -78,7 +76,7 @@ def importance_page(
     panels += more
     panels.append(Note(_COMPENSATION, Tone.QUIET))
     panels += [Note(printable(note), Tone.WARNING) for note in importance.notes]
-    facts = facts_of(card, texts, command)
+    facts = facts_of(card, texts)
     if importance.base is not None:
         facts["silenced all along"] = str(importance.base)
     return Page(title_of("head importance", card, texts), card_line(card), tuple(panels), facts)

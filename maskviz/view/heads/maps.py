@@ -25,14 +25,13 @@ _ROLLOUT = (
 )
 
 
-def maps_page(trace: Trace, choice: Choice, done: Sequence[str], command: str, *, rolled: bool) -> Page:
+def maps_page(trace: Trace, choice: Choice, done: Sequence[str], *, rolled: bool) -> Page:
     """Build the page: for every stack small maps of the chosen layers, and the last of them large.
 
     Args:
         trace: A run of one head a layer, from `head_means` or `rolled_out`.
         choice: Which stack, layers and text.
         done: What else was done to the maps, sentences.
-        command: The command line, for the metadata of files.
         rolled: Whether attention was rolled out.
 
     Raises:
@@ -51,7 +50,7 @@ def maps_page(trace: Trace, choice: Choice, done: Sequence[str], command: str, *
             panels.append(_grid(trace, of_stack, row, what, choice.scale or Scale.LINEAR))
         panels += [_large(trace, call, row, what, choice.scale or Scale.LINEAR) for call in of_stack[-1:]]
     panels.append(Note(evidence_line(trace), Tone.QUIET))
-    return Page(title_of(what, trace, choice), card_line(trace.card), tuple(panels), page_facts(trace, command))
+    return Page(title_of(what, trace, choice), card_line(trace.card), tuple(panels), page_facts(trace))
 
 
 def _grid(trace: Trace, calls: Sequence[AttentionCall], row: int, what: str, scale: Scale) -> HeadGrid:

@@ -35,16 +35,13 @@ _TOGETHER = (
 )
 
 
-def pruning_page(
-    card: ModelCard, pruning: Pruning, texts: Sequence[str], command: str, more: Sequence[Panel] = ()
-) -> Page:
+def pruning_page(card: ModelCard, pruning: Pruning, texts: Sequence[str], more: Sequence[Panel] = ()) -> Page:
     """Build the page: what was done, the curve with its controls, the steps as a table, and the heads chosen to go.
 
     Args:
         card: The model.
         pruning: The curve.
         texts: The texts, for the title and the metadata of files.
-        command: The command line, for the metadata of files.
         more: Panels on what else was done, such as an export.
     """
     panels: list[Panel] = [Note(_done(pruning)), *plain_warnings(pruning.plain)]
@@ -53,7 +50,7 @@ def pruning_page(
         panels += _chosen_panels(pruning, pruning.chosen)
     panels.append(Note(_TOGETHER, Tone.QUIET))
     panels += [Note(printable(note), Tone.WARNING) for note in pruning.notes]
-    facts = facts_of(card, texts, command)
+    facts = facts_of(card, texts)
     if pruning.chosen is not None and str(pruning.chosen.mask):
         facts["head mask"] = str(pruning.chosen.mask)
     return Page(title_of("head pruning", card, texts), card_line(card), (*panels, *more), facts)

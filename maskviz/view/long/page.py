@@ -61,14 +61,13 @@ def drawn_row(trace: LongTrace, choice: Choice) -> int:
     return int(trace.batch.keep.sum(axis=1).argmax())
 
 
-def long_page(trace: LongTrace, reading: LongReading, choice: Choice, command: str = "") -> Page:
+def long_page(trace: LongTrace, reading: LongReading, choice: Choice) -> Page:
     """Build the page: notes, the text in short, the rules, and attention of the heads that are asked for.
 
     Args:
         trace: The run.
         reading: What `read_long` says of its row `drawn_row`.
         choice: What of it is drawn.
-        command: The command line, for the metadata of files.
 
     Raises:
         UsageError: the choice names a layer, head, stack, text or region that is not there.
@@ -88,7 +87,7 @@ def long_page(trace: LongTrace, reading: LongReading, choice: Choice, command: s
         words = f"The keys of queries {ranges(trace.rows)} are listed for one head: {one}."
         panels.append(Note(words, Tone.QUIET))
     panels.append(Note(_evidence(trace), Tone.QUIET))
-    return Page(_title(trace, reading.row, choice), card_line(trace.card), tuple(panels), _facts(trace, command))
+    return Page(_title(trace, reading.row, choice), card_line(trace.card), tuple(panels), _facts(trace))
 
 
 def _asked(trace: LongTrace, reading: LongReading, stack: Stack, choice: Choice) -> _Asked:
@@ -247,6 +246,6 @@ def _title(trace: LongTrace, row: int, choice: Choice) -> str:
     return text_line(own) or f"attention of {printable(trace.card.name)}"
 
 
-def _facts(trace: LongTrace, command: str) -> dict[str, str]:
-    facts = {"model": trace.card.name, "text": text_line(trace.batch.texts), "command": command}
+def _facts(trace: LongTrace) -> dict[str, str]:
+    facts = {"model": trace.card.name, "text": text_line(trace.batch.texts)}
     return {name: printable(fact) for name, fact in facts.items() if fact}

@@ -19,15 +19,13 @@ from maskviz.core.rules.reasons import Reason, primary, shares
 _DRAWN = 4
 
 
-def conversion_page(converted: Converted, facts: dict[str, str]) -> Page:
+def conversion_page(converted: Converted) -> Page:
     """What a mask shows, a picture for each row and head that differs, and what it would be in the other dialect."""
     panels = list(mask_pictures(converted))
     if converted.target is not None:
         panels.append(Note(f"as {converted.target.dialect}: {becomes(converted.target)}"))
     panels += [Note(printable(sentence), Tone.QUIET) for sentence in converted.notes]
-    return Page(
-        printable(converted.name), f"{converted.source.dialect}: {becomes(converted.source)}", tuple(panels), facts
-    )
+    return Page(printable(converted.name), f"{converted.source.dialect}: {becomes(converted.source)}", tuple(panels))
 
 
 def mask_pictures(converted: Converted) -> tuple[Panel, ...]:

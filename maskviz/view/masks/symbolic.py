@@ -16,13 +16,12 @@ from maskviz.core.rules.folding_cells import by_cells, fold_every_cell
 _PLACES = 1000
 
 
-def symbolic_page(ruled: Ruled, title: str | None, facts: dict[str, str]) -> Page:
+def symbolic_page(ruled: Ruled, title: str | None = None) -> Page:
     """A picture and a table of costs for each rule, what could not be told, and the costs of a whole model.
 
     Args:
         ruled: At least one rule of runs.
         title: Instead of the model's name or the rule.
-        facts: As in `Page`.
     """
     panels: list[Panel] = [panel for layers in ruled.layers for panel in (mask_grid(layers), cost_table(layers))]
     if all(layers.heads for layers in ruled.layers) and sum(layers.layers for layers in ruled.layers) > 1:
@@ -32,8 +31,8 @@ def symbolic_page(ruled: Ruled, title: str | None, facts: dict[str, str]) -> Pag
     size = ruled.layers[0].cost.size
     length = f"{size.queries:,} × {size.keys:,} tokens" if size.queries != size.keys else plural(size.keys, "token")
     if not ruled.name:
-        return Page(printable(title or f"a mask of {length}"), length if title else "", tuple(panels), facts)
-    return Page(printable(title or ruled.name), f"{ruled.about} · {length}", tuple(panels), facts)
+        return Page(printable(title or f"a mask of {length}"), length if title else "", tuple(panels))
+    return Page(printable(title or ruled.name), f"{ruled.about} · {length}", tuple(panels))
 
 
 def mask_grid(ruled: RuledLayers) -> MaskGrid:

@@ -23,9 +23,7 @@ _MOST_LAYERS = 16
 _ALL_MUST = "where several reasons block, all of them would have to change"
 
 
-def why_page(
-    trace: Trace, explanations: Sequence[Explanation], asked: tuple[Place, int], choice: Choice, command: str = ""
-) -> Page:
+def why_page(trace: Trace, explanations: Sequence[Explanation], asked: tuple[Place, int], choice: Choice) -> Page:
     """Build the page of an answer.
 
     Args:
@@ -33,7 +31,6 @@ def why_page(
         explanations: The answer, by layers and heads.
         asked: The place, and the row of the batch.
         choice: What was asked about.
-        command: The command line, for the metadata of files.
     """
     place, row = asked
     panels: list[Panel] = [*packing_notes(trace), *(Note(note, Tone.WARNING) for note in trace.notes)]
@@ -49,7 +46,7 @@ def why_page(
         panels += _answer(trace, one, place, row)
     panels += _elsewhere(trace, explanations, choice)
     panels.append(Note(evidence_line(trace), Tone.QUIET))
-    return Page(page_title(trace, choice), card_line(trace.card), tuple(panels), page_facts(trace, command))
+    return Page(page_title(trace, choice), card_line(trace.card), tuple(panels), page_facts(trace))
 
 
 def mask_page(

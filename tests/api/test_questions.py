@@ -1,0 +1,210 @@
+"""Python asks what the shell asks, and is told the same to the digit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import maskviz
+from maskviz.api.answer import Answer
+from tests.conftest import Response
+
+Shell = Callable[..., Response]
+TEXTS = ("the cat sat in the house", "the dog ran")
+RULE = "causal & window(3)"
+
+
+def padded(folder: Path) -> tuple[Path, Path]:
+    """One padding as transformers says it, and as torch does."""
+    keep = np.array([[1, 1, 1, 0], [1, 1, 1, 1]])
+    np.save(folder / "keep.npy", keep)
+    np.save(folder / "blocked.npy", keep == 0)
+    return folder / "keep.npy", folder / "blocked.npy"
+
+
+def answers(folder: Path) -> dict[str, tuple[tuple[str, ...], Answer]]:
+    """The words typed in a shell for each question, and what Python is answered."""
+    mask, blocked = padded(folder)
+    run = maskviz.trace("demo:gpt", TEXTS)
+    saved = run.save(folder / "run.npz")
+    return {
+        "check": (("check", "-m", "demo:gpt", "--for", "forward", *TEXTS), maskviz.check("demo:gpt", TEXTS)),
+        "check a mask": (
+            ("check", str(blocked), "--as", "torch-padding"),
+            maskviz.check(mask=blocked, dialect="torch-padding"),
+        ),
+        "explain": (
+            ("explain", "-m", "demo:gpt", *TEXTS, "--at", "2,5", "--text", "1"),
+            maskviz.explain(run, query=2, key=5, text=0),
+        ),
+        "explain a file": (("explain", str(saved), "--at", "*,3"), maskviz.explain(saved, key=3)),
+        "explain a mask": (
+            ("explain", str(mask), "--at", "0,3", "--as", "hf-2d"),
+            maskviz.explain(mask, query=0, key=3, dialect="hf-2d"),
+        ),
+        "diff": (
+            ("diff", "-m", "demo:gpt", "--against", "demo:bert", "--ids", "5 17 30 41"),
+            maskviz.diff("demo:gpt", "demo:bert", ids=[[5, 17, 30, 41]]),
+        ),
+        "diff backends": (
+            ("diff", "-m", "demo:gpt", "--attn", "eager,sdpa", *TEXTS),
+            maskviz.diff("demo:gpt", texts=TEXTS, attn=("eager", "sdpa")),
+        ),
+        "diff masks": (
+            ("diff", str(mask), str(blocked), "--as", "hf-2d", "--as", "torch-padding"),
+            maskviz.diff(mask, blocked, dialect=("hf-2d", "torch-padding")),
+        ),
+        "heads": (("heads", "-m", "demo:gpt", "--top", "3", *TEXTS), maskviz.heads("demo:gpt", TEXTS, top=3)),
+        "heads of a probe": (
+            ("heads", "-m", "demo:gpt", "--probe", "--probe-length", "9"),
+            maskviz.heads("demo:gpt", probe=True, probe_length=9),
+        ),
+        "rollout": (
+            ("heads", "--rollout", "--words", *TEXTS),
+            maskviz.heads("demo:bert", TEXTS, rollout=True, words=True),
+        ),
+        "importance": (
+            ("importance", "-m", "demo:gpt", "--ablation", "mean", "--top", "2", *TEXTS),
+            maskviz.importance("demo:gpt", TEXTS, ablation="mean", top=2),
+        ),
+        "prune": (
+            ("prune", "-m", "demo:gpt", "--keep", "0.6", "--random", "1", "--step", "0.4", *TEXTS),
+            maskviz.prune("demo:gpt", TEXTS, keep=0.6, random=1, step=0.4),
+        ),
+        "mask": (("mask", RULE, "--length", "1000"), maskviz.mask(RULE, length=1000)),
+        "mask of a model": (
+            ("mask", "-m", "demo:gpt", "--length", "64"),
+            maskviz.mask(model="demo:gpt", length=64),
+        ),
+        "mlm": (("mlm", "--seed", "3", *TEXTS), maskviz.mlm("demo:bert", TEXTS, seed=3)),
+        "convert": (
+            ("convert", str(mask), "--from", "hf-2d", "--to", "sdpa"),
+            maskviz.convert(mask, source="hf-2d", target="sdpa"),
+        ),
+        "info": (("info", "demo:gpt"), maskviz.info("demo:gpt")),
+    }
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[tuple[str, ...], Answer]]:
+    return answers(tmp_path_factory.mktemp("asked"))
+
+
+QUESTIONS = (
+    *("check", "check a mask", "explain", "explain a file", "explain a mask", "diff", "diff backends", "diff masks"),
+    *("heads", "heads of a probe", "rollout", "importance", "prune", "mask", "mask of a model", "mlm", "convert"),
+    "info",
+)
+
+
+def test_every_question_is_asked(asked: dict[str, Any]) -> None:
+    assert tuple(asked) == QUESTIONS
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_python_and_the_shell_are_told_the_same(
+    question: str, asked: dict[str, tuple[tuple[str, ...], Answer]], maskviz: Shell, tmp_path: Path
+) -> None:
+    words, answer = asked[question]
+    page = tmp_path / "page.txt"
+    maskviz(*words, "-o", str(page), expect=(0, 5))
+    own = answer.save(tmp_path / "own.txt")
+    assert in_python(page.read_text("utf-8")) == in_python(own.read_text("utf-8"))
+    if ".json" in answer.DATA:
+        data = tmp_path / "data.json"
+        maskviz(*words, "-o", str(data), expect=(0, 5))
+        told = json.loads(in_python(data.read_text("utf-8")))
+        mine = json.loads(in_python(json.dumps(answer.to_dict())))
+        assert {**told, "command": ""} == {**mine, "command": ""}
+
+
+def in_python(page: str) -> str:
+    """A page with what is written in another way for Python as it is written there."""
+    page = " ".join(page.split())
+    for shell, python in _WRITTEN.items():
+        page = page.replace(shell, python)
+    return page
+
+
+_WRITTEN = {
+    "--text N": "text=N",
+    "--as": "dialect=",
+    "--from": "source=",
+    "--position-ids cumsum": "position_ids='cumsum'",
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_an_answer_can_be_looked_at(
+    question: str, asked: dict[str, tuple[tuple[str, ...], Answer]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = asked[question][1]
+    assert "\n" not in repr(answer)
+    assert len(repr(answer)) < 400
+    json.dumps(answer.to_dict())
+    assert answer._repr_png_().startswith(b"\x89PNG")
+    answer.show()
+    assert capsys.readouterr().out
+
+
+def test_a_reason_as_a_text_is_the_page(asked: dict[str, tuple[tuple[str, ...], Answer]]) -> None:
+    assert "causal" in str(asked["explain"][1])
+
+
+def test_a_conversion_is_an_array_to_numpy(tmp_path: Path) -> None:
+    keep = np.array([[True, True, False], [True, True, True]])
+    blocked = maskviz.convert(keep, source="hf-2d", target="torch-mha", heads=2)
+    expected = np.repeat(np.broadcast_to(~keep[:, None], (2, 3, 3)), 2, axis=0)  # [batch · heads, query, key]
+    np.testing.assert_array_equal(np.asarray(blocked), expected)
+    assert blocked.shape == (4, 3, 3)
+    assert "key <= query" in str(maskviz.convert(np.tri(4, dtype=bool), source="sdpa", target="python"))
+
+
+def test_a_pruned_model_is_written_and_its_mask_saved(tmp_path: Path) -> None:
+    curve = maskviz.prune("demo:gpt", TEXTS, keep=0.5, random=1, step=0.5)
+    assert curve.mask is not None
+    assert int(curve.mask.gates["decoder"].sum()) == 6
+    saved = curve.save_mask(tmp_path / "mask.json")
+    gated = maskviz.trace("demo:gpt", TEXTS, head_mask=f"@{saved}")
+    assert gated.head_mask == curve.mask or str(gated.head_mask) == str(curve.mask)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: maskviz.trace("demo:bert", "the cat", past=9), "past=9 leaves none"),
+        (lambda: maskviz.trace("demo:bert", "the cat", past=1, step=1), "past= and step= are given together"),
+        (lambda: maskviz.trace("demo:bert", ["a", "b"], packed=True, pad_to=9), "packed= and pad_to= are given"),
+        (lambda: maskviz.heads("demo:bert", "the cat", probe=True), "probe= and texts are given together"),
+        (lambda: maskviz.heads("demo:gpt", probe=True, probe_length=900), "probe_length=900 is"),
+        (lambda: maskviz.importance("demo:gpt", "the cat", method="gradient", measure="loss"), "method='gradient' is"),
+        (lambda: maskviz.prune("demo:gpt", "the cat", keep=0.5, within=1), "keep= and within= are given together"),
+        (lambda: maskviz.mask("causal", length=9, padding="x"), "padding= is a number"),
+        (lambda: maskviz.mask("causal"), "how many tokens is not said"),
+        (lambda: maskviz.convert(np.ones((2, 3), int), target="none"), "target= 'none'"),
+        (lambda: maskviz.check("demo:gpt", "a", select="Z9"), "select=: there is no rule 'Z9'"),
+        (lambda: maskviz.explain(maskviz.trace("demo:gpt", "a"), query=9, key=0), "query= there is no query 9"),
+        (lambda: maskviz.mlm("demo:bert", "the cat", max_length=1), "max_length=1 leaves no room"),
+    ],
+)
+def test_python_is_told_parameters_and_no_flags(ask: Callable[[], object], said: str) -> None:
+    with pytest.raises(maskviz.MaskvizError) as raised:
+        ask()
+    assert said in raised.value.message
+    assert "--" not in f"{raised.value.message} {raised.value.hint}"
+
+
+@pytest.mark.parametrize("name", ["heads", "importance", "prune", "trace", "check", "info", "mlm", "diff", "convert"])
+def test_an_unknown_option_is_a_type_error(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name}\\(\\) got an unexpected keyword argument 'nothing'"):
+        getattr(maskviz, name)(*["demo:gpt", "a text"][: 1 + (name == "mlm")], nothing=1)
+
+
+def test_heads_read_a_trace_that_was_made_already() -> None:
+    run = maskviz.trace("demo:gpt", TEXTS)
+    assert maskviz.heads(run).to_dict() == maskviz.heads("demo:gpt", TEXTS).to_dict()
