@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from maskviz.core.arrays import ByteArray, Content
 from maskviz.core.rules.algebra import Everything, Grid, Rule, all_of
-from maskviz.core.rules.block_kinds import BlockCausal, Prefix
 from maskviz.core.rules.extents import Lengths
-from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Window
+from maskviz.core.rules.kinds import Ahead, Band, BlockCausal, Causal, Chunk, Document, Padding, Prefix, Window
 
 LONGEST = 24
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from hashlib import sha256
 
 import numpy as np
 
 from maskviz.core.results.results import LookAlike, MaskSet
-from maskviz.core.rules.algebra import AllOf, AnyOf, Everything, Grid, Rule, all_of, any_of
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Itself, Padding, Span, Window
+from maskviz.core.rules.algebra import AllOf, AnyOf, Grid, Rule, all_of, any_of
+from maskviz.core.rules.kinds.span import Span
 from maskviz.core.run.trace import CONTENT, Trace
 
 # Beyond this length rules are compared as they are written: a row of a mask is no longer small.
@@ -50,29 +49,15 @@ def without_content(rule: Rule) -> Rule:
     Raises:
         NotComparableError: the rule depends on more than positions.
     """
-    match rule:
-        case AllOf(parts):
-            return all_of(*map(without_content, parts))
-        case AnyOf(parts):
-            spanless = [part for part in parts if not _is_empty_span(part)]
-            return any_of(*map(without_content, spanless))
-        case Padding(keep) if keep.array.all():
-            return Everything()
-        case (
-            Everything()
-            | Causal()
-            | Window()
-            | Band()
-            | Ahead()
-            | Itself()
-            | Chunk()
-            | BlockCausal()
-            | BlockDiffusion()
-        ):
-            return rule
-        case Prefix(length) if (length.array == length.array[0]).all():
-            return rule
-    raise NotComparableError(f"the rule {rule} depends on more than positions")
+    if isinstance(rule, AllOf):
+        return all_of(*map(without_content, rule.parts))
+    if isinstance(rule, AnyOf):
+        spanless = [part for part in rule.parts if not _is_empty_span(part)]
+        return any_of(*map(without_content, spanless))
+    alone = rule.alone()
+    if alone is None:
+        raise NotComparableError(f"the rule {rule} depends on more than positions")
+    return alone
 
 
 def look_alikes(own: MaskSet, others: Iterable[MaskSet], length: int) -> tuple[LookAlike, ...]:
@@ -116,7 +101,7 @@ def _last_alike(eye: _Eye, own: MaskSet, other: MaskSet, length: int) -> int | N
     """
     rules = {rule for masks in (own, other) for of_stack in masks.stacks.values() for rule in of_stack}
     turns = sorted(
-        {first for rule in rules for leaf in rule.leaves() for first in _first_blocked(leaf) if first > length}
+        {first for rule in rules for leaf in rule.leaves() for first in leaf.first_blocked() if first > length}
     )
     for place, turn in enumerate(turns):
         if turn > _LONGEST_ROW:
@@ -128,21 +113,6 @@ def _last_alike(eye: _Eye, own: MaskSet, other: MaskSet, length: int) -> int | N
         if _seen(own, edges) != _seen(other, edges):
             return turn - 1
     return None
-
-
-def _first_blocked(leaf: Rule) -> Iterator[int]:
-    """The shortest text of which a rule of distance blocks a cell."""
-    match leaf:
-        case Causal():
-            yield 2
-        case Window(size) | Chunk(size) | BlockCausal(size):
-            yield size + 1
-        case Band(reach) | Ahead(reach):
-            yield reach + 2
-        case Prefix(length):
-            yield max(2, int(length.array[0]) + 1)
-        case BlockDiffusion(size, length):
-            yield from (size + 1, length + 1)
 
 
 class _Eye:

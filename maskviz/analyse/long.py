@@ -12,8 +12,7 @@ from maskviz.core.panels.printable import ranges
 from maskviz.core.results.long_reading import CallReading, LongReading, RankedHead
 from maskviz.core.results.results import RuledLayers
 from maskviz.core.rules.algebra import Rule
-from maskviz.core.rules.extents import Lengths, extents_of
-from maskviz.core.rules.folding import of_row
+from maskviz.core.rules.extents import Lengths
 from maskviz.core.run.heads import Head
 from maskviz.core.run.long import LongCall, LongTrace
 from maskviz.core.words import Stack, Statistic
@@ -54,7 +53,7 @@ def _masks(trace: LongTrace, row: int) -> tuple[tuple[RuledLayers, ...], tuple[t
         every = len(layers) > 1 and len(layers) == len(trace.of_stack(stack))
         words = "all layers" if every else f"layer{'s' if len(layers) > 1 else ''} {ranges(layers)}"
         name = f"{stack.value} {words}" if len(trace.stacks) > 1 else words
-        cost = mask_cost(of_row(rule, row), Lengths(calls[0].queries, calls[0].keys)) if rule.readable else None
+        cost = mask_cost(rule.of_row(row), Lengths(calls[0].queries, calls[0].keys)) if rule.readable else None
         if cost is None:
             untold.append((name, str(rule)))
         else:
@@ -137,7 +136,7 @@ def blocked_tiles(call: LongCall, row: int, real: BoolArray, tile: int) -> BoolA
     It is asked of how far each query sees; a rule that is no single run of keys per query blocks no whole tile here.
     """
     shape = call.sums.shape[2:]
-    found = extents_of(call.rule, Lengths(call.queries, call.keys))
+    found = call.rule.extents(Lengths(call.queries, call.keys))
     if found is None:
         return np.zeros(shape, dtype=np.bool_)
     extents = found.of_row(row)

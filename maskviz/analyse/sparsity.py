@@ -7,7 +7,7 @@ import numpy as np
 from maskviz.core.arrays import IntArray
 from maskviz.core.results.results import BlockCount, MaskCost
 from maskviz.core.rules.algebra import Rule
-from maskviz.core.rules.extents import Extents, Lengths, extents_of
+from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.folding import count_cells, tiles_filled, tiles_seen
 from maskviz.core.rules.folding_cells import blocks_of_cells, by_cells, count_every_cell
 
@@ -15,7 +15,7 @@ BLOCK = 128  # FlexAttention's default
 
 
 def mask_cost(rule: Rule, size: Lengths) -> MaskCost | None:
-    """Return what attention under a rule costs, for its first row; None where `extents_of` is."""
+    """Return what attention under a rule costs, for its first row; None where `Rule.extents` is."""
     count, blocks = count_cells(rule, size), count_blocks(rule, size)
     return None if count is None or blocks is None else MaskCost(rule, size, count, blocks)
 
@@ -33,9 +33,9 @@ def count_blocks(rule: Rule, size: Lengths, side: int = BLOCK) -> BlockCount | N
     """Count the blocks of a rule's first row as torch's `create_block_mask` does, without its square.
 
     What lies beyond the end of the text in the last block of an axis is not visible, so that such a block is partial
-    at most. Linear in queries and keys, up to a sort within each row of blocks. None where `extents_of` is.
+    at most. Linear in queries and keys, up to a sort within each row of blocks. None where `Rule.extents` is.
     """
-    extents = extents_of(rule, size)
+    extents = rule.extents(size)
     if extents is None:
         return None
     rows, columns = -(-size.queries // side), -(-size.keys // side)

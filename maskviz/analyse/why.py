@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from maskviz.core.arrays import AnyArray, BoolArray, IntArray
+from maskviz.core.arrays import AnyArray, IntArray
 from maskviz.core.errors import UsageError
 from maskviz.core.parameters import either, parameter
-from maskviz.core.results.why import Attended, Condition, Ends, Explanation, Place, Stretch
+from maskviz.core.results.why import Attended, Condition, Explanation, Place, Stretch
 from maskviz.core.rules.algebra import AllOf, Combination, Everything, Grid, Rule
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
+from maskviz.core.rules.answers import Ends
+from maskviz.core.rules.kinds.repositioned import Repositioned
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.masks import Mask
 from maskviz.core.run.trace import AttentionCall, Trace
@@ -235,13 +235,7 @@ def _lines(asked: _Asked) -> Iterator[AnyArray]:
         for side in (asked.query, asked.key):
             if len(set(side.tolist())) > 1:
                 yield side - place
-    if isinstance(asked.rule, Padding):
-        sides = (asked.query, asked.key) if asked.rule.queries else (asked.key,)
-        yield from (_is_padding(asked.rule, asked.batch, side) for side in sides)
-    if isinstance(asked.rule, Prefix):
-        yield asked.key < asked.rule.length.array[asked.batch]
-    if isinstance(asked.rule, BlockDiffusion):
-        yield from (side < asked.rule.length for side in (asked.query, asked.key))
+    yield from asked.rule.divisions(asked.batch, asked.query, asked.key)
     for part in asked.parts:
         yield from _lines(part)
 
@@ -251,17 +245,15 @@ def _condition(asked: _Asked, part: slice) -> Condition:
     query, key = _ends(asked.query[part]), _ends(asked.key[part])
     holds = {1: True, 0: False}.get(int(asked.holds[part][0]))
     return Condition(
-        rule,
-        holds,
-        Reason(int(asked.reasons[part][0])),
-        query,
-        key,
+        rule=rule,
+        holds=holds,
+        reasons=Reason(int(asked.reasons[part][0])),
+        query=query,
+        key=key,
         moved=asked.moved,
         query_pieces=_pieces(rule, asked.batch, asked.query[part]),
         key_pieces=_pieces(rule, asked.batch, asked.key[part]),
-        padding_query=bool(_is_padding(rule, asked.batch, asked.query[part])[0]),
-        padding_key=bool(_is_padding(rule, asked.batch, asked.key[part])[0]),
-        needed=None if holds is not False else _needed(rule, asked.batch, query, key),
+        needed=None if holds is not False else rule.needed(asked.batch, query, key),
         parts=tuple(_condition(one, part) for one in asked.parts),
     )
 
@@ -270,59 +262,6 @@ def _ends(numbers: IntArray) -> Ends:
     return Ends(int(numbers.min()), int(numbers.max()))
 
 
-def _is_padding(rule: Rule, batch: int, places: IntArray) -> BoolArray:
-    if not isinstance(rule, Padding):
-        return np.zeros(len(places), np.bool_)
-    keep = np.append(rule.keep.array[batch], False)  # what lies beyond the end is not kept
-    return ~keep[np.minimum(places, len(keep) - 1)]
-
-
-def _pieces(rule: Rule, batch: int, places: IntArray) -> tuple[int, ...]:
-    """Numbers of the chunks, blocks, texts or spans some positions are in; of a prefix 0, and 1 behind it."""
-    match rule:
-        case Chunk(size, start):
-            found = (places - start.array[batch]) // size
-        case BlockCausal(size):
-            found = places // size
-        case Prefix(length):
-            found = (places >= length.array[batch]).astype(np.int64)
-        case BlockDiffusion():
-            found = rule.block_of(places)
-        case Document(content) | Span(content):
-            names = np.append(content.array[batch], -1)
-            if isinstance(rule, Document):
-                names = np.append(_in_order(names[:-1]), -1)
-            found = names[np.minimum(places, len(names) - 1)]
-        case _:
-            return ()
-    return tuple(np.unique(found).tolist())
-
-
-def _in_order(names: IntArray) -> IntArray:
-    """Names as numbers from 0, in the order in which they are met."""
-    _, first, number = np.unique(names, return_index=True, return_inverse=True)
-    order = np.argsort(np.argsort(first))
-    return np.asarray(order[number.ravel()])
-
-
-def _needed(rule: Rule, batch: int, query: Ends, key: Ends) -> int | None:
-    """The least number in a rule's place that lets the queries see the keys, as `Condition.needed` says it."""
-    match rule:
-        case Causal():
-            return key.last
-        case BlockCausal(size):
-            return key.last // size * size
-        case Prefix():
-            return key.last + 1
-        case Window():
-            return query.last - key.first + 1
-        case Ahead():
-            return key.last - query.first
-        case Band():
-            return max(query.last - key.first, key.last - query.first)
-        case Chunk(size, start):
-            first, last = min(query.first, key.first), max(query.last, key.last)
-            begin = int(start.array[batch])
-            sizes = range(size + 1, max(last - begin, begin - first) + 2)
-            return next((one for one in sizes if (first - begin) // one == (last - begin) // one), None)
-    return None
+def _pieces(rule: Rule, row: int, positions: IntArray) -> tuple[int, ...]:
+    found = rule.pieces(row, positions)
+    return () if found is None else tuple(np.unique(found).tolist())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from maskviz.conventions.packed import texts_of
 from maskviz.core.arrays import BoolArray, Content, IntArray
 from maskviz.core.rules.algebra import AllOf, Everything, Rule, all_of
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Window
+from maskviz.core.rules.kinds import Causal, Document, Padding
+from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.recognise import recognise
 
 
@@ -71,7 +70,7 @@ def lines_of(found: Known) -> str:
     of_query, of_key = ("text[:, None]", "text")
     if texts and len(texts[0]) > 1:
         of_query, of_key = ("text[:, None, :, None]", "text[:, None, None, :]")
-    words = _Words("query", _column, (of_query, of_key) if texts else None)
+    words = PythonNames("query", _column, (of_query, of_key) if texts else None)
     parts = [said for part in _parts(found.rule) for said in _comparisons(part, words)]
     cells = _all(parts) or f"torch.ones({queries}, {keys}, dtype=torch.bool)"
     ranges = f"query, key = torch.arange({first})[:, None], torch.arange({keys})"
@@ -92,7 +91,7 @@ def mask_mod_of(found: Known) -> str:
     texts = [part.document.array for part in _parts(found.rule) if isinstance(part, Document)]
     tables += [_text_line(table, ", device=device") for table in texts]
     row = "batch, " if rows > 1 else ""
-    words = _Words(query, looked_up, (f"text[{row}query]", f"text[{row}key]") if texts else None)
+    words = PythonNames(query, looked_up, (f"text[{row}query]", f"text[{row}key]") if texts else None)
     parts = [said for part in _parts(found.rule) for said in _comparisons(part, words)]
     body = _all(parts) or "key >= 0"
     several = rows if tables and rows > 1 else None
@@ -122,79 +121,14 @@ def _parts(rule: Rule) -> tuple[Rule, ...]:
 
 
 def _sayable(rule: Rule) -> bool:
-    if isinstance(rule, Padding):
-        return not rule.queries and all(len(_ends(row)) == 2 for row in rule.keep.array)
-    return isinstance(rule, Causal | Window | Band | Chunk | BlockCausal | Prefix | BlockDiffusion)
+    return rule.python(PythonNames("query", _column)) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """How things are called in Python.
-
-    Attributes:
-        query: The query's position; the key's is `key`.
-        of_rows: Says a number that differs between the rows of the batch.
-        texts: The number of the query's text and of the key's, 0 for padding; None where texts are not told apart.
-    """
-
-    query: str
-    of_rows: Callable[[IntArray], str]
-    texts: tuple[str, str] | None
-
-
-def _comparisons(rule: Rule, words: _Words) -> tuple[str, ...]:
-    """A rule that can be said, as comparisons that all hold where it lets a query see a key."""
-    query = words.query
-
-    def said(numbers: IntArray) -> str:
-        return str(int(numbers[0])) if (numbers == numbers[0]).all() else words.of_rows(numbers)
-
-    match rule:
-        case Causal():
-            return (f"key <= {query}",)
-        case Window(size):
-            return (f"{query} - key < {size}",)
-        case Band(reach):
-            return (f"({query} - key).abs() <= {reach}",)
-        case Chunk(size, start):
-            first = said(start.array)
-            shift = "" if first == "0" else f" - {first}"
-            return (f"({query}{shift}) // {size} == (key{shift}) // {size}",)
-        case Document() if words.texts is not None:
-            return (" == ".join(words.texts),)
-        case Padding() if words.texts is not None:
-            return (f"{words.texts[1]} > 0",)
-        case BlockCausal(size):
-            return (f"key // {size} <= {query} // {size}",)
-        case Prefix(length):
-            return (f"(key < {said(length.array)}) | (key <= {query})",)
-        case BlockDiffusion():
-            return (_of_diffusion(rule, query),)
-        case Padding(keep):
-            ends = np.array([_ends(row) for row in keep.array])
-            left = (f"key >= {said(ends[:, 0])}",) if ends[:, 0].any() else ()
-            right = (f"key < {said(ends[:, 1])}",) if (ends[:, 1] < keep.array.shape[1]).any() else ()
-            return (*left, *right)
-    raise ValueError(f"{rule} cannot be said")
-
-
-def _of_diffusion(rule: BlockDiffusion, query: str) -> str:
-    """One expression without a branch: blocks are numbered within their half, `% length`."""
-    size, length = rule.size, rule.length
-    own, other = (f"{side} % {length} // {size}" for side in (query, "key"))
-    noisy = f"({query} < {length}) & (key < {length}) & ({other} == {own})"
-    before = f"({query} < {length}) & (key >= {length}) & ({other} < {own})"
-    clean = f"({query} >= {length}) & (key >= {length}) & ({other} <= {own})"
-    return f"({noisy}) | ({before}) | ({clean})"
-
-
-def _ends(keep: BoolArray) -> tuple[int, ...]:
-    """First token that is kept and the one behind the last; nothing where others lie between them."""
-    kept = np.flatnonzero(keep)
-    if not len(kept):
-        return 0, 0
-    first, end = int(kept[0]), int(kept[-1]) + 1
-    return (first, end) if end - first == len(kept) else ()
+def _comparisons(rule: Rule, names: PythonNames) -> tuple[str, ...]:
+    said = rule.python(names)
+    if said is None:
+        raise ValueError(f"{rule} cannot be said")
+    return said
 
 
 def _text_line(numbers: IntArray, device: str = "") -> str:

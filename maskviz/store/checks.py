@@ -9,7 +9,8 @@ from maskviz.core.arrays import AnyArray
 from maskviz.core.run.trace import OutputKind
 from maskviz.core.words import Stack
 from maskviz.store.container import Header
-from maskviz.store.contents import KINDS, Meta, arrays_of, lengths_of, rule_kind, sides_of
+from maskviz.store.contents import KINDS, Meta, arrays_of, lengths_of, sides_of
+from maskviz.store.rules import RuleIn
 from maskviz.store.schema import MisfitError, OneOf
 
 
@@ -29,7 +30,7 @@ def check_metadata(meta: Any) -> None:
     rows = len(meta["batch"]["tokens"])
     for number, call in enumerate(meta["calls"]):
         try:
-            rule_kind(rows, call["heads"]).check(call["rule_parts"])
+            RuleIn(rows, call["heads"]).check(call["rule_parts"])
         except MisfitError as error:
             raise error.inside(f"calls[{number}].rule_parts") from None
 

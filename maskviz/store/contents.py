@@ -15,12 +15,9 @@ from maskviz.core.words import Role, Stack, Statistic, Way
 from maskviz.store.schema import (
     Anything,
     Array,
-    Bits,
     Flag,
-    Kind,
     ListOf,
     MapOf,
-    Nested,
     Nullable,
     Number,
     OneOf,
@@ -39,8 +36,6 @@ TEXT, FLAG = Text(), Flag()
 COUNT, SIZE = Whole(0, 2**62), Whole(1, 2**31)
 LAYER, HEADS = Whole(0, 9_999), Whole(1, 9_999)
 PLACE = Whole(0, 2**24)  # of a token in a text
-OFFSET = Whole(-(2**24), 2**24)
-REACH = Whole(0, 2**62)  # some configs name windows that no text fills
 NUMBER = Nullable(Number())
 SHARE = Nullable(Number(0, LARGEST_WEIGHT))
 
@@ -63,7 +58,7 @@ CARD = Record(
 )
 ROWS_OF_TOKENS = {"tokens": Table(TEXT), "roles": Table(OneOf(Role)), "texts": ListOf(TEXT)}
 BATCH = Record({"decoder": Record(**ROWS_OF_TOKENS)}, **ROWS_OF_TOKENS)
-# What calls of both kinds of run say. What their rules may be depends on the batch: `rule_kind`.
+# What calls of both kinds of run say. What their rules may be depends on the batch: `rules.RuleIn`.
 ANY_CALL = {
     "stack": OneOf(Stack),
     "layer": LAYER,
@@ -128,35 +123,6 @@ LONG_RUN = Record(
     sampled=COUNT,
 )
 KINDS = {"run": RUN, "long": LONG_RUN}
-
-
-def rule_kind(rows: int, heads: int) -> Kind:
-    """What the rule of a call may be, in a batch of so many rows."""
-    places = Table(OFFSET, rows)
-    names = Table(Whole(-(2**62), 2**62), rows)
-    some_heads = OneOf((1, heads))
-    return Nested(
-        {
-            "all_of": lambda inner: Record(all_of=ListOf(inner, 1, 64)),
-            "any_of": lambda inner: Record(any_of=ListOf(inner, 1, 64)),
-            "repositioned": lambda inner: Record(repositioned=inner, position=places),
-            "rule": lambda _: Record(rule=OneOf(("all", "causal", "itself"))),
-            "opaque": lambda _: Record({"claimed": TEXT}, opaque=TEXT),
-            "window": lambda _: Record(window=REACH),
-            "band": lambda _: Record(band=REACH),
-            "ahead": lambda _: Record(ahead=Whole(-(2**24), 2**62)),
-            "extra": lambda _: Record(extra=PLACE),
-            "chunk": lambda _: Record(chunk=SIZE, start=ListOf(OFFSET, rows, rows)),
-            "block": lambda _: Record(block=SIZE),
-            "prefix": lambda _: Record(prefix=ListOf(PLACE, rows, rows)),
-            "diffusion": lambda _: Record(diffusion=SIZE, length=SIZE),
-            "keep": lambda _: Record(keep=Table(Whole(0, 1), rows), queries=FLAG),
-            "document": lambda _: Record(document=names),
-            "span": lambda _: Record(span=names),
-            "user_mask": lambda _: Bits("user_mask", (SIZE, some_heads, SIZE, SIZE)),
-        },
-        deepest=8,
-    )
 
 
 def sides_of(batch: Meta) -> dict[str, Meta]:

@@ -1,77 +1,48 @@
-"""Rules to and from JSON."""
+"""Rules to and from JSON, and what may stand there: by the forms that each kind says its fields have."""
 
 from __future__ import annotations
 
 import base64
 import math
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
 import numpy as np
 
 from maskviz.core.arrays import Content
-from maskviz.core.rules.algebra import AllOf, AnyOf, Everything, Opaque, Rule
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules.kinds import (
-    Ahead,
-    Band,
-    Causal,
-    Chunk,
-    Document,
-    Extra,
-    Itself,
-    Padding,
-    Repositioned,
-    Span,
-    UserMask,
-    Window,
-)
+from maskviz.core.rules import forms
+from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.registry import kinds
+from maskviz.store.schema import Bits, Flag, Kind, ListOf, MisfitError, OneOf, Record, Table, Text, Whole, shown
 
-_NUMBERED: dict[str, type[Window | Band | Ahead | Extra | BlockCausal]] = {
-    "window": Window,
-    "band": Band,
-    "ahead": Ahead,
-    "extra": Extra,
-    "block": BlockCausal,
-}
-_PLAIN: dict[str, type[Rule]] = {"all": Everything, "causal": Causal, "itself": Itself}
+# How many rules may lie in each other, and side by side.
+_DEEPEST, _MOST_PARTS = 8, 64
+_SIZE = Whole(1, 2**31)
 
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:
     """A rule as a JSON object; `rule_from_json` gives back an equal one."""
-    for name, kind in _NUMBERED.items():
-        if isinstance(rule, kind):
-            return {name: getattr(rule, fields(rule)[0].name)}
-    match rule:
-        case AllOf(parts):
-            return {"all_of": [rule_to_json(part) for part in parts]}
-        case AnyOf(parts):
-            return {"any_of": [rule_to_json(part) for part in parts]}
-        case Chunk(size, start):
-            return {"chunk": size, "start": start.array.tolist()}
-        case Padding(keep, queries):
-            return {"keep": keep.array.astype(int).tolist(), "queries": queries}
-        case Document(document):
-            return {"document": document.array.tolist()}
-        case Span(span):
-            return {"span": span.array.tolist()}
-        case UserMask(cells):
-            bits = base64.b64encode(np.packbits(cells.array).tobytes()).decode()
-            return {"user_mask": bits, "shape": list(cells.array.shape)}
-        case Repositioned(inner, position):
-            return {"repositioned": rule_to_json(inner), "position": position.array.tolist()}
-        case Opaque(name, claimed):
-            return {"opaque": name} | ({"claimed": claimed} if claimed else {})
-    return _with_length(rule) or {"rule": next(name for name, kind in _PLAIN.items() if isinstance(rule, kind))}
+    written = {} if rule.kind in rule.form else {"rule": rule.kind}
+    for (name, form), field in zip(rule.form.items(), fields(cast(Any, rule)), strict=True):
+        written |= _written(name, form, getattr(rule, field.name))
+    return written
 
 
-def _with_length(rule: Rule) -> dict[str, Any]:
-    match rule:
-        case Prefix(length):
-            return {"prefix": length.array.tolist()}
-        case BlockDiffusion(size, length):
-            return {"diffusion": size, "length": length}
-    return {}
+def _written(name: str, form: forms.Form, value: Any) -> dict[str, Any]:
+    match form:
+        case forms.PerRow() | forms.PerToken():
+            numbers = value.array
+            return {name: (numbers.astype(int) if numbers.dtype == np.bool_ else numbers).tolist()}
+        case forms.Cells():
+            bits = base64.b64encode(np.packbits(value.array).tobytes()).decode()
+            return {name: bits, "shape": list(value.array.shape)}
+        case forms.Part():
+            return {name: rule_to_json(value)}
+        case forms.Parts():
+            return {name: [rule_to_json(part) for part in value]}
+        case forms.Said(optional=True) if not value:
+            return {}
+    return {name: value}
 
 
 def rule_from_json(data: dict[str, Any]) -> Rule:
@@ -80,38 +51,86 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
     Raises:
         ValueError: it is something else.
     """
-    for name, kind in _NUMBERED.items():
-        if isinstance(data.get(name), int):
-            return kind(data[name])
-    match data:
-        case {"diffusion": int(size), "length": int(length)}:
-            return BlockDiffusion(size, length)
-        case {"rule": str(name)}:
-            return _PLAIN[name]()
-        case {"all_of": list(parts)}:
-            return AllOf(tuple(map(rule_from_json, parts)))
-        case {"any_of": list(parts)}:
-            return AnyOf(tuple(map(rule_from_json, parts)))
-        case {"repositioned": dict(inner), "position": list(position)}:
-            return Repositioned(rule_from_json(inner), Content(position, np.int64))
-        case {"opaque": str(name), **more}:
-            return Opaque(name, str(more.get("claimed", "")))
-    return _with_array(data)
+    kind = _kind_of(data)
+    try:
+        return kind(*(_read(data, name, form) for name, form in kind.form.items()))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no rule: {data!r}") from error
 
 
-def _with_array(data: dict[str, Any]) -> Rule:
-    match data:
-        case {"chunk": int(size), "start": list(start)}:
-            return Chunk(size, Content(start, np.int64))
-        case {"prefix": list(length)}:
-            return Prefix(Content(length, np.int64))
-        case {"keep": list(keep), "queries": bool(queries)}:
-            return Padding(Content(keep, np.bool_), queries)
-        case {"document": list(document)}:
-            return Document(Content(document, np.int64))
-        case {"span": list(span)}:
-            return Span(Content(span, np.int64))
-        case {"user_mask": str(bits), "shape": list(shape)}:
-            cells = np.unpackbits(np.frombuffer(base64.b64decode(bits, validate=True), np.uint8))
-            return UserMask(Content(cells[: math.prod(shape)].reshape(shape), np.bool_))
+def _kind_of(data: Any) -> type[Rule]:
+    """The kind a rule is of, by the name that tells them apart."""
+    if isinstance(data, dict):
+        names = (data["rule"],) if "rule" in data else data
+        found = [kind for kind in kinds() if kind.kind in names and ("rule" in data) != (kind.kind in kind.form)]
+        if len(found) == 1:
+            return found[0]
     raise ValueError(f"no rule: {data!r}")
+
+
+def _read(data: dict[str, Any], name: str, form: forms.Form) -> Any:
+    if form == forms.Said(optional=True):
+        return data.get(name, "")
+    value = data[name]
+    match form:
+        case forms.PerRow():
+            return Content(value, np.int64)
+        case forms.PerToken():
+            return Content(value, form.dtype)
+        case forms.Cells():
+            shape = data["shape"]
+            cells = np.unpackbits(np.frombuffer(base64.b64decode(value, validate=True), np.uint8))
+            return Content(cells[: math.prod(shape)].reshape(shape), np.bool_)
+        case forms.Part():
+            return rule_from_json(value)
+        case forms.Parts():
+            return tuple(map(rule_from_json, value))
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class RuleIn(Kind):
+    """What the rule of a call may be.
+
+    Attributes:
+        rows: Rows of the batch.
+        heads: Heads of the call.
+        deepest: How many rules may lie in each other.
+    """
+
+    rows: int
+    heads: int
+    deepest: int = _DEEPEST
+
+    def check(self, value: Any) -> None:
+        if self.deepest < 1:
+            raise MisfitError("it is nested too deeply")
+        try:
+            kind = _kind_of(value)
+        except ValueError:
+            raise MisfitError(f"{shown(value)} is none of {', '.join(kind.kind for kind in kinds())}") from None
+        named: dict[str, Kind] = {} if kind.kind in kind.form else {"rule": OneOf((kind.kind,))}
+        if any(isinstance(form, forms.Cells) for form in kind.form.values()):
+            Bits(kind.kind, (_SIZE, OneOf((1, self.heads)), _SIZE, _SIZE)).check(value)
+            return
+        optional = {name for name, form in kind.form.items() if form == forms.Said(optional=True)}
+        members = {name: self._kind(form) for name, form in kind.form.items()}
+        needed = {name: one for name, one in members.items() if name not in optional}
+        Record({name: members[name] for name in optional}, **named, **needed).check(value)
+
+    def _kind(self, form: forms.Form) -> Kind:
+        inner = RuleIn(self.rows, self.heads, self.deepest - 1)
+        match form:
+            case forms.Whole(least, most):
+                return Whole(least, most)
+            case forms.PerRow(least, most):
+                return ListOf(Whole(least, most), self.rows, self.rows)
+            case forms.PerToken(least, most):
+                return Table(Whole(least, most), self.rows)
+            case forms.Flag():
+                return Flag()
+            case forms.Part():
+                return inner
+            case forms.Parts():
+                return ListOf(inner, 1, _MOST_PARTS)
+        return Text()

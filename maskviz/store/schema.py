@@ -7,7 +7,7 @@ import binascii
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,9 +56,9 @@ class Text(Kind):
 
     def check(self, value: Any) -> None:
         if not isinstance(value, str):
-            raise MisfitError(f"{_shown(value)} is no text")
+            raise MisfitError(f"{shown(value)} is no text")
         if self.pattern and not re.fullmatch(self.pattern, value):
-            raise MisfitError(f"{_shown(value)} is not of the form {self.pattern}")
+            raise MisfitError(f"{shown(value)} is not of the form {self.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Flag(Kind):
 
     def check(self, value: Any) -> None:
         if not isinstance(value, bool):
-            raise MisfitError(f"{_shown(value)} is neither true nor false")
+            raise MisfitError(f"{shown(value)} is neither true nor false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Whole(Kind):
 
     def check(self, value: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
-            raise MisfitError(f"{_shown(value)} is no whole number from {self.least} to {self.most}")
+            raise MisfitError(f"{shown(value)} is no whole number from {self.least} to {self.most}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Number(Kind):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         # The largest number of 64 bits: a whole number of JSON may have any number of digits.
         if not number or not abs(value) < 1.8e308 or not self.least <= value <= self.most:
-            raise MisfitError(f"{_shown(value)} is no number from {self.least:g} to {self.most:g}")
+            raise MisfitError(f"{shown(value)} is no number from {self.least:g} to {self.most:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class OneOf(Kind):
 
     def check(self, value: Any) -> None:
         if not any(type(value) is type(plain) and value == plain for plain in map(_plain, self.values)):
-            raise MisfitError(f"{_shown(value)} is none of {', '.join(map(str, self.values))}")
+            raise MisfitError(f"{shown(value)} is none of {', '.join(map(str, self.values))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class ListOf(Kind):
 
     def check(self, value: Any) -> None:
         if not isinstance(value, list) or len(value) < self.least:
-            raise MisfitError(f"{_shown(value)} is no list of at least {self.least}")
+            raise MisfitError(f"{shown(value)} is no list of at least {self.least}")
         if self.most is not None and len(value) > self.most:
             raise MisfitError(f"it has {len(value)} entries, {self.most} are the most")
         for place, one in enumerate(value):
@@ -161,7 +161,7 @@ class MapOf(Kind):
 
     def check(self, value: Any) -> None:
         if not isinstance(value, dict):
-            raise MisfitError(f"{_shown(value)} is no object")
+            raise MisfitError(f"{shown(value)} is no object")
         for name, one in value.items():
             self.names.check(name)
             _inside(f".{name}", self.kind, one)
@@ -175,7 +175,7 @@ class Record(Kind):
 
     def check(self, value: Any) -> None:
         if not isinstance(value, dict):
-            raise MisfitError(f"{_shown(value)} is no object")
+            raise MisfitError(f"{shown(value)} is no object")
         for name in self.needed:
             if name not in value:
                 raise MisfitError(f"it has no {name!r}")
@@ -203,27 +203,6 @@ class Bits(Kind):
             raise MisfitError("it is no base64", f".{self.name}") from error
         if held != -(-math.prod(value["shape"]) // 8):
             raise MisfitError(f"{held} bytes are not the bits of {value['shape']}", f".{self.name}")
-
-
-@dataclass(frozen=True, slots=True)
-class Nested(Kind):
-    """Objects in each other: each is of the kind in `kinds` whose name it has; `deepest` of them at most.
-
-    Attributes:
-        kinds: For the name that tells them apart a function of the kind of what lies inside.
-        deepest: How many may lie in each other.
-    """
-
-    kinds: Mapping[str, Callable[[Kind], Kind]]
-    deepest: int
-
-    def check(self, value: Any) -> None:
-        if self.deepest < 1:
-            raise MisfitError("it is nested too deeply")
-        found = [name for name in self.kinds if isinstance(value, dict) and name in value]
-        if len(found) != 1:
-            raise MisfitError(f"{_shown(value)} is none of {', '.join(self.kinds)}")
-        self.kinds[found[0]](Nested(self.kinds, self.deepest - 1)).check(value)
 
 
 # The length of an axis: a number, one of several, or a name that stands for one number wherever it is met.
@@ -312,7 +291,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a message says it, cut short."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value}" if abs(value) < 10**20 else "a number of many digits"
     if isinstance(value, dict | list):

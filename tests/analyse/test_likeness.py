@@ -12,8 +12,19 @@ from maskviz.analyse.likeness import NotComparableError, look_alikes, mask_set, 
 from maskviz.core.arrays import Content
 from maskviz.core.results.results import MaskSet
 from maskviz.core.rules.algebra import Everything, Opaque, Rule, all_of, any_of
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Padding, Span, UserMask, Window
+from maskviz.core.rules.kinds import (
+    Ahead,
+    Band,
+    BlockCausal,
+    BlockDiffusion,
+    Causal,
+    Chunk,
+    Padding,
+    Prefix,
+    Span,
+    UserMask,
+    Window,
+)
 from maskviz.core.run.trace import CONTENT, SilentLayer
 from maskviz.core.words import Stack
 from tests.core.test_rules import sees_by_diffusion

@@ -13,9 +13,8 @@ from maskviz.analyse.sparsity import count_blocks, mask_cost
 from maskviz.core.arrays import Content
 from maskviz.core.results.results import HeadSize
 from maskviz.core.rules.algebra import Everything, Rule, all_of, any_of
-from maskviz.core.rules.block_kinds import BlockCausal, Prefix
 from maskviz.core.rules.extents import Lengths
-from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Itself, Padding, Window
+from maskviz.core.rules.kinds import Ahead, Band, BlockCausal, Causal, Chunk, Document, Itself, Padding, Prefix, Window
 from tests.rules_to_fold import reasons_of, rules, sizes
 
 DOCUMENTS = Document(Content([np.repeat([3, 0, 7, 5], [130, 700, 40, 2300])], np.int64))

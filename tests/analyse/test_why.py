@@ -17,15 +17,17 @@ from maskviz.core.arrays import Content
 from maskviz.core.errors import UsageError
 from maskviz.core.results.why import Condition, Place, Stretch, parse_place
 from maskviz.core.rules.algebra import Grid, Opaque, Rule, all_of, any_of
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules.kinds import (
     Ahead,
     Band,
+    BlockCausal,
+    BlockDiffusion,
     Causal,
     Chunk,
     Extra,
     Itself,
     Padding,
+    Prefix,
     Repositioned,
     Span,
     UserMask,

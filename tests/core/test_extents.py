@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.rules.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
-from maskviz.core.rules.extents import Extents, Lengths, extents_of
+from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.kinds import Causal, Document, Itself, Padding, Repositioned, Window
 from tests.rules_to_fold import rules, sizes
 
@@ -33,14 +33,14 @@ def asked(rule: Rule, size: Lengths, batch: int) -> BoolArray:
 @given(st.data(), st.integers(1, 3), sizes)
 def test_the_extents_of_a_conjunction_are_its_cells(data: st.DataObject, batch: int, size: Lengths) -> None:
     rule = data.draw(rules(batch))
-    extents = extents_of(rule, size)
+    extents = rule.extents(size)
     assert extents is not None
     np.testing.assert_array_equal(cells_of(extents, batch), asked(rule, size, batch))
 
 
 def test_a_million_documents_ids_are_told_as_runs() -> None:
     ids = np.repeat(np.arange(1000), 1000)
-    extents = extents_of(Document(Content([ids], np.int64)), Lengths(1_000_000, 1_000_000))
+    extents = Document(Content([ids], np.int64)).extents(Lengths(1_000_000, 1_000_000))
     assert extents is not None
     assert (extents.first[0] == ids * 1000).all()
     assert (extents.last[0] == ids * 1000 + 1000).all()
@@ -58,12 +58,12 @@ def test_a_million_documents_ids_are_told_as_runs() -> None:
     ids=str,
 )
 def test_a_rule_of_several_runs_has_no_extents(rule: Rule) -> None:
-    assert extents_of(rule, Lengths(5, 5)) is None
+    assert rule.extents(Lengths(5, 5)) is None
 
 
 def test_padding_of_queries_reaches_behind_the_keys() -> None:
     rule = Padding(Content([[True, False, True, True]], np.bool_), queries=True)
-    extents = extents_of(rule, Lengths(queries=3, keys=2, offset=2))
+    extents = rule.extents(Lengths(queries=3, keys=2, offset=2))
     assert extents is not None
     assert extents.last.tolist() == [[2, 2, 0]]
     assert extents.kept is not None
@@ -71,6 +71,6 @@ def test_padding_of_queries_reaches_behind_the_keys() -> None:
 
 
 def test_what_blocks_nothing_sees_everything() -> None:
-    extents = extents_of(Everything(), Lengths(2, 3))
+    extents = Everything().extents(Lengths(2, 3))
     assert extents is not None
     assert (extents.first.tolist(), extents.last.tolist(), extents.kept) == ([[0, 0]], [[3, 3]], None)

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from maskviz.core.arrays import BoolArray, ByteArray, Content
 from maskviz.core.rules.algebra import Grid, Rule, all_of, any_of
 from maskviz.core.rules.extents import Lengths
-from maskviz.core.rules.folding import count_cells, fold_rule, of_row
+from maskviz.core.rules.folding import count_cells, fold_rule
 from maskviz.core.rules.kinds import Causal, Chunk, Document, Itself, Padding, Window
 from maskviz.core.rules.reasons import PARTLY, Reason, primary
 from maskviz.render.fold import Fill, Tile, fold_mask
@@ -89,4 +89,4 @@ def test_the_rule_of_a_row_is_the_batchs_rule_in_that_row() -> None:
     )
     whole = rule.visible(Grid.of(2, 6, 6))
     for row in (0, 1):
-        np.testing.assert_array_equal(of_row(rule, row).visible(Grid.of(1, 6, 6))[0], whole[row])
+        np.testing.assert_array_equal(rule.of_row(row).visible(Grid.of(1, 6, 6))[0], whole[row])

@@ -12,10 +12,10 @@ from torch.nn.attention.flex_attention import create_block_mask
 from maskviz.analyse.sparsity import cost_of_cells, count_blocks, mask_cost
 from maskviz.core.rules import folding_cells
 from maskviz.core.rules.algebra import Opaque, Rule
-from maskviz.core.rules.block_kinds import BlockDiffusion
 from maskviz.core.rules.extents import Lengths
 from maskviz.core.rules.folding import count_cells, fold_rule
 from maskviz.core.rules.folding_cells import blocks_of_cells, by_cells, count_every_cell, fold_every_cell
+from maskviz.core.rules.kinds import BlockDiffusion
 from tests.rules_to_fold import rules, sizes
 
 in_bands = pytest.mark.usefixtures("_few_queries_at_a_time")

@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 from maskviz.core.arrays import Content
 from maskviz.core.errors import UsageError
 from maskviz.core.rules.algebra import Everything, Rule, all_of
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules.grammar import parse_rule
-from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Window
+from maskviz.core.rules.kinds import (
+    Ahead,
+    Band,
+    BlockCausal,
+    BlockDiffusion,
+    Causal,
+    Chunk,
+    Document,
+    Padding,
+    Prefix,
+    Window,
+)
 
 DOCUMENT = Content([[0, 0, 1, 1]], np.int64)
 KEEP = Content([[True, True, True, False]], np.bool_)

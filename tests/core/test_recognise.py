@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from maskviz.core.arrays import Content
 from maskviz.core.rules.algebra import Everything, Grid, Rule, all_of
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules.kinds import Band, Causal, Chunk, Padding, Window
+from maskviz.core.rules.kinds import Band, BlockCausal, BlockDiffusion, Causal, Chunk, Padding, Prefix, Window
 from maskviz.core.rules.recognise import recognise
 
 

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.rules.algebra import AllOf, Everything, Grid, NotReadableError, Opaque, Rule, all_of, any_of
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules.kinds import (
     Band,
+    BlockCausal,
+    BlockDiffusion,
     Causal,
     Chunk,
     Document,
     Itself,
     Padding,
+    Prefix,
     Repositioned,
     Span,
     UserMask,

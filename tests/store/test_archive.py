@@ -19,14 +19,16 @@ from maskviz.analyse.comparison import compare
 from maskviz.core.arrays import Content
 from maskviz.core.errors import ExitCode, NotFoundError
 from maskviz.core.rules.algebra import Everything, Opaque, Rule, all_of, any_of
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules.kinds import (
     Band,
+    BlockCausal,
+    BlockDiffusion,
     Causal,
     Chunk,
     Document,
     Itself,
     Padding,
+    Prefix,
     Repositioned,
     Span,
     UserMask,

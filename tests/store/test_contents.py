@@ -9,25 +9,26 @@ import numpy as np
 import pytest
 
 from maskviz.core.arrays import Content
-from maskviz.core.rules import algebra, block_kinds, kinds
+from maskviz.core.rules import algebra, kinds
 from maskviz.core.rules.algebra import AllOf, AnyOf, Combination, Everything, Leaf, Opaque, Rule
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules.kinds import (
     Ahead,
     Band,
+    BlockCausal,
+    BlockDiffusion,
     Causal,
     Chunk,
     Document,
     Extra,
     Itself,
     Padding,
+    Prefix,
     Repositioned,
     Span,
     UserMask,
     Window,
 )
-from maskviz.store.contents import rule_kind
-from maskviz.store.rules import rule_from_json, rule_to_json
+from maskviz.store.rules import RuleIn, rule_from_json, rule_to_json
 from maskviz.store.schema import Array, MisfitError
 
 ROWS, HEADS = 2, 4
@@ -58,7 +59,7 @@ RULES: list[Rule] = [
 def test_every_kind_of_rule_is_written_and_opened() -> None:
     there = {
         kind
-        for module in (algebra, kinds, block_kinds)
+        for module in (algebra, kinds)
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, Rule) and kind not in (Rule, Leaf, Combination)
     }
@@ -68,7 +69,7 @@ def test_every_kind_of_rule_is_written_and_opened() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_what_is_written_of_a_rule_is_what_may_be_held(rule: Rule) -> None:
     written = json.loads(json.dumps(rule_to_json(rule)))
-    rule_kind(ROWS, HEADS).check(written)
+    RuleIn(ROWS, HEADS).check(written)
     assert rule_from_json(written) == rule
 
 
@@ -77,7 +78,7 @@ def test_rules_in_each_other_have_an_end() -> None:
     for _ in range(8):
         nested = {"all_of": [nested]}
     with pytest.raises(MisfitError, match="nested too deeply"):
-        rule_kind(ROWS, HEADS).check(nested)
+        RuleIn(ROWS, HEADS).check(nested)
 
 
 def test_an_axis_of_a_name_has_one_length() -> None:

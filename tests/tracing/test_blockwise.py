@@ -8,7 +8,7 @@ import torch
 
 from maskviz.core.arrays import Content
 from maskviz.core.rules.algebra import Everything, Grid, Rule, all_of
-from maskviz.core.rules.extents import Lengths, extents_of
+from maskviz.core.rules.extents import Lengths
 from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Window
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Stack
@@ -43,7 +43,7 @@ def test_blocks_are_softmax_attention_under_the_rule(rule: Rule, tile: int) -> N
     batch = Batch(ids, KEEP, words, roles)  # type: ignore[arg-type]
     [sides] = sides_of({("a", 0): Part(Stack.ENCODER, 0, 6, 2)}, batch, query.device).values()
     tally = Tally(Keeping(tile), sides, 6, query.device)
-    extents = extents_of(rule, Lengths(LENGTH, LENGTH))
+    extents = rule.extents(Lengths(LENGTH, LENGTH))
     assert extents is not None
 
     output = attend_by_blocks(Heads(query, key, value, 0.25), extents, tile, tally)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from maskviz.core.errors import UsageError
 from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.words import Stack
 
@@ -47,47 +48,16 @@ def parse_place(text: str) -> Place:
     return Place(query, key)
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Consecutive numbers, both ends among them."""
-
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What a rule, or a part of one, says of some cells, of which it says the same.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition(Answer):
+    """A rule, or a part of one, with what it says of some cells.
 
     Attributes:
         rule: The rule or the part.
-        holds: Whether it lets the queries see the keys; None where that cannot be read.
-        reasons: Why it blocks them; none where it does not.
-        query, key: The positions it was asked about.
-        moved: Whether these are a token's own positions and not its number in the row.
-        query_pieces, key_pieces: Numbers of the chunks, blocks, texts or spans the queries and keys are in, texts in
-            the order of the row from 0; -1 for none; 0 in a prefix, 1 behind it. Empty for rules that know none.
-        padding_query, padding_key: For a rule of padding, whether the queries or the keys are padding.
-        needed: The least number in the rule's place that lets the queries see the keys: tokens of a window, of a reach,
-            of a prefix, of the next longer chunks; of a causal rule or one of blocks, the first query that sees them.
-            None where there is none.
         parts: What its own parts say, where it has some.
     """
 
     rule: Rule
-    holds: bool | None
-    reasons: Reason
-    query: Ends
-    key: Ends
-    moved: bool = False
-    query_pieces: tuple[int, ...] = ()
-    key_pieces: tuple[int, ...] = ()
-    padding_query: bool = False
-    padding_key: bool = False
-    needed: int | None = None
     parts: tuple[Condition, ...] = ()
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from maskviz.core.arrays import BoolArray, ByteArray, Content, IntArray
-from maskviz.core.rules.algebra import AllOf, Leaf, Rule, all_of
-from maskviz.core.rules.block_kinds import Prefix
-from maskviz.core.rules.extents import Extents, Lengths, extents_of
-from maskviz.core.rules.kinds import Chunk, Document, Padding
+from maskviz.core.arrays import BoolArray, ByteArray, IntArray
+from maskviz.core.rules.algebra import Leaf, Rule, all_of
+from maskviz.core.rules.extents import Extents, Lengths
+from maskviz.core.rules.kinds.padding import Padding
 from maskviz.core.rules.reasons import PARTLY, Reason
 
 
@@ -33,9 +32,9 @@ class CellCount:
 def count_cells(rule: Rule, size: Lengths) -> CellCount | None:
     """Count the cells of a rule's first row exactly, linear in queries and keys.
 
-    Returns None where `extents_of` does.
+    Returns None where `Rule.extents` does.
     """
-    extents = extents_of(rule, size)
+    extents = rule.extents(size)
     if extents is None:
         return None
     real = ~padding_queries(rule, size)
@@ -67,9 +66,9 @@ def fold_rule(rule: Rule, size: Lengths, tile: int, meaningless: BoolArray | Non
 
     Returns:
         uint8 [tile row, tile column]: 0 where every cell is visible, `PARTLY` where some are, else the lowest `Reason`
-        bit among the tile's cells. None where `extents_of` is.
+        bit among the tile's cells. None where `Rule.extents` is.
     """
-    extents = extents_of(rule, size)
+    extents = rule.extents(size)
     if extents is None:
         return None
     counted = counted_queries(meaningless, size.queries, tile)
@@ -147,7 +146,7 @@ def _by_reason(rule: Rule, size: Lengths) -> dict[Reason, Extents]:
     for leaf in rule.leaves():
         if isinstance(leaf, Leaf):
             leaves.setdefault(leaf.reason, []).append(leaf)
-    found = {reason: extents_of(all_of(*group), size) for reason, group in leaves.items()}
+    found = {reason: all_of(*group).extents(size) for reason, group in leaves.items()}
     return {reason: own for reason, own in found.items() if own is not None}
 
 
@@ -168,24 +167,3 @@ def round_tile(tokens: int, places: int) -> int:
             if step * places >= tokens:
                 return step
         power *= 10
-
-
-def of_row(rule: Rule, row: int) -> Rule:
-    """The rule of one row of a batch, for a batch of that row alone; conjunctions and single rules are understood."""
-    match rule:
-        case AllOf():
-            return all_of(*(of_row(part, row) for part in rule.parts))
-        case Padding():
-            return replace(rule, keep=_row(rule.keep, row))
-        case Chunk():
-            return replace(rule, start=_row(rule.start, row))
-        case Prefix():
-            return replace(rule, length=_row(rule.length, row))
-        case Document():
-            return replace(rule, document=_row(rule.document, row))
-    return rule
-
-
-def _row(content: Content, row: int) -> Content:
-    array = content.array
-    return Content(array[row % len(array)][None], array.dtype)

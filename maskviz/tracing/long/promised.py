@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from maskviz.core.rules.algebra import Everything, Rule
-from maskviz.core.rules.extents import Extents, Lengths, extents_of
+from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.tracing.listen.taps import rule_heard
 from maskviz.tracing.seam.masks import for_rows, lengths_of, mask_functions_replaced, offsets_of, without_skips
 
@@ -59,7 +59,7 @@ class Masks:
             RewrittenMaskError: the model has calculated with a stand-in.
         """
         if tensor is None:
-            return KnownMask(Everything(), extents_of(Everything(), size), lambda *_: None)
+            return KnownMask(Everything(), Everything().extents(size), lambda *_: None)
         found = self._known.get(tensor.untyped_storage().data_ptr())
         empty = tensor.is_floating_point() and bool(tensor[(slice(1),) * tensor.ndim].isnan().any())
         if empty != (found is not None and found[1].promised):  # made of a stand-in, or one that was written into
@@ -83,7 +83,7 @@ def _promising(masks: Masks, build: Callable[..., Any], whole: bool) -> Callable
         first_query, first_key = offsets_of(arguments)
         rule = rule_heard(arguments)
         size = Lengths(queries, keys, first_query)
-        extents = extents_of(rule, size) if rule.readable and not first_key else None
+        extents = rule.extents(size) if rule.readable and not first_key else None
         if whole:
             tensor = build(**arguments)
             masks.keep(tensor, KnownMask(rule, extents, lambda start, stop: tensor[..., start:stop, :]))

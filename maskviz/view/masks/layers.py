@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 
 from maskviz.core.panels.page import Note, Panel, Table
 from maskviz.core.panels.printable import printable, ranges
 from maskviz.core.results.results import Likeness
 from maskviz.core.rules.algebra import Everything, Rule
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
-from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Window
+from maskviz.core.rules.kinds.causal import Causal
 from maskviz.core.run.trace import CONTENT, ModelCard, Trace
 from maskviz.core.words import Stack
 
@@ -104,34 +103,16 @@ def _rows(trace: Trace, stack: Stack) -> dict[int, _Row]:
     return found
 
 
-_NAMES: dict[type[Rule], str] = {BlockCausal: "block-causal", Prefix: "prefix", BlockDiffusion: "block diffusion"}
-
-
 def _kind(rule: Rule) -> str:
     leaves = rule.leaves()
     if not rule.readable:
         return "not read"
-    if any(isinstance(leaf, Chunk) for leaf in leaves):
-        return "chunked"
-    if any(isinstance(leaf, Window | Band | Ahead) for leaf in leaves):
-        return "sliding window"
-    if named := next((_NAMES[type(leaf)] for leaf in leaves if type(leaf) in _NAMES), ""):
-        return named
+    if looks := sorted((-leaf.place, leaf.look) for leaf in leaves if leaf.look):
+        return looks[0][1]
     if any(isinstance(leaf, Causal) for leaf in leaves):
         return "full"
     return "bidirectional" if isinstance(rule, Everything) else "other"
 
 
 def _size(rule: Rule) -> str:
-    return ", ".join(dict.fromkeys(_numbers(rule)))
-
-
-def _numbers(rule: Rule) -> Iterator[str]:
-    for leaf in rule.leaves():
-        match leaf:
-            case Window(size) | Chunk(size) | BlockCausal(size) | BlockDiffusion(size):
-                yield f"{size:,}"
-            case Band(reach):
-                yield f"±{reach:,}"
-            case Ahead(reach):
-                yield f"+{reach:,}"
+    return ", ".join(dict.fromkeys(leaf.amount for leaf in rule.leaves() if leaf.amount))
