@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskviz.core.errors import UsageError
-from maskviz.core.panels.contrast import DiffGrid
-from maskviz.core.panels.page import Note, Page, Panel, Table, Token, Tone
+from maskviz.core.panels.page import DiffGrid, Note, Page, Panel, Table, Token, Tone
 from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.diff import MaskDiff, OutputChange, RunDiff, Shown
 from maskviz.core.rules.reasons import Reason

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import maskviz
@@ -57,7 +58,7 @@ class Odd(Leaf):
         return Reason.SPARSE
 
     def visible(self, at: Grid) -> BoolArray:
-        return at.key % 2 == 1
+        return np.asarray(at.key % 2 == 1)
 
     def __str__(self) -> str:
         return "odd"

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from maskviz.core.panels.contrast import DiffGrid
-from maskviz.core.panels.page import Page, Token
+from maskviz.core.panels.page import DiffGrid, Page, Token
 from maskviz.render.fold import Tile, fold_differences
 from maskviz.render.image.page import image_bytes
 from maskviz.render.palette import DIFFERENCES

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from maskviz.core.errors import UsageError
 from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Rule
-from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.reasons import Reason
+from maskviz.core.rules.verdicts import Ends, Verdict
 from maskviz.core.words import Stack
 
 
@@ -49,7 +49,7 @@ def parse_place(text: str) -> Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition(Answer):
+class Condition(Verdict):
     """A rule, or a part of one, with what it says of some cells.
 
     Attributes:

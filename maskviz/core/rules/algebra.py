@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, ByteArray, IntArray, sealed
-from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Form, Parts, Said
 from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Ends, Verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,20 +142,20 @@ class Rule(ABC):
         return None
 
     def divisions(self, row: int, query: IntArray, key: IntArray) -> tuple[AnyArray, ...]:
-        """What else than the answer has to be the same in all cells [n] of a row that one sentence is about."""
+        """What else than its verdict has to be the same in all cells [n] of a row that one sentence is about."""
         return ()
 
     def needed(self, row: int, query: Ends, key: Ends) -> int | None:
         """The least number in the rule's place that lets the queries see the keys; None where there is none."""
         return None
 
-    def because(self, answer: Answer) -> str:
+    def because(self, verdict: Verdict) -> str:
         """Why it lets queries see keys, or does not, with its numbers."""
-        return f"{self} {'lets' if answer.holds else 'does not let'} {answer.queries} see {answer.keys}"
+        return f"{self} {'lets' if verdict.holds else 'does not let'} {verdict.queries} see {verdict.keys}"
 
-    def change(self, answer: Answer) -> str:
+    def change(self, verdict: Verdict) -> str:
         """What would have to change for cells that it blocks to be visible."""
-        return f"{answer.queries} and {answer.keys} would have to meet '{self}'"
+        return f"{verdict.queries} and {verdict.keys} would have to meet '{self}'"
 
     @classmethod
     def read(cls, typed: Typed) -> Self | None:
@@ -218,7 +218,7 @@ class Everything(Rule):
     def clause(self, row: int) -> dict[str, Any]:
         return {"kind": "everything"}
 
-    def because(self, answer: Answer) -> str:
+    def because(self, verdict: Verdict) -> str:
         return "every token may attend to every token"
 
     @classmethod

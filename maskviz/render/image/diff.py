@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskviz.core.panels.contrast import DiffGrid
+from maskviz.core.panels.page import DiffGrid
 from maskviz.render.fold import fold_differences
 from maskviz.render.image.canvas import Block, Paper, flowed, heading, stacked
 from maskviz.render.image.grid import axes_for, grid_block

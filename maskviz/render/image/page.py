@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.charts import Bars, Curve
-from maskviz.core.panels.contrast import DiffGrid
 from maskviz.core.panels.page import (
+    DiffGrid,
     HeadGrid,
     Heatmap,
     MaskGrid,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from maskviz.core.panels.contrast import DiffGrid
+from maskviz.core.panels.page import DiffGrid
 from maskviz.render.fold import fold_differences
 from maskviz.render.palette import DIFFERENCES, MEANINGLESS
 from maskviz.render.terminal.frame import fold_sentence, frame_for, key_line, ruler

@@ -8,18 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from maskviz.core.panels.charts import Bars, Curve
-from maskviz.core.panels.contrast import DiffGrid
-from maskviz.core.panels.page import (
-    HeadGrid,
-    Heatmap,
-    MaskGrid,
-    Matrix,
-    Note,
-    Page,
-    Panel,
-    Table,
-    TokenStrip,
-)
+from maskviz.core.panels.page import DiffGrid, HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Panel, Table, TokenStrip
 from maskviz.render.terminal.bars import bar_lines
 from maskviz.render.terminal.curve import curve_lines
 from maskviz.render.terminal.diff import diff_lines

@@ -10,11 +10,11 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.algebra import Grid, Leaf, Rule
-from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import MOST_TOKENS, Form, Whole
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Ends, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Ahead(Leaf):
     def needed(self, row: int, query: Ends, key: Ends) -> int:
         return key.last - query.first
 
-    def because(self, answer: Answer) -> str:
-        distance = Ends(-answer.behind.last, -answer.behind.first).distance
-        sign = "≤" if answer.holds else ">"
-        return f"{answer.keys} − {answer.queries} = {distance} {sign} reach {self.reach}"
+    def because(self, verdict: Verdict) -> str:
+        distance = Ends(-verdict.behind.last, -verdict.behind.first).distance
+        sign = "≤" if verdict.holds else ">"
+        return f"{verdict.keys} − {verdict.queries} = {distance} {sign} reach {self.reach}"
 
-    def change(self, answer: Answer) -> str:
-        return f"a reach of at least {answer.needed} would show {answer.it}"
+    def change(self, verdict: Verdict) -> str:
+        return f"a reach of at least {verdict.needed} would show {verdict.it}"
 
     @classmethod
     def read(cls, typed: Typed) -> Self | None:

@@ -10,13 +10,13 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.algebra import Grid, Leaf, Rule
-from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Form, Whole
 from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.typed import BOTH_SIDES, Typed
+from maskviz.core.rules.verdicts import Ends, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,15 @@ class Band(Leaf):
     def needed(self, row: int, query: Ends, key: Ends) -> int:
         return max(query.last - key.first, key.last - query.first)
 
-    def because(self, answer: Answer) -> str:
-        behind = answer.behind
+    def because(self, verdict: Verdict) -> str:
+        behind = verdict.behind
         sizes = sorted((abs(behind.first), abs(behind.last)))
         distance = Ends(0 if behind.first <= 0 <= behind.last else sizes[0], sizes[1]).distance
-        sign = "≤" if answer.holds else ">"
-        return f"|{answer.queries} − {answer.keys}| = {distance} {sign} reach {self.reach}"
+        sign = "≤" if verdict.holds else ">"
+        return f"|{verdict.queries} − {verdict.keys}| = {distance} {sign} reach {self.reach}"
 
-    def change(self, answer: Answer) -> str:
-        return f"a window of at least ±{answer.needed} would show {answer.it}"
+    def change(self, verdict: Verdict) -> str:
+        return f"a window of at least ±{verdict.needed} would show {verdict.it}"
 
     @classmethod
     def read(cls, typed: Typed) -> Self | None:

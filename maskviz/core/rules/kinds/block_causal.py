@@ -11,13 +11,13 @@ import numpy as np
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.algebra import Grid, Leaf, Rule
-from maskviz.core.rules.answers import Answer, Ends, of_blocks
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Form, Whole
 from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Ends, Verdict, of_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,16 @@ class BlockCausal(Leaf):
     def needed(self, row: int, query: Ends, key: Ends) -> int:
         return key.last // self.size * self.size
 
-    def because(self, answer: Answer) -> str:
-        return of_blocks(answer, self._named(answer.query_pieces), self._named(answer.key_pieces))
+    def because(self, verdict: Verdict) -> str:
+        return of_blocks(verdict, self._named(verdict.query_pieces), self._named(verdict.key_pieces))
 
     def _named(self, pieces: tuple[int, ...]) -> str:
         if len(pieces) > 1:
             return f"blocks {ranges(pieces)}"
         return f"block {pieces[0]} (tokens {Ends(pieces[0] * self.size, (pieces[0] + 1) * self.size - 1)})"
 
-    def change(self, answer: Answer) -> str:
-        return f"the query would have to be {'at position ' if answer.moved else ''}{answer.needed} or later"
+    def change(self, verdict: Verdict) -> str:
+        return f"the query would have to be {'at position ' if verdict.moved else ''}{verdict.needed} or later"
 
     @classmethod
     def read(cls, typed: Typed) -> Self | None:

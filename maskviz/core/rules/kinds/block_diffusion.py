@@ -12,12 +12,12 @@ import numpy as np
 from maskviz.core.arrays import AnyArray, BoolArray, ByteArray, IntArray, sealed
 from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.algebra import Grid, Rule
-from maskviz.core.rules.answers import Answer, of_blocks
 from maskviz.core.rules.forms import Form, Whole
 from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Verdict, of_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,16 @@ class BlockDiffusion(Rule):
     def divisions(self, row: int, query: IntArray, key: IntArray) -> tuple[AnyArray, ...]:
         return (query < self.length, key < self.length)
 
-    def because(self, answer: Answer) -> str:
-        ours = self._named(answer.query.first, answer.query_pieces)
-        return of_blocks(answer, ours, self._named(answer.key.first, answer.key_pieces))
+    def because(self, verdict: Verdict) -> str:
+        ours = self._named(verdict.query.first, verdict.query_pieces)
+        return of_blocks(verdict, ours, self._named(verdict.key.first, verdict.key_pieces))
 
     def _named(self, first: int, pieces: tuple[int, ...]) -> str:
         half = "noisy" if first < self.length else "clean"
         return f"{half} block{'s' if len(pieces) > 1 else ''} {ranges(pieces)}"
 
-    def change(self, answer: Answer) -> str:
-        if answer.query.first < self.length:
+    def change(self, verdict: Verdict) -> str:
+        if verdict.query.first < self.length:
             return "a noisy query sees its own noisy block and the clean blocks before it"
         return "a clean query sees the clean blocks up to its own"
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.algebra import Grid, Leaf, Rule
-from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Ends, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class Causal(Leaf):
     def needed(self, row: int, query: Ends, key: Ends) -> int:
         return key.last
 
-    def because(self, answer: Answer) -> str:
-        if answer.holds:
-            return f"{answer.keys} ≤ {answer.queries}: not in the future"
-        return f"{answer.keys} > {answer.queries}: future"
+    def because(self, verdict: Verdict) -> str:
+        if verdict.holds:
+            return f"{verdict.keys} ≤ {verdict.queries}: not in the future"
+        return f"{verdict.keys} > {verdict.queries}: future"
 
-    def change(self, answer: Answer) -> str:
-        return f"the query would have to be {'at position ' if answer.moved else ''}{answer.needed} or later"
+    def change(self, verdict: Verdict) -> str:
+        return f"the query would have to be {'at position ' if verdict.moved else ''}{verdict.needed} or later"
 
     @classmethod
     def read(cls, typed: Typed) -> Self | None:

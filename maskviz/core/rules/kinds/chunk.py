@@ -11,7 +11,6 @@ import numpy as np
 from maskviz.core.arrays import BoolArray, Content, IntArray
 from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.algebra import Grid, Leaf, Rule, all_of
-from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Form, PerRow, Whole
 from maskviz.core.rules.kinds.causal import Causal
@@ -20,6 +19,7 @@ from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.tables import row_of
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Ends, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,11 @@ class Chunk(Leaf):
         sizes = range(self.size + 1, max(last - begin, begin - first) + 2)
         return next((one for one in sizes if (first - begin) // one == (last - begin) // one), None)
 
-    def because(self, answer: Answer) -> str:
-        ours, theirs = map(self._named, (answer.query_pieces, answer.key_pieces))
-        if answer.holds and answer.query_pieces == answer.key_pieces:
-            return f"{answer.queries} and {answer.keys} are in {ours}"
-        return f"{answer.queries} {answer.query.verb} in {ours}, {answer.keys} in {theirs}"
+    def because(self, verdict: Verdict) -> str:
+        ours, theirs = map(self._named, (verdict.query_pieces, verdict.key_pieces))
+        if verdict.holds and verdict.query_pieces == verdict.key_pieces:
+            return f"{verdict.queries} and {verdict.keys} are in {ours}"
+        return f"{verdict.queries} {verdict.query.verb} in {ours}, {verdict.keys} in {theirs}"
 
     def _named(self, pieces: tuple[int, ...]) -> str:
         start = int(self.start.array.min()) if len(set(self.start.array.tolist())) == 1 else None
@@ -104,10 +104,10 @@ class Chunk(Leaf):
         first = start + pieces[0] * self.size
         return f"chunk {pieces[0]} (tokens {Ends(max(0, first), first + self.size - 1)})"
 
-    def change(self, answer: Answer) -> str:
-        if answer.needed is None:
+    def change(self, verdict: Verdict) -> str:
+        if verdict.needed is None:
             return "no size of chunks would do: the first begins between them"
-        return f"chunks of {answer.needed} would hold {'both' if answer.single else 'all of them'}"
+        return f"chunks of {verdict.needed} would hold {'both' if verdict.single else 'all of them'}"
 
     @classmethod
     def read(cls, typed: Typed) -> Self | None:

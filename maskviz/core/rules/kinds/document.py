@@ -10,13 +10,13 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, Content, IntArray
 from maskviz.core.rules.algebra import Grid, Leaf, Rule
-from maskviz.core.rules.answers import Answer, of_pieces
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Form, PerToken
 from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.tables import in_order, looked_up, row_of
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Verdict, of_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ class Document(Leaf):
         numbers = np.append(in_order(self.document.array[row]), -1)
         return np.asarray(numbers[np.minimum(positions, len(numbers) - 1)])
 
-    def because(self, answer: Answer) -> str:
-        return of_pieces(answer, "text")
+    def because(self, verdict: Verdict) -> str:
+        return of_pieces(verdict, "text")
 
-    def change(self, answer: Answer) -> str:
+    def change(self, verdict: Verdict) -> str:
         return "they would have to be of one text"
 
     @classmethod

@@ -10,9 +10,9 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.algebra import Grid, Leaf
-from maskviz.core.rules.answers import Answer
 from maskviz.core.rules.forms import MOST_TOKENS, Form, Whole
 from maskviz.core.rules.reasons import Reason
+from maskviz.core.rules.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Extra(Leaf):
     def clause(self, row: int) -> dict[str, Any]:
         return {"kind": "extra", "first": self.first}
 
-    def because(self, answer: Answer) -> str:
+    def because(self, verdict: Verdict) -> str:
         own = f"of the model's own keys, which begin at key {self.first}"
-        return f"{answer.keys} {answer.key.verb} {'' if answer.holds else 'none '}{own}"
+        return f"{verdict.keys} {verdict.key.verb} {'' if verdict.holds else 'none '}{own}"
 
     def __str__(self) -> str:
         return "extra keys"

@@ -9,8 +9,8 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.algebra import Grid, Leaf, Rule
-from maskviz.core.rules.answers import Answer
 from maskviz.core.rules.reasons import Reason
+from maskviz.core.rules.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Itself(Leaf):
     def clause(self, row: int) -> dict[str, Any]:
         return {"kind": "itself"}
 
-    def because(self, answer: Answer) -> str:
-        if answer.holds:
-            return f"{answer.keys} is the query itself"
-        return f"{answer.keys} {answer.key.verb} not the query itself"
+    def because(self, verdict: Verdict) -> str:
+        if verdict.holds:
+            return f"{verdict.keys} is the query itself"
+        return f"{verdict.keys} {verdict.key.verb} not the query itself"
 
     def __str__(self) -> str:
         return "itself"

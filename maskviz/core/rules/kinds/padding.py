@@ -11,13 +11,13 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, Content, IntArray
 from maskviz.core.rules.algebra import Everything, Grid, Leaf, Rule
-from maskviz.core.rules.answers import Answer
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Flag, Form, PerToken
 from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.tables import looked_up, row_of
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Verdict
 
 _PADDING = 1  # the piece of padding; what is kept is 0
 
@@ -84,18 +84,18 @@ class Padding(Leaf):
     def divisions(self, row: int, query: IntArray, key: IntArray) -> tuple[AnyArray, ...]:
         return tuple(self.pieces(row, side) for side in ((query, key) if self.queries else (key,)))
 
-    def because(self, answer: Answer) -> str:
-        if answer.holds:
-            return f"{answer.keys} {answer.key.verb} no padding"
-        sides = [(answer.keys, answer.key)] if _is_padding(answer.key_pieces) else []
-        if self.queries and _is_padding(answer.query_pieces):
-            sides.append((answer.queries, answer.query))
+    def because(self, verdict: Verdict) -> str:
+        if verdict.holds:
+            return f"{verdict.keys} {verdict.key.verb} no padding"
+        sides = [(verdict.keys, verdict.key)] if _is_padding(verdict.key_pieces) else []
+        if self.queries and _is_padding(verdict.query_pieces):
+            sides.append((verdict.queries, verdict.query))
         return ", and ".join(f"{name} {ends.verb} padding" for name, ends in sides)
 
-    def change(self, answer: Answer) -> str:
-        sides = [answer.key] if _is_padding(answer.key_pieces) else []
-        if self.queries and _is_padding(answer.query_pieces) and answer.query not in sides:
-            sides.append(answer.query)
+    def change(self, verdict: Verdict) -> str:
+        sides = [verdict.key] if _is_padding(verdict.key_pieces) else []
+        if self.queries and _is_padding(verdict.query_pieces) and verdict.query not in sides:
+            sides.append(verdict.query)
         tokens = " and ".join(side.of("token") for side in sides)
         return f"the attention mask of {tokens} would have to be 1"
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, Content, IntArray
 from maskviz.core.rules.algebra import Grid, Leaf, Rule
-from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Form, PerRow
 from maskviz.core.rules.python_names import PythonNames
@@ -18,6 +17,7 @@ from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.tables import row_of
 from maskviz.core.rules.typed import Typed
+from maskviz.core.rules.verdicts import Ends, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +79,17 @@ class Prefix(Leaf):
     def needed(self, row: int, query: Ends, key: Ends) -> int:
         return key.last + 1
 
-    def because(self, answer: Answer) -> str:
+    def because(self, verdict: Verdict) -> str:
         tokens = int(self.length.array.max())
         which = "" if not self._alike else f" (tokens {Ends(0, tokens - 1)})" if tokens else " (no token)"
-        if answer.key_pieces == (0,):
-            return f"{answer.keys} {answer.key.verb} in the prefix{which}"
-        if answer.holds:
-            return f"{answer.keys} ≤ {answer.queries}: not in the future"
-        return f"{answer.keys} > {answer.queries}: future, and behind the prefix{which}"
+        if verdict.key_pieces == (0,):
+            return f"{verdict.keys} {verdict.key.verb} in the prefix{which}"
+        if verdict.holds:
+            return f"{verdict.keys} ≤ {verdict.queries}: not in the future"
+        return f"{verdict.keys} > {verdict.queries}: future, and behind the prefix{which}"
 
-    def change(self, answer: Answer) -> str:
-        return f"a prefix of at least {answer.needed} would show {answer.it}"
+    def change(self, verdict: Verdict) -> str:
+        return f"a prefix of at least {verdict.needed} would show {verdict.it}"
 
     @classmethod
     def read(cls, typed: Typed) -> Self | None:

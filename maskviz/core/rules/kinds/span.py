@@ -10,10 +10,10 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, Content, IntArray
 from maskviz.core.rules.algebra import Grid, Leaf
-from maskviz.core.rules.answers import Answer, of_pieces
 from maskviz.core.rules.forms import Form, PerToken
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.tables import looked_up
+from maskviz.core.rules.verdicts import Verdict, of_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Span(Leaf):
         names = np.append(self.span.array[row], -1)
         return np.asarray(names[np.minimum(positions, len(names) - 1)])
 
-    def because(self, answer: Answer) -> str:
-        return of_pieces(answer, "span")
+    def because(self, verdict: Verdict) -> str:
+        return of_pieces(verdict, "span")
 
-    def change(self, answer: Answer) -> str:
+    def change(self, verdict: Verdict) -> str:
         return "they would have to be of one span"
 
     def __str__(self) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.rules.algebra import Grid, Leaf
-from maskviz.core.rules.answers import Answer
 from maskviz.core.rules.forms import Cells, Form
 from maskviz.core.rules.reasons import Reason
+from maskviz.core.rules.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class UserMask(Leaf):
     def clause(self, row: int) -> dict[str, Any]:
         return {"kind": "user"}
 
-    def because(self, answer: Answer) -> str:
-        lets = "lets" if answer.holds else "does not let"
-        return f"the mask that was given {lets} {answer.queries} see {answer.keys}"
+    def because(self, verdict: Verdict) -> str:
+        lets = "lets" if verdict.holds else "does not let"
+        return f"the mask that was given {lets} {verdict.queries} see {verdict.keys}"
 
-    def change(self, answer: Answer) -> str:
-        return f"the mask that is given would have to let {answer.queries} see {answer.keys}"
+    def change(self, verdict: Verdict) -> str:
+        return f"the mask that is given would have to let {verdict.queries} see {verdict.keys}"
 
     def __str__(self) -> str:
         return "user mask"

@@ -10,7 +10,6 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.algebra import Grid, Leaf, Rule, all_of
-from maskviz.core.rules.answers import Answer, Ends
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Form, Whole
 from maskviz.core.rules.kinds.causal import Causal
@@ -18,6 +17,7 @@ from maskviz.core.rules.python_names import PythonNames
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.typed import BOTH_SIDES, Typed
+from maskviz.core.rules.verdicts import Ends, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ class Window(Leaf):
     def needed(self, row: int, query: Ends, key: Ends) -> int:
         return query.last - key.first + 1
 
-    def because(self, answer: Answer) -> str:
-        sign = "<" if answer.holds else "≥"
-        return f"{answer.queries} − {answer.keys} = {answer.behind.distance} {sign} window {self.size}"
+    def because(self, verdict: Verdict) -> str:
+        sign = "<" if verdict.holds else "≥"
+        return f"{verdict.queries} − {verdict.keys} = {verdict.behind.distance} {sign} window {self.size}"
 
-    def change(self, answer: Answer) -> str:
-        return f"a window of at least {answer.needed} would show {answer.it}"
+    def change(self, verdict: Verdict) -> str:
+        return f"a window of at least {verdict.needed} would show {verdict.it}"
 
     @classmethod
     def read(cls, typed: Typed) -> Self | None:

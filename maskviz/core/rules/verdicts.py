@@ -40,7 +40,7 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Verdict:
     """What a rule, or a part of one, says of some cells, of which it says the same.
 
     Attributes:
@@ -87,12 +87,12 @@ class Answer:
         return Ends(self.query.first - self.key.last, self.query.last - self.key.first)
 
 
-def of_pieces(answer: Answer, word: str) -> str:
+def of_pieces(verdict: Verdict, word: str) -> str:
     """Why cells may or may not be seen by a rule that lets pieces of one kind see themselves."""
-    ours, theirs = (_numbered(word, pieces) for pieces in (answer.query_pieces, answer.key_pieces))
-    if answer.holds and ours == theirs:
-        return f"{answer.queries} and {answer.keys} are of {ours}"
-    return f"{answer.queries} {answer.query.verb} of {ours}, {answer.keys} of {theirs}"
+    ours, theirs = (_numbered(word, pieces) for pieces in (verdict.query_pieces, verdict.key_pieces))
+    if verdict.holds and ours == theirs:
+        return f"{verdict.queries} and {verdict.keys} are of {ours}"
+    return f"{verdict.queries} {verdict.query.verb} of {ours}, {verdict.keys} of {theirs}"
 
 
 def _numbered(word: str, pieces: tuple[int, ...]) -> str:
@@ -103,10 +103,10 @@ def _numbered(word: str, pieces: tuple[int, ...]) -> str:
     return said if len(known) == len(pieces) else f"{said} or none"
 
 
-def of_blocks(answer: Answer, ours: str, theirs: str) -> str:
+def of_blocks(verdict: Verdict, ours: str, theirs: str) -> str:
     """Why cells may or may not be seen by a rule of blocks in a row, by the names of the blocks both are in."""
     if ours == theirs:
-        said = f"{answer.keys} and {answer.queries} are in {ours}"
+        said = f"{verdict.keys} and {verdict.queries} are in {ours}"
     else:
-        said = f"{answer.keys} {answer.key.verb} in {theirs}, {answer.queries} in {ours}"
-    return said if answer.holds or not answer.reasons & Reason.FUTURE else f"{said}: future"
+        said = f"{verdict.keys} {verdict.key.verb} in {theirs}, {verdict.queries} in {ours}"
+    return said if verdict.holds or not verdict.reasons & Reason.FUTURE else f"{said}: future"
