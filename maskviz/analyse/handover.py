@@ -41,14 +41,15 @@ def _compared(trace: Trace, group: list[HandedCall]) -> HandedGroup:
     rows = trace.real_queries(first.call)[:, None, :, None]
     none = np.zeros((0, 4), np.int64)
     if handed is None:
-        return HandedGroup(calls, first.words, None, none, none, 0)
+        return HandedGroup(calls, first.words, first.masked, None, none, none, 0, Reason(0))
     handed = _named(trace, first.call.mask, handed)
     asked = np.broadcast_to(rows, np.broadcast_shapes(meant.shape, handed.visible.shape))
     added, lost = handed.visible & ~meant & asked, meant & ~handed.visible & asked
-    of_lost = _exceptions(first.call.mask, lost) or _left_out(handed, lost) or _reasons(handed, lost)
-    why = (*_reasons(first.call.mask, added), *of_lost)
-    cells = np.argwhere(added), np.argwhere(lost)
-    return HandedGroup(calls, first.words, handed, *cells, int(asked.sum()), tuple(dict.fromkeys(why)))
+    of_added, of_lost = _reasons(first.call.mask, added), _reasons(handed, lost)
+    said = _exceptions(first.call.mask, lost) or _left_out(handed, lost) or _words(of_lost)
+    why = tuple(dict.fromkeys((*_words(of_added), *said)))
+    cells = np.argwhere(added), np.argwhere(lost), int(asked.sum())
+    return HandedGroup(calls, first.words, first.masked, handed, *cells, of_added | of_lost, why)
 
 
 def _named(trace: Trace, meant: Mask, handed: Mask) -> Mask:
@@ -66,11 +67,15 @@ def _named(trace: Trace, meant: Mask, handed: Mask) -> Mask:
     return handed
 
 
-def _reasons(mask: Mask, cells: BoolArray) -> tuple[str, ...]:
+def _reasons(mask: Mask, cells: BoolArray) -> Reason:
     """The reasons a mask has for blocking all of some cells, or else for blocking one of them."""
     reasons = np.broadcast_to(mask.reasons, cells.shape)[cells]
-    each = [reason.word for reason in Reason if len(reasons) and (reasons & reason).all()]
-    return tuple(each) or tuple(reason.word for reason in Reason if (reasons & reason).any())
+    each = Reason(int(np.bitwise_and.reduce(reasons)) if len(reasons) else 0)
+    return each or Reason(int(np.bitwise_or.reduce(reasons)))
+
+
+def _words(reasons: Reason) -> tuple[str, ...]:
+    return tuple(reason.word for reason in reasons)
 
 
 def _exceptions(mask: Mask, cells: BoolArray) -> tuple[str, ...]:

@@ -126,6 +126,10 @@ def batch_from_json(data: dict[str, Any], arrays: Arrays, prefix: str) -> Batch:
     )
 
 
+# Of every call that has a matrix.
+_KIND = "softmax"
+
+
 def _call_to_json(index: int, trace: Trace, arrays: Arrays) -> dict[str, Any]:
     call = trace.calls[index]
     holder = next(other for other, earlier in enumerate(trace.calls) if earlier.mask is call.mask)
@@ -140,7 +144,7 @@ def _call_to_json(index: int, trace: Trace, arrays: Arrays) -> dict[str, Any]:
         "module": call.module,
         "heads": call.heads,
         "key_heads": call.key_heads,
-        "kind": call.kind,
+        "kind": _KIND,
         "mask_of": holder,
         "rule": str(call.mask.rule),
         "rule_parts": rule_to_json(call.mask.rule),
@@ -169,7 +173,6 @@ def _call_from_json(index: int, entry: dict[str, Any], arrays: Arrays, masks: di
         entry["key_heads"],
         masks[holder],
         arrays.get(f"call.{index:03d}.pattern"),
-        entry["kind"],
     )
 
 

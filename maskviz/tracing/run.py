@@ -64,14 +64,19 @@ def run(
     recorder, captured = _heard(model, inputs, batch, card, calling)
     trace = _traced(asked, recorder, captured, plain)
     if not may_depart(model, recorder) and not drifted(trace, plain):
-        return replace(trace, notes=doubts(trace, plain))
+        return _doubted(trace, plain)
     own = own_masks(model, inputs, trace, calling, recorder)
     if not own:
-        return replace(trace, notes=doubts(trace, plain))
+        return _doubted(trace, plain)
     recorder = replace(_recorder(model, batch, card, calling), own_masks=own)
     captured = _listening(model, inputs, recorder, card, calling)
     drawn = replace(_traced(asked, recorder, captured, plain), own_masks=True)
-    return replace(drawn, notes=(*departure_note(drawn, trace), *doubts(drawn, plain)))
+    return _doubted(replace(drawn, notes=departure_note(drawn, trace)), plain)
+
+
+def _doubted(trace: Trace, plain: torch.Tensor | None) -> Trace:
+    """A trace with what is to be said of it, behind what is said already."""
+    return replace(trace, notes=(*trace.notes, *doubts(trace, plain)), doubted=drifted(trace, plain))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from maskviz.analyse.handover import handed_groups
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.rules.algebra import Everything, Opaque, all_of
 from maskviz.core.rules.kinds import Causal, Chunk
+from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.handover import HandedCall, HandOver
 from maskviz.core.run.masks import Mask
 from maskviz.core.run.trace import Trace
@@ -21,7 +22,7 @@ from tests.tracing.conftest import example_of
 def handed(trace: Trace, visible: BoolArray | None, words: str = "no mask") -> HandOver:
     """A backend that is handed the same for every call, and lets the given cells through."""
     mask = None if visible is None else Mask.explained(visible, Everything() if visible.all() else Causal())
-    return HandOver(Backend.SDPA, tuple(HandedCall(call, words, mask) for call in trace.calls))
+    return HandOver(Backend.SDPA, tuple(HandedCall(call, words, True, mask) for call in trace.calls))
 
 
 def test_cells_are_counted_on_rows_of_real_queries_alone() -> None:
@@ -49,6 +50,7 @@ def test_what_is_added_is_named_by_the_reasons_for_which_it_is_blocked() -> None
     trace = example_of("mistral").trace
     (group,) = handed_groups(trace, handed(trace, np.ones((3, 1, 9, 9), np.bool_)))
     assert group.why == ("padding", "future", "window")
+    assert group.reasons == Reason.PADDING | Reason.FUTURE | Reason.WINDOW
     assert not len(group.lost)
 
 
@@ -82,7 +84,7 @@ def test_a_mask_no_pattern_explains_is_named_by_the_rule_that_is_meant_where_it_
     trace = example_of("llama4").trace
     meant = trace.calls[0].mask
     unread = Mask.explained(meant.visible, Opaque("unrecognised"))
-    over = HandOver(Backend.SDPA, tuple(HandedCall(call, "bool", unread) for call in trace.calls[:3]))
+    over = HandOver(Backend.SDPA, tuple(HandedCall(call, "bool", True, unread) for call in trace.calls[:3]))
     (group,) = handed_groups(trace, over)
     assert group.mask is not None
     assert group.mask.rule == meant.rule
@@ -95,7 +97,7 @@ def test_packed_texts_of_one_length_are_documents_and_no_chunks() -> None:
     meant = trace.calls[0].mask
     cells = meant.visible & (texts[:, None, :, None] == texts[:, None, None, :])
     recognised = Mask.explained(cells, all_of(meant.rule, Chunk(3, Content(np.zeros(3), np.int64))))
-    over = HandOver(Backend.FLASH, tuple(HandedCall(call, "texts", recognised) for call in trace.calls))
+    over = HandOver(Backend.FLASH, tuple(HandedCall(call, "texts", False, recognised) for call in trace.calls))
     (group,) = handed_groups(trace, over)
     assert group.mask is not None
     assert "document" in str(group.mask.rule) and "chunk" not in str(group.mask.rule)

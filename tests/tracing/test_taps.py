@@ -281,3 +281,12 @@ def test_more_than_rounding_is_a_doubt() -> None:
     trace = replace(example_of("llama").trace, drift=5.0)
     assert "more than rounding" in doubts(trace, torch.ones(3, 9, 99))[0]
     assert "NaN" in doubts(replace(trace, drift=float("nan")), torch.ones(3, 9, 99))[0]
+
+
+def test_a_run_that_is_doubted_says_so_beside_its_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loaded_tiny("llama")
+    encoded = encode(loaded, padded_request("llama"))
+    assert not run(loaded.model, encoded.inputs, encoded.batch, loaded.card).doubted
+    monkeypatch.setattr("maskviz.tracing.run.largest_difference", lambda *_: 5.0)
+    trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    assert trace.doubted and "do not rely on this run" in trace.notes[-1]

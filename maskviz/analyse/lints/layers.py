@@ -15,14 +15,13 @@ from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
 from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.kinds import Band, Causal, Chunk, Window
+from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.handover import HandedGroup
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend, Role, Stack
 
 _LOCAL = (Window, Band, Chunk)
 _FUSED = (Backend.FLASH, Backend.FLEX)
-# Words with which `trace.kernels` begins where a backend is handed no mask.
-_NO_MASK = ("no mask", "nothing")
 
 
 def window_off_by_one(case: Case) -> Iterator[Finding]:
@@ -51,7 +50,7 @@ def window_off_by_one(case: Case) -> Iterator[Finding]:
 def _one_off(group: HandedGroup) -> bool:
     """Whether the cells that differ are one a row, at one distance, and differ by the window."""
     cells = group.added if len(group.added) else group.lost
-    if (len(group.added) and len(group.lost)) or "window" not in group.why:
+    if (len(group.added) and len(group.lost)) or Reason.WINDOW not in group.reasons:
         return False
     distances = np.abs(cells[:, 2] - cells[:, 3])
     return len(set(distances.tolist())) == 1 and len({tuple(cell) for cell in cells[:, :3].tolist()}) == len(cells)
@@ -194,7 +193,7 @@ def mask_skipped(case: Case) -> Iterator[Finding]:
 
 
 def _skipped(run: Behaviour, group: HandedGroup) -> bool:
-    return run.backend not in _FUSED and group.words.startswith(_NO_MASK)
+    return run.backend not in _FUSED and not group.masked
 
 
 def _why(group: HandedGroup) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maskviz.core.arrays import IntArray
+from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.masks import Mask
 from maskviz.core.run.trace import AttentionCall
 from maskviz.core.words import Backend
@@ -17,11 +18,13 @@ class HandedCall:
     Attributes:
         call: The call, with the mask that is meant.
         words: What is handed over, or why nothing is.
+        masked: Whether a mask is among it.
         mask: What the backend lets through with it; None where that cannot be said.
     """
 
     call: AttentionCall
     words: str
+    masked: bool
     mask: Mask | None
 
 
@@ -49,21 +52,26 @@ class HandedGroup:
     Attributes:
         calls: The calls, of one stack.
         words: What they are handed.
+        masked: Whether a mask is among it.
         mask: What the backend lets through; None where that cannot be said.
         added: int64 [cell, 4], (batch, head, query, key) of cells it lets through and the mask that is meant does not,
             on rows of real queries.
         lost: int64 [cell, 4], of cells it blocks that are meant to be visible.
         cells: Cells on rows of real queries, of one head where all heads agree.
+        reasons: Those for which the mask that is meant blocks what is added, and those for which the backend blocks
+            what is lost.
         why: In words, the reasons for which the mask that is meant blocks what is added; and the exceptions that let
             through what is lost, or the reasons for which the backend blocks it.
     """
 
     calls: tuple[AttentionCall, ...]
     words: str
+    masked: bool
     mask: Mask | None
     added: IntArray
     lost: IntArray
     cells: int
+    reasons: Reason
     why: tuple[str, ...] = ()
 
     @property

@@ -87,7 +87,8 @@ class ModelCard:
         hidden_size: Width of the residual stream, or None where the config does not say.
         vocabulary: Size of the vocabulary, or None.
         positions: Longest input the positions allow, or None.
-        attention: One description per layer of the (first) stack, such as "full" or "sliding window 4096".
+        attention: What the config calls each layer of the (first) stack, in the words that begin with `FULL`, `SLIDING`
+            or `CHUNKS`, such as "sliding window 4096", or others.
         parameters: Number of parameters, 0 where the weights were not loaded.
         dtype, device: Of the weights in this run, empty where they were not loaded.
         note: What a reader must know before trusting a picture, such as "demo model"; may be empty.
@@ -109,6 +110,16 @@ class ModelCard:
     device: str = ""
     note: str = ""
 
+    def calls_local(self, layer: int) -> bool | None:
+        """Whether the config calls a layer local, with a window or in chunks, or full; None where it says neither."""
+        words = self.attention[layer] if layer < len(self.attention) else ""
+        if words == FULL:
+            return False
+        return True if words.startswith((SLIDING, CHUNKS)) else None
+
+
+FULL, SLIDING, CHUNKS = "full", "sliding window", "chunks of"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionCall:
@@ -122,7 +133,6 @@ class AttentionCall:
         key_heads: Key heads; query head h reads key head `h // (heads // key_heads)`.
         mask: What it was allowed to see; calls that received the same mask share the object.
         pattern: float32 [batch, head, query, key] after softmax and before any head gate, or None.
-        kind: "softmax", or the name of an attention that has no matrix.
     """
 
     stack: Stack
@@ -132,7 +142,6 @@ class AttentionCall:
     key_heads: int
     mask: Mask
     pattern: FloatArray | None = None
-    kind: str = "softmax"
 
     def __post_init__(self) -> None:
         if self.pattern is None:
@@ -154,8 +163,8 @@ class SilentLayer:
     Attributes:
         stack, layer: Which layer.
         module: Path of the module that mixes its tokens, or of the whole layer.
-        kind: What it is instead, such as "state space" or "linear attention"; `CONTENT` where it has a mask that only
-            the weights could tell; "" where nothing is known but that no attention was heard.
+        kind: What it is instead, such as "state space" or "linear attention"; `FEED_FORWARD`; `CONTENT` where it has
+            a mask that only the weights could tell; "" where nothing is known but that no attention was heard.
         name: Class of that module.
     """
 
@@ -165,8 +174,14 @@ class SilentLayer:
     kind: str
     name: str = ""
 
+    @property
+    def mixes(self) -> bool:
+        """Whether what one token becomes may depend on another."""
+        return self.kind != FEED_FORWARD
+
 
 CONTENT = "depends on content"
+FEED_FORWARD = "feed forward, mixes no tokens"
 
 
 class OutputKind(StrEnum):
@@ -228,6 +243,7 @@ class Trace:
         rounding: In 16 bits, how far the plain run's outputs are from those of the same weights in float32; two ways to
             compute in 16 bits may be twice as far from each other. None where it was not asked.
         own_masks: Whether masks are those of the implementation the model runs, where eager attention takes others.
+        doubted: Whether listening moved the outputs by more than rounding, so that a note says not to rely on the run.
     """
 
     card: ModelCard
@@ -241,6 +257,7 @@ class Trace:
     silent: tuple[SilentLayer, ...] = ()
     rounding: float | None = None
     own_masks: bool = False
+    doubted: bool = False
 
     @property
     def stacks(self) -> tuple[Stack, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from maskviz.core.run.trace import ModelCard
+from maskviz.core.run.trace import CHUNKS, SLIDING, ModelCard
 
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
@@ -87,9 +87,9 @@ def _described(kind: str, config: PreTrainedConfig) -> str:
     plain = kind.removesuffix("_attention")
     if plain == "sliding":
         window = _number(config, ("sliding_window", "local_attention"))
-        return f"sliding window {window}" if window else "sliding window"
+        return f"{SLIDING} {window}" if window else SLIDING
     if plain == "chunked":
-        return f"chunks of {_number(config, ('attention_chunk_size',))}"
+        return f"{CHUNKS} {_number(config, ('attention_chunk_size',))}"
     return plain.replace("_", " ")
 
 

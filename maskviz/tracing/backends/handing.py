@@ -67,7 +67,7 @@ def hand_over(
     if refusal:
         return HandOver(backend, (), refusal)
     if not any(map(uses_interface, _own_modules(model))):
-        return HandOver(backend, tuple(HandedCall(call, _BY_HAND, None) for call in trace.calls))
+        return HandOver(backend, tuple(HandedCall(call, _BY_HAND, False, None) for call in trace.calls))
     try:
         stand_in = _asked(model, inputs, trace, backend, calling)
     except CannotTraceError as error:
@@ -251,17 +251,17 @@ def _matched(
     for place, call in zip(_places(trace.calls), trace.calls, strict=True):
         found = by_place.get(place)
         if found is None:
-            matched.append(HandedCall(call, _BY_HAND, None))
+            matched.append(HandedCall(call, _BY_HAND, False, None))
             continue
         # A call of both self and cross attention is handed its mask once (T5Gemma 2).
         parts = said.get(place) or said.get((place[0], 0), [])
-        words = "; then ".join(dict.fromkeys(one.words for one in parts))
+        words, masked = "; then ".join(dict.fromkeys(one.words for one in parts)), any(one.masked for one in parts)
         if found.mask.visible.shape[2:] != call.mask.visible.shape[2:]:
-            matched.append(HandedCall(call, f"{words}, on axes of its own", None))
+            matched.append(HandedCall(call, f"{words}, on axes of its own", masked, None))
         elif any(one.visible is None for one in parts):
-            matched.append(HandedCall(call, words, None))
+            matched.append(HandedCall(call, words, masked, None))
         else:
-            matched.append(HandedCall(call, words, replace(found.mask, bias=None)))
+            matched.append(HandedCall(call, words, masked, replace(found.mask, bias=None)))
     return tuple(matched)
 
 

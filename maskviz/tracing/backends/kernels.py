@@ -58,6 +58,11 @@ class Offered:
         return int(self.query.shape[0]), int(self.query.shape[2]), int(self.key.shape[2])
 
     @property
+    def masked(self) -> bool:
+        """Whether a mask is among them."""
+        return self.mask is not None
+
+    @property
     def sinks(self) -> bool:
         """Whether there are attention sinks among the arguments."""
         return self.more.get("s_aux") is not None
@@ -69,10 +74,12 @@ class Handed:
 
     Attributes:
         words: In words.
+        masked: Whether a mask is among it.
         visible: bool [batch, 1 or head, query, key], what it lets through; None where it is not run.
     """
 
     words: str
+    masked: bool
     visible: BoolArray | None
 
 
@@ -90,7 +97,7 @@ def handed(backend: Backend, forward: Callable[..., Any], offered: Offered) -> H
         if is_ours(error):
             raise
         said = (f"{type(error).__name__}: {error}".splitlines() or [""])[0].rstrip(".")
-        return Handed(f"{described(offered.mask)}, and fails: {said}", None)
+        return Handed(f"{described(offered.mask)}, and fails: {said}", offered.masked, None)
 
 
 def described(mask: Any) -> str:
@@ -110,8 +117,8 @@ def _eager(forward: Callable[..., Any], offered: Offered) -> Handed:
     del forward
     mask = offered.mask
     if mask is None:
-        return Handed("no mask: every key is seen", added_cells(None, offered.shape))
-    return Handed(f"{described(mask)}, added to the scores", added_cells(mask, offered.shape))
+        return Handed("no mask: every key is seen", False, added_cells(None, offered.shape))
+    return Handed(f"{described(mask)}, added to the scores", True, added_cells(mask, offered.shape))
 
 
 class _Kernel(TorchFunctionMode):
@@ -148,7 +155,7 @@ def _sdpa(forward: Callable[..., Any], offered: Offered) -> Handed:
         words += f", is_causal={is_causal}"
     if keys < offered.shape[2]:
         words += f", the first {keys} keys"
-    return Handed(words + _dropped(offered), cells)
+    return Handed(words + _dropped(offered), offered.masked, cells)
 
 
 class _FlashKernel:
@@ -193,7 +200,7 @@ def _flash(forward: Callable[..., Any], offered: Offered) -> Handed:
     words += f", window_size=({left}, {right})" if (left, right) != (-1, -1) else ""
     softcap = kernel.got.get("softcap")
     words += f", softcap={softcap:g}" if softcap else ""
-    return Handed(words + _dropped(offered), cells)
+    return Handed(words + _dropped(offered), offered.masked, cells)
 
 
 def _numbered(batch: int, length: int) -> torch.Tensor:
@@ -232,7 +239,7 @@ def _flex(forward: Callable[..., Any], offered: Offered) -> Handed:
     softcap = offered.more.get("softcap")
     words += f", softcap={softcap:g}" if softcap else ""
     words += ", sinks" if offered.sinks else ""
-    return Handed(words, block_cells(block_mask, added, offered.shape))
+    return Handed(words, offered.masked, block_cells(block_mask, added, offered.shape))
 
 
 def _dropped(offered: Offered) -> str:

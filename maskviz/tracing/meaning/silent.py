@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from maskviz.core.run.trace import ModelCard, SilentLayer
+from maskviz.core.run.trace import FEED_FORWARD, ModelCard, SilentLayer
 from maskviz.core.words import Stack
 from maskviz.tracing.meaning.hearing import Hearing
 from maskviz.tracing.meaning.naming import block_of, half_of, layer_counts
@@ -24,7 +24,6 @@ _KINDS = (
     (re.compile(r"^Mra\w*SelfAttention$"), "multi-resolution approximation of attention"),
     (re.compile(r"ShortConv(olution)?$"), "convolution"),
 )
-_FEED_FORWARD = "feed forward, mixes no tokens"
 _FEEDING = re.compile(r"(MLP|Mlp|MoE|Moe|Experts|FeedForward)$")
 
 
@@ -98,7 +97,7 @@ def _silent(stack: Stack, layer: int, path: str, block: torch.nn.Module | None) 
         names.append(name)
     if any("Attention" in name for name in names) or not any(map(_FEEDING.search, names)):
         return SilentLayer(stack, layer, path, "")
-    return SilentLayer(stack, layer, path, _FEED_FORWARD, type(block).__name__)
+    return SilentLayer(stack, layer, path, FEED_FORWARD, type(block).__name__)
 
 
 def _outside_in(block: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:

@@ -8,8 +8,9 @@ from itertools import groupby
 from maskviz.core.panels.page import Note, Panel, Table
 from maskviz.core.panels.printable import printable, ranges
 from maskviz.core.results.results import Likeness
-from maskviz.core.rules.algebra import Everything, Rule
+from maskviz.core.rules.algebra import Everything, Leaf, Rule
 from maskviz.core.rules.kinds.causal import Causal
+from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import CONTENT, ModelCard, Trace
 from maskviz.core.words import Stack
 
@@ -71,11 +72,10 @@ def _differently_worded(card: ModelCard, trace: Trace) -> list[str]:
     """Layers the config calls local that see everything before them, or the other way round."""
     groups: dict[tuple[str, str], list[int]] = {}
     for call in trace.of_stack(trace.stacks[0]) if trace.calls else ():
-        words = card.attention[call.layer] if call.layer < len(card.attention) else ""
-        kind = _kind(call.mask.rule)
-        local = words.startswith(("sliding", "chunks"))
-        if kind != "not read" and (local or words == "full") and local != (kind in ("sliding window", "chunked")):
-            groups.setdefault((words, str(call.mask.rule)), []).append(call.layer)
+        rule, local = call.mask.rule, card.calls_local(call.layer)
+        limited = any(leaf.reason in (Reason.WINDOW, Reason.CHUNK) for leaf in rule.leaves() if isinstance(leaf, Leaf))
+        if rule.readable and local is not None and local != limited:
+            groups.setdefault((card.attention[call.layer], str(rule)), []).append(call.layer)
     return [
         f"The config calls layer{'s' if len(layers) > 1 else ''} {ranges(layers)} {printable(words)!r}; "
         f"what the model's own code makes there is {printable(rule)}."

@@ -17,7 +17,7 @@ def packing_notes(trace: Trace) -> list[Note]:
         return []
     if crossing.separated:
         said = "Packed texts are separated: no attention crosses from one to another."
-        mixing = [layer for layer in trace.silent if not layer.kind.startswith("feed forward")]
+        mixing = [layer for layer in trace.silent if layer.mixes]
         if not mixing:
             return [Note(said)]
         others = (

@@ -27,8 +27,7 @@ def proof_panels(proof: Proof, trace: Trace) -> list[Panel]:
         tone = Tone.PLAIN if proof.future.proven else Tone.WARNING
         said = f"Changing each text's last token {moved}: at most {proof.future.moved:.1e}."
         panels.append(Note(said, tone))
-    doubted = any("do not rely on this run" in note for note in trace.notes)
-    panels.append(_DOUBTED if doubted and proof.proven else _verdict(proof))
+    panels.append(_DOUBTED if trace.doubted and proof.proven else _verdict(proof))
     return panels
 
 

@@ -13,6 +13,7 @@ from maskviz.core.checks.case import Case
 from maskviz.core.checks.given_array import GivenArray
 from maskviz.core.rules.algebra import Everything, Opaque, all_of, any_of
 from maskviz.core.rules.kinds import Causal, Chunk, Span, Window
+from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.handover import HandedGroup
 from maskviz.core.run.masks import Mask
 from maskviz.core.run.packing import Crossing
@@ -44,14 +45,15 @@ def _windowed(size: int, claimed: int) -> Case:
     return _model(run_of(all_of(Causal(), Window(size))), windows={"sliding_window": claimed})
 
 
-def _handed(words: str, added: list[tuple[int, int]], backend: Backend, why: str = "window") -> Case:
+def _handed(words: str, added: list[tuple[int, int]], backend: Backend, why: Reason = Reason.WINDOW) -> Case:
     call = _CAUSAL.trace.calls[0]
     visible = np.array(call.mask.visible)
     for query, key in added:
         visible[0, 0, query, key] = True
     cells = np.array([(0, 0, query, key) for query, key in added], np.int64).reshape(-1, 4)
     mask = Mask.explained(visible, Everything())
-    group = HandedGroup((call,), words, mask, cells, np.zeros((0, 4), np.int64), 16, (why,))
+    none = np.zeros((0, 4), np.int64)
+    group = HandedGroup((call,), words, False, mask, cells, none, 16, why, (why.word,))
     return _model(replace(_CAUSAL, backend=backend, handed=(group,)))
 
 
@@ -115,7 +117,7 @@ def _packed(crossing: Crossing, backend: Backend | None = None) -> Case:
 
 def _packed_under_flash(added: list[tuple[int, int]]) -> Case:
     case = _packed(Crossing(0, ()), Backend.FLASH)
-    handed = _handed("no mask, causal=True", added, Backend.FLASH, "document").run
+    handed = _handed("no mask, causal=True", added, Backend.FLASH, Reason.DOCUMENT).run
     assert case.run is not None and handed is not None
     return replace(case, run=replace(case.run, handed=handed.handed))
 
@@ -202,8 +204,8 @@ EXAMPLES = (
     Example(
         "L7",
         "flash forgets the document",
-        _handed("no mask, causal=True", [(0, 2), (0, 3)], Backend.FLASH, "document"),
-        _handed("no mask, causal=True", [], Backend.FLASH, "document"),
+        _handed("no mask, causal=True", [(0, 2), (0, 3)], Backend.FLASH, Reason.DOCUMENT),
+        _handed("no mask, causal=True", [], Backend.FLASH, Reason.DOCUMENT),
     ),
     Example(
         "L8",
@@ -216,8 +218,8 @@ EXAMPLES = (
     Example(
         "L11",
         "no mask for padding",
-        _handed("no mask, is_causal=True", [(0, 2), (0, 3)], Backend.SDPA, "padding"),
-        _handed("no mask, is_causal=True", [], Backend.SDPA, "padding"),
+        _handed("no mask, is_causal=True", [(0, 2), (0, 3)], Backend.SDPA, Reason.PADDING),
+        _handed("no mask, is_causal=True", [], Backend.SDPA, Reason.PADDING),
     ),
     Example("L12", "another window under a window's name", _claimed("window(3)"), _claimed("")),
     Example("K1", "texts see each other", _packed(Crossing(4, (0.0, 0.6))), _packed(Crossing(0, (0.0, 0.0)))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,17 @@ def test_findings_come_in_the_order_of_the_traps_and_only_those_asked_for() -> N
     both = padding_examples.BROKEN
     assert [one.trap.id for one in check(both)] == ["P5", "P5", "P6", "P7"]
     assert [one.trap.id for one in check(both, ["P7", "P6"])] == ["P6", "P7"]
+
+
+def test_a_backend_that_is_handed_no_mask_is_told_by_what_it_is_handed_and_not_by_its_words() -> None:
+    (example,) = (one.caught for one in EXAMPLES if one.id == "L11")
+    run = example.run
+    assert run is not None
+    for words in ("no mask", "nothing", "anything else"):
+        for masked, trap in ((False, "L11"), (True, "L7")):
+            group = replace(run.handed[0], words=words, masked=masked)
+            found = {one.trap.id for one in check(replace(example, run=replace(run, handed=(group,))))}
+            assert found & {"L7", "L11"} == {trap}
 
 
 def test_sentences_of_traps_and_findings_are_whole() -> None:
