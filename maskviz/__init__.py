@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from maskviz.api.trace import trace as trace
     from maskviz.core.errors import MaskvizError as MaskvizError
     from maskviz.core.run.heads import HeadMask as HeadMask
-    from maskviz.core.run.masks import Mask as Mask
     from maskviz.core.run.trace import AttentionCall as AttentionCall
     from maskviz.core.run.trace import Batch as Batch
+    from maskviz.core.run.trace import Mask as Mask
 
 __version__ = "0.1.0"
 
@@ -41,7 +41,7 @@ _HOMES = {
     "Batch": "maskviz.core.run.trace",
     "Findings": "maskviz.api.check",
     "HeadMask": "maskviz.core.run.heads",
-    "Mask": "maskviz.core.run.masks",
+    "Mask": "maskviz.core.run.trace",
     "MaskvizError": "maskviz.core.errors",
     "Trace": "maskviz.api.shown",
     "check": "maskviz.api.check",

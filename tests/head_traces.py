@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.rules.algebra import Opaque
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Mask, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 
 CARD = ModelCard("made-up", "MadeUp", "made-up", False, (2,), (3,), (3,))

@@ -8,8 +8,7 @@ from maskviz.core.arrays import FloatArray
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.kinds import Causal
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Mask, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 
 CARD = ModelCard("a model", "AModel", "a", False, (2,), (3,), (3,))

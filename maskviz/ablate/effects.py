@@ -17,12 +17,12 @@ from maskviz.ablate.stand_ins import stand_ins_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray, FloatArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.parameters import either
 from maskviz.core.results.importance import Effects
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure
-from maskviz.tracing.listen.shards import Shards
-from maskviz.tracing.meaning.places import Place, gates_of
+from maskviz.core.writing import either
+from maskviz.tracing.listen.recorder import Shards
+from maskviz.tracing.meaning.hearing import Place, gates_of
 
 # Largest difference, in shares of the outputs' size, between a text run alone and in a batch that is replayed.
 _SAME = 1e-4

@@ -21,10 +21,10 @@ from maskviz.ablate.layouts import Layout, projections
 from maskviz.ablate.measuring import saving
 from maskviz.ablate.slicing import sliced
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.panels.printable import plural
 from maskviz.core.results.export import Export, Kept
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import Trace
+from maskviz.core.writing import plural
 from maskviz.load.models.model import Loaded, load_config, load_model
 from maskviz.load.models.source import in_one_line, resolve
 from maskviz.tracing.calling import Inputs

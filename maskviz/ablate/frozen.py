@@ -15,10 +15,10 @@ from torch.overrides import TorchFunctionMode
 from maskviz.ablate.replay import Replay
 from maskviz.ablate.subject import Subject
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter
 from maskviz.tracing.attend import attend_heads
-from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS, SOFTMAX
 from maskviz.tracing.listen.recorder import Recorder
+from maskviz.tracing.listen.taps import SDPA_PARAMETERS, SOFTMAX
 
 
 class Softmaxes(TorchFunctionMode):

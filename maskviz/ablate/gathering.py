@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from maskviz.core.arrays import DoubleArray
+from maskviz.core.machine import Share
 from maskviz.core.results.importance import Effects
-from maskviz.core.run.processes import Share
 from maskviz.core.words import Measure
 
 

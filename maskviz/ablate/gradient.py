@@ -14,11 +14,11 @@ from maskviz.ablate.rerun import Rerun, rerunning
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.parameters import parameter
 from maskviz.core.results.importance import Site
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Measure
-from maskviz.tracing.meaning.places import Place, gates_of
+from maskviz.core.writing import parameter
+from maskviz.tracing.meaning.hearing import Place, gates_of
 
 
 def gradients_of(

@@ -14,11 +14,11 @@ from transformers.pytorch_utils import Conv1D
 from maskviz.ablate.layouts import LAYOUTS, Layout, place
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.parameters import either
 from maskviz.core.results.export import Kept
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Stack
+from maskviz.core.writing import either
 
 # What to do about a model that cannot be written.
 

@@ -14,15 +14,13 @@ from maskviz.ablate.layouts import LAYOUTS, place
 from maskviz.core.arrays import AnyArray, DoubleArray
 from maskviz.core.checks.behaviour import Ablated
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import Trace
-from maskviz.tracing.calling import Calling, Inputs, called
-from maskviz.tracing.doors import to_array
+from maskviz.core.writing import parameter
+from maskviz.tracing.calling import Calling, Inputs, called, same_randomness
 from maskviz.tracing.experiments.padding import ROUNDING
-from maskviz.tracing.meaning.places import gates_of
-from maskviz.tracing.outputs import joined_output
-from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.meaning.hearing import gates_of
+from maskviz.tracing.outputs import joined_output, to_array
 from maskviz.tracing.run import gated_output
 from maskviz.tracing.seam.implementation import evaluating
 

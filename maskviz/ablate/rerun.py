@@ -14,12 +14,10 @@ from maskviz.ablate.replay import Replay
 from maskviz.ablate.subject import Subject, Text
 from maskviz.ablate.tap import Edit, HeadTap, tapped, unchanged
 from maskviz.core.words import Ablation
-from maskviz.tracing.calling import Calling, Inputs, called
-from maskviz.tracing.listen.handwritten import module_path_hooks
+from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
 from maskviz.tracing.listen.recorder import Expected, Recorder
-from maskviz.tracing.meaning.places import Place
-from maskviz.tracing.raised import explained
-from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.listen.taps import module_path_hooks
+from maskviz.tracing.meaning.hearing import Place
 from maskviz.tracing.seam.implementation import evaluating, running
 from maskviz.tracing.seam.onednn import multiplied_by_onednn
 

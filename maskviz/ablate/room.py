@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.parameters import parameter
-from maskviz.core.run.memory import free_bytes
+from maskviz.core.machine import free_bytes
+from maskviz.core.writing import parameter
 
 # Tokens run together on a CPU: more rows of a text do not fit its cache, and win nothing.
 _CPU_TOKENS = 1024

@@ -11,7 +11,7 @@ from maskviz.ablate.rerun import Replacements, Rerun
 from maskviz.ablate.subject import Text
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Ablation
-from maskviz.tracing.meaning.places import Place
+from maskviz.tracing.meaning.hearing import Place
 
 # Gives the stand-ins of a text by its number; None for nothing at all.
 StandIns = Callable[[int], Replacements | None]

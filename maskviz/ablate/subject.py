@@ -9,11 +9,10 @@ from transformers import PreTrainedModel
 
 from maskviz.core.results.importance import Site
 from maskviz.core.run.heads import HeadMask
-from maskviz.core.run.masks import Delivery
-from maskviz.core.run.trace import AttentionCall, Batch, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Delivery, Trace
 from maskviz.tracing.calling import Inputs
-from maskviz.tracing.listen.shards import Shards, shards_of
-from maskviz.tracing.meaning.places import Place, places_of
+from maskviz.tracing.listen.recorder import Shards, shards_of
+from maskviz.tracing.meaning.hearing import Place, places_of
 from maskviz.tracing.run import head_shapes
 
 

@@ -16,7 +16,7 @@ from maskviz.ablate.subject import Subject
 from maskviz.tracing.listen.layout import own_projection, projection_around
 from maskviz.tracing.listen.mixing import MixingListener
 from maskviz.tracing.listen.recorder import Recorder
-from maskviz.tracing.meaning.places import Place
+from maskviz.tracing.meaning.hearing import Place
 
 # Takes a place and what its heads that run in this process put out, [row, head, query, width]; returns what they are to
 # put out instead.

@@ -10,14 +10,12 @@ import numpy as np
 from maskviz.analyse.comparison import compare
 from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.panels.printable import plural, printable, ranges
-from maskviz.core.parameters import parameter
 from maskviz.core.results.diff import MaskDiff, RunDiff, Shown
 from maskviz.core.results.results import Comparison
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Batch, Outputs, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Mask, Outputs, Trace
 from maskviz.core.words import Stack
+from maskviz.core.writing import parameter, plural, printable, ranges
 
 # Calls of A and calls of B that are held beside each other; those of a side share their mask.
 Pair = tuple[tuple[AttentionCall, ...], tuple[AttentionCall, ...]]

@@ -9,8 +9,7 @@ from maskviz.core.rules.algebra import all_of
 from maskviz.core.rules.kinds import Document
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.handover import HandedCall, HandedGroup, HandOver
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Mask, Trace
 
 
 def handed_groups(trace: Trace, over: HandOver) -> tuple[HandedGroup, ...]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from maskviz.analyse.sparsity import mask_cost
 from maskviz.core.arrays import BoolArray, FloatArray, IntArray
-from maskviz.core.panels.printable import ranges
 from maskviz.core.results.long_reading import CallReading, LongReading, RankedHead
 from maskviz.core.results.results import RuledLayers
 from maskviz.core.rules.algebra import Rule
@@ -16,6 +15,7 @@ from maskviz.core.rules.extents import Lengths
 from maskviz.core.run.heads import Head
 from maskviz.core.run.long import LongCall, LongTrace
 from maskviz.core.words import Stack, Statistic
+from maskviz.core.writing import ranges
 
 _TOP = 10
 

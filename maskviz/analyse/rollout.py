@@ -9,12 +9,11 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, DoubleArray
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Mask, Trace
 from maskviz.core.words import Stack
+from maskviz.core.writing import parameter
 
 
 def head_means(trace: Trace) -> Trace:

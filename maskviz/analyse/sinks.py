@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.panels.printable import plural
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Mask, Trace
 from maskviz.core.words import Role
+from maskviz.core.writing import plural
 
 
 def without_sinks(trace: Trace) -> tuple[Trace, str]:

@@ -10,8 +10,7 @@ import numpy as np
 from maskviz.core.arrays import AnyArray, BoolArray, Content
 from maskviz.core.rules.algebra import AllOf, Everything, Rule, all_of
 from maskviz.core.rules.kinds import Causal, Padding, UserMask
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Mask, Trace
 from maskviz.core.words import Stack
 
 # Layers that are listed one by one in a note.

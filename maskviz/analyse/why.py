@@ -10,14 +10,13 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, IntArray
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import either, parameter
 from maskviz.core.results.why import Attended, Condition, Explanation, Place, Stretch
 from maskviz.core.rules.algebra import AllOf, Combination, Everything, Grid, Rule
 from maskviz.core.rules.kinds.repositioned import Repositioned
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.verdicts import Ends
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Mask, Trace
+from maskviz.core.writing import either, parameter
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,13 +8,12 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray, DoubleArray, IntArray
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.grouping import Grouping
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Batch, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Mask, Trace
 from maskviz.core.words import Role
+from maskviz.core.writing import parameter
 
 
 def merged_words(trace: Trace, words: Grouping) -> Trace:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page
-from maskviz.core.panels.printable import printable
 from maskviz.core.words import Style
+from maskviz.core.writing import printable
 from maskviz.store.files import check_writable, write_whole
 
 if TYPE_CHECKING:

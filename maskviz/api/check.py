@@ -16,7 +16,6 @@ from maskviz.api.answer import Answer, read_back
 from maskviz.api.checking.array import MaskNumbers, array_of, guessed
 from maskviz.api.checking.case import examined
 from maskviz.api.checking.subject import Subject
-from maskviz.api.runs.asked import Live
 from maskviz.api.runs.options import (
     BatchOptions,
     ModelOptions,
@@ -28,6 +27,7 @@ from maskviz.api.runs.options import (
     tensor_of,
     word,
 )
+from maskviz.api.runs.traced import Live
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.conventions.files import read_mask
 from maskviz.conventions.packed import PACKED, packed_words
@@ -38,11 +38,11 @@ from maskviz.core.checks.findings import Checked, Finding
 from maskviz.core.checks.given_array import GivenArray, Sizes
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page, Panel
-from maskviz.core.parameters import either
 from maskviz.core.results.converted import Converted, Written
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.words import DTYPES, Backend, Dialect, Purpose, Severity
+from maskviz.core.writing import either
 from maskviz.load.inputs.files import read_inputs
 from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import volume_kept

@@ -26,10 +26,10 @@ from maskviz.core.checks.dialects import CONVENTIONS
 from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.panels.page import Page
-from maskviz.core.parameters import either, parameter
 from maskviz.core.results.converted import Converted, Written
 from maskviz.core.rules.algebra import Opaque
 from maskviz.core.words import Dialect
+from maskviz.core.writing import either, parameter
 from maskviz.store.reading import bytes_of
 from maskviz.view.masks.conversion import becomes, conversion_page, gates_page
 

@@ -14,25 +14,23 @@ from maskviz.analyse.diff import compare_cells, compare_runs, read_alike
 from maskviz.analyse.handover import handed_groups
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.checking.array import MaskNumbers, visible_in
-from maskviz.api.runs.asked import Asked, Ready, ready
 from maskviz.api.runs.options import RunOptions, asked_of, mask_of, only, refuse_unknown, word
-from maskviz.api.runs.traced import names_of, plain_inputs, traced
+from maskviz.api.runs.traced import Asked, Ready, names_of, plain_inputs, ready, traced
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.panels.page import Page
-from maskviz.core.parameters import parameter
 from maskviz.core.results.diff import OutputChange, RunDiff
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import OutputKind, Trace
+from maskviz.core.run.trace import Mask, OutputKind, Trace
 from maskviz.core.words import Backend, Dialect
+from maskviz.core.writing import parameter
 from maskviz.load.models.model import volume_kept
 from maskviz.store.archive import read_npz
 from maskviz.store.diff import diff_json
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.experiments.output_change import output_change, plain_output
 from maskviz.tracing.seam.replacing import alone
+from maskviz.view.choosing import Choice
 from maskviz.view.diff import diff_page
-from maskviz.view.show import Choice
 
 if TYPE_CHECKING:
     import torch

@@ -16,16 +16,15 @@ from maskviz.api.shown import Numbers, selection
 from maskviz.core.arrays import Content
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page
-from maskviz.core.parameters import either, parameter
 from maskviz.core.results.why import Explanation, Place, Stretch
 from maskviz.core.rules.kinds import UserMask
 from maskviz.core.run.heads import parse_selection
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Mask, Trace
 from maskviz.core.words import Dialect
+from maskviz.core.writing import either, parameter
 from maskviz.store.archive import read_npz
 from maskviz.store.why import explanations_to_json, stretches_to_json
-from maskviz.view.show import Choice, chosen_calls, chosen_text
+from maskviz.view.choosing import Choice, chosen_calls, chosen_text
 from maskviz.view.why.page import mask_page, why_page
 
 if TYPE_CHECKING:

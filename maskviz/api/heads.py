@@ -11,9 +11,8 @@ from maskviz.analyse.rollout import head_means, rolled_out
 from maskviz.analyse.sinks import without_sinks
 from maskviz.analyse.word_merging import merged_words
 from maskviz.api.answer import Answer, read_back
-from maskviz.api.runs.asked import Asked, Ready, check_feeding, encoded_for, loaded_for
 from maskviz.api.runs.options import RunOptions, asked_of, only, refuse_unknown, word
-from maskviz.api.runs.traced import traced
+from maskviz.api.runs.traced import Asked, Ready, check_feeding, encoded_for, loaded_for, traced
 from maskviz.api.shown import Picture, choice_of
 from maskviz.api.together import OF_HEADS, refuse_together
 from maskviz.api.watcher import NOBODY, Watcher
@@ -29,9 +28,9 @@ from maskviz.load.texts.probe import PROBED, probe_of
 from maskviz.load.texts.word_groups import words_of
 from maskviz.store.head_reading import heads_json
 from maskviz.tracing.seam.replacing import alone
+from maskviz.view.choosing import Choice
 from maskviz.view.heads.heads import HeadsAsked, heads_page
 from maskviz.view.heads.maps import maps_page
-from maskviz.view.show import Choice
 
 if TYPE_CHECKING:
     from maskviz.api.runs.options import Model

@@ -9,16 +9,16 @@ from maskviz.ablate.effects import Question
 from maskviz.ablate.measures import measures_known
 from maskviz.analyse.ranking import ranked
 from maskviz.api.answer import Answer, read_back
-from maskviz.api.runs.asked import Asked
 from maskviz.api.runs.examination import Examination, Masking, examination_of
 from maskviz.api.runs.options import ModelOptions, TextOptions, asked_of, only, refuse_unknown, word
+from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_slopes_beside
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.arrays import DoubleArray
+from maskviz.core.machine import Share
 from maskviz.core.panels.page import Page, Panel
 from maskviz.core.results.importance import Effects, Importance
 from maskviz.core.results.ranking import Ranking
-from maskviz.core.run.processes import Share
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Ablation, MaskedReading, Measure, Method
 from maskviz.load.models.model import volume_kept

@@ -16,8 +16,7 @@ from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.panels.page import Note, Page, Panel, Tone
 from maskviz.core.results.results import Likeness
 from maskviz.core.run.trace import ModelCard
-from maskviz.load.models.card import card_of
-from maskviz.load.models.classes import architecture_of
+from maskviz.load.models.card import architecture_of, card_of
 from maskviz.load.models.model import build_model, read_config
 from maskviz.load.models.source import Source, resolve
 from maskviz.store.catalogue import read_catalogue

@@ -12,9 +12,9 @@ from maskviz.api.models.typed_rules import rule_of_words, typed_contents
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page
-from maskviz.core.parameters import either, parameter
 from maskviz.core.results.results import HeadSize, Ruled
 from maskviz.core.rules.extents import Lengths
+from maskviz.core.writing import either, parameter
 from maskviz.store.costs import costs_json
 from maskviz.view.masks.symbolic import symbolic_page
 

@@ -16,20 +16,20 @@ from maskviz.ablate.keeping import kept_heads, layout_of
 from maskviz.ablate.pruning import Ask, Plan, Removal, Score, kept_share, kept_within, removed_in_steps, steps_of
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.importance import masking_of
-from maskviz.api.runs.asked import Asked
 from maskviz.api.runs.examination import Examination, Masking, examination_of
 from maskviz.api.runs.options import ModelOptions, TextOptions, asked_of, only, refuse_unknown, word
+from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.machine import Share
 from maskviz.core.panels.page import Page, Panel
-from maskviz.core.parameters import either, parameter
 from maskviz.core.results.importance import Effects, Site
 from maskviz.core.results.pruning import Chosen, Pruning
 from maskviz.core.run.heads import HeadMask
-from maskviz.core.run.processes import Share
 from maskviz.core.words import Ablation, Measure, Method
+from maskviz.core.writing import either, parameter
 from maskviz.load.models.model import volume_kept
 from maskviz.store.files import check_writable, write_whole
 from maskviz.store.importance import head_mask_json, pruning_json

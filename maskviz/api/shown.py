@@ -16,17 +16,18 @@ from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page, Panel
 from maskviz.core.panels.regions import parse_region
-from maskviz.core.parameters import parameter
 from maskviz.core.results.results import Comparison, Proof
 from maskviz.core.run import trace as core
 from maskviz.core.run.long import LongTrace
 from maskviz.core.words import Scale, Severity, Style
+from maskviz.core.writing import parameter
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz, read_run
 from maskviz.store.saved import Saved
+from maskviz.view.choosing import Choice
 from maskviz.view.findings import findings_page
 from maskviz.view.long.page import drawn_row, long_page
 from maskviz.view.masks.proof import proof_panels
-from maskviz.view.show import Choice, WhatIf, show_page
+from maskviz.view.show import WhatIf, show_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import either, parameter
 from maskviz.core.words import Ablation, Measure, Method
+from maskviz.core.writing import either, parameter
 
 # Two names, and why they do not go together.
 Pair = tuple[str, str, str]

@@ -8,24 +8,22 @@ from typing import TYPE_CHECKING, Unpack
 
 from maskviz.analyse.check import check, unasked
 from maskviz.api.checking.case import examined_run
-from maskviz.api.runs.asked import Asked, Ready, ready
 from maskviz.api.runs.head_masks import Gates
 from maskviz.api.runs.long import LongOptions, check_whole, long_traced
 from maskviz.api.runs.options import RunOptions, asked_of, refuse_unknown
-from maskviz.api.runs.traced import hand_over_of, proven, traced
+from maskviz.api.runs.traced import Asked, Ready, hand_over_of, proven, ready, traced
 from maskviz.api.shown import Shown, Trace, with_region
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Panel
-from maskviz.core.parameters import parameter
 from maskviz.core.words import Backend
+from maskviz.core.writing import parameter
 from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import volume_kept
 from maskviz.store.saved import Saved
 from maskviz.tracing.seam.replacing import alone
-from maskviz.view.show import Choice
-from maskviz.view.tokens import text_line
+from maskviz.view.choosing import Choice, text_line
 
 if TYPE_CHECKING:
     from maskviz.api.runs.options import Model, Text

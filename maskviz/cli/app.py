@@ -16,9 +16,8 @@ from maskviz.cli.env import Env, fall_silent, guard_streams
 from maskviz.cli.groups import PanelledCommand, spread
 from maskviz.cli.interrupts import SAID, interruptible
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
-from maskviz.core.panels.printable import printable
-from maskviz.core.parameters import in_a_shell
-from maskviz.core.run.processes import Share
+from maskviz.core.machine import Share
+from maskviz.core.writing import in_a_shell, printable
 
 # typer keeps the parser's exceptions to itself; the base of the one it shows is what every wrong usage is.
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[1]

@@ -13,10 +13,9 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.groups import Group
-from maskviz.cli.inputs import parse_backends
+from maskviz.cli.inputs import MASK_SUFFIXES, parse_backends
 from maskviz.cli.outputs import checked as checked_paths
 from maskviz.cli.outputs import deliver, deliver_page, print_out
-from maskviz.cli.saved_runs import MASK_SUFFIXES
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect, Purpose, Severity

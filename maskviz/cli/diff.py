@@ -10,15 +10,14 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.groups import Typed
-from maskviz.cli.inputs import parse_backends
+from maskviz.cli.inputs import MASK_SUFFIXES, parse_backends
 from maskviz.cli.outputs import checked, deliver
-from maskviz.cli.saved_runs import MASK_SUFFIXES
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect
 
 if TYPE_CHECKING:
     from maskviz.api.diff import Difference
-    from maskviz.view.show import Choice
+    from maskviz.view.choosing import Choice
 
 Things = Annotated[
     list[str] | None, typer.Argument(metavar="TEXT", help="Texts; or two saved runs a.npz b.npz; or two mask files.")
@@ -71,7 +70,7 @@ def diff(
     files = _files(typed, things, against, attn, dialects)
     backends = None if attn is None else _two_backends(attn)
 
-    from maskviz.view.show import Choice
+    from maskviz.view.choosing import Choice
 
     choice = Choice(text=text_number, title=title)
     if files is not None:

@@ -1,4 +1,4 @@
-"""The world outside, as one object that tests replace."""
+"""The world outside, as one object that tests replace: streams, the terminal, the processes torchrun started."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, TextIO, cast
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from maskviz.core.errors import ExitCode, NotFoundError, UsageError
-from maskviz.core.panels.printable import printable
-from maskviz.core.releases import newer_than_tested
-from maskviz.core.run.processes import Share
+from maskviz.core.errors import ExitCode, FailedElsewhereError, NotFoundError, UsageError
+from maskviz.core.machine import Share, newer_than_tested
+from maskviz.core.words import Parallel
+from maskviz.core.writing import printable
 from maskviz.store.reading import LARGEST_TEXT, decoded
 
 
@@ -173,3 +173,23 @@ class Env:
         if len(raw) > LARGEST_TEXT:
             raise NotFoundError("standard input has more than 10 MB", "cut it; no attention map shows as much")
         return decoded(raw, "standard input")
+
+
+@contextmanager
+def working_together(parallel: Parallel | None) -> Iterator[Share]:
+    """Join the processes torchrun started while the block runs; alone, there is nothing to join.
+
+    Args:
+        parallel: How the model is spread; unless over processes, its texts are.
+    """
+    from maskviz.load.models.parallel import in_processes  # torch starts here
+
+    try:
+        with in_processes(splits=parallel is not Parallel.TP) as share:
+            yield share
+    except FailedElsewhereError:
+        raise
+    except Exception:
+        if sys.__stderr__ is not None and Share.of_environment().world > 1:
+            sys.stderr = sys.__stderr__  # it is this process that has to say what is wrong
+        raise

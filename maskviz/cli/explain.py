@@ -11,8 +11,8 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.groups import Group, Typed
+from maskviz.cli.inputs import mask_in_place, saved_run
 from maskviz.cli.outputs import checked, deliver
-from maskviz.cli.saved_runs import mask_in_place, saved_run
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect, Stack
 
@@ -75,7 +75,7 @@ def explain(
 
     from maskviz.api.explain import MaskPlace, reason_in_mask, reason_in_run
     from maskviz.core.results.why import parse_place
-    from maskviz.view.show import Choice
+    from maskviz.view.choosing import Choice
 
     if (alone := mask_in_place(typed, texts, _OF_MASKS)) is not None:
         where = MaskPlace(parse_place(place.at), place.text, place.head, place.title)
@@ -92,8 +92,10 @@ def explain(
     text.check_ids()
     found = text.read(env, texts, file, images.image)
 
-    from maskviz.api.runs.asked import ready  # torch and transformers start here
-    from maskviz.api.runs.traced import traced
+    from maskviz.api.runs.traced import (
+        ready,  # torch and transformers start here
+        traced,
+    )
 
     request, loading = batch.request(text, found, images.image), model.loading(hub, weights=not weights.no_weights)
     trace = traced(env, ready(env, o.asked(loading, request, o.feeding(decoding, own.mask)))).trace

@@ -14,11 +14,11 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.groups import Typed
-from maskviz.cli.saved_runs import saved_run
+from maskviz.cli.inputs import saved_run
 from maskviz.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from maskviz.api.runs.asked import Asked
+    from maskviz.api.runs.traced import Asked
     from maskviz.core.run.heads import HeadMask
     from maskviz.explore.app import Answers
     from maskviz.store.saved import Saved
@@ -86,8 +86,11 @@ def _read(path: Path) -> tuple[Saved, Answers]:
 
 
 def _live(env: Env, asked: Asked, head_mask: str | None) -> tuple[Saved, Answers]:
-    from maskviz.api.runs.asked import ready  # torch and transformers start here
-    from maskviz.api.runs.traced import run_with, traced
+    from maskviz.api.runs.traced import (
+        ready,  # torch and transformers start here
+        run_with,
+        traced,
+    )
 
     prepared = ready(env, asked)
     saved = traced(env, prepared, head_mask)

@@ -9,7 +9,7 @@ import typer
 
 from maskviz.api.together import OF_HEADS, refuse_together
 from maskviz.cli import options as o
-from maskviz.cli.env import Env
+from maskviz.cli.env import Env, working_together
 from maskviz.cli.groups import Group, Typed
 from maskviz.cli.outputs import checked, deliver
 from maskviz.core.words import HeadStatistic
@@ -74,7 +74,6 @@ def heads(
     found = () if probing.probe else text.read(env, texts, file)
 
     from maskviz.api.heads import HeadsWanted, Probe, heads_read  # torch and transformers start here
-    from maskviz.cli.processes import working_together
 
     probe = Probe(probing.probe_length, probing.probe_seeds, probing.seed) if probing.probe else None
     maps = reading.mean, reading.rollout

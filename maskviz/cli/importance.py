@@ -8,7 +8,7 @@ import typer
 
 from maskviz.api.together import refuse_slopes_beside
 from maskviz.cli import options as o
-from maskviz.cli.env import Env
+from maskviz.cli.env import Env, working_together
 from maskviz.cli.outputs import checked, deliver
 from maskviz.core.words import Method
 
@@ -45,7 +45,6 @@ def importance(
     found = text.read(env, texts, file)
 
     from maskviz.api.importance import ImportanceWanted, heads_ranked  # torch and transformers start here
-    from maskviz.cli.processes import working_together
 
     silenced = silencing.ablation, silencing.measure, silencing.key_heads
     wanted = ImportanceWanted(method, *silenced, normalise, top, silencing.masking(seed))

@@ -27,13 +27,13 @@ from maskviz.core.words import (
 )
 
 if TYPE_CHECKING:
-    from maskviz.api.runs.asked import Asked, Feeding
     from maskviz.api.runs.examination import Masking
     from maskviz.api.runs.long import LongOptions
+    from maskviz.api.runs.traced import Asked, Feeding
     from maskviz.load.models.loading import Loading
     from maskviz.load.models.source import Source
     from maskviz.load.texts.request import Request
-    from maskviz.view.show import Choice
+    from maskviz.view.choosing import Choice
 
 
 class Side(StrEnum):
@@ -315,7 +315,7 @@ class HeadMaskOptions(Group):
 
 def feeding(past: PastOptions, mask: Path | None = None) -> Feeding:
     """How the text is fed to the model."""
-    from maskviz.api.runs.asked import Feeding
+    from maskviz.api.runs.traced import Feeding
 
     step = past.step if isinstance(past, DecodingOptions) else None
     cache = past.cache if isinstance(past, CacheOptions) else CacheKind.DYNAMIC
@@ -340,7 +340,7 @@ class ChoiceOptions(Group):
 
     def choice(self) -> Choice:
         """What of the run is drawn."""
-        from maskviz.view.show import Choice
+        from maskviz.view.choosing import Choice
 
         return Choice(self.layer, self.head, self.stack, self.text, self.scale, self.title)
 
@@ -487,6 +487,6 @@ def backends_help(said: str) -> str:
 
 def asked(loading: Loading, request: Request, fed: Feeding | None = None) -> Asked:
     """One run that is asked for."""
-    from maskviz.api.runs.asked import Asked, Feeding
+    from maskviz.api.runs.traced import Asked, Feeding
 
     return Asked(loading, request, fed or Feeding())

@@ -10,7 +10,7 @@ import typer
 
 from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.cli import options as o
-from maskviz.cli.env import Env
+from maskviz.cli.env import Env, working_together
 from maskviz.cli.groups import Group
 from maskviz.cli.outputs import checked, deliver
 from maskviz.core.errors import MaskvizError, UsageError
@@ -104,7 +104,6 @@ def prune(
 
     from maskviz.ablate.export import check_folder
     from maskviz.api.prune import PruneWanted, heads_pruned, ranked_by  # torch and transformers start here
-    from maskviz.cli.processes import working_together
 
     if chosen.export is not None:
         check_folder(chosen.export)

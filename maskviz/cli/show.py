@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from maskviz.cli import options as o
-from maskviz.cli.env import Env
+from maskviz.cli.env import Env, working_together
 from maskviz.cli.inputs import parse_backends
 from maskviz.cli.outputs import checked, deliver
 from maskviz.core.errors import ExitCode
@@ -71,7 +71,6 @@ def show(
     found = text.read(env, texts, file, images.image)
 
     from maskviz.api.trace import Wanted, shown  # torch and transformers start here
-    from maskviz.cli.processes import working_together
 
     report = next((f"-o {path}" for path in paths if path.suffix.lower() == ".html"), "")
     kept = long.long(part.region, draw.layer)

@@ -13,8 +13,8 @@ from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.checks.dialects import CONVENTIONS
 from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import either
 from maskviz.core.words import Dialect
+from maskviz.core.writing import either
 
 
 def read(array: AnyArray, dialect: Dialect, sizes: Sizes) -> BoolArray:

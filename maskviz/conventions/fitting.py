@@ -10,8 +10,8 @@ import numpy as np
 from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import either, parameter
 from maskviz.core.words import Dialect
+from maskviz.core.writing import either, parameter
 
 # As many as a batch of 16 with 4096 tokens.
 _MOST_CELLS = 2**28

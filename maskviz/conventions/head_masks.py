@@ -7,9 +7,9 @@ import numpy as np
 from maskviz.conventions.shapes import wrong_shape
 from maskviz.core.arrays import AnyArray, FloatArray
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Dialect
+from maskviz.core.writing import parameter
 
 # More gates than any model has heads.
 _MOST_GATES = 2**24

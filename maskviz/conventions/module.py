@@ -10,8 +10,8 @@ from maskviz.conventions.shapes import wrong_shape
 from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.words import Dialect
+from maskviz.core.writing import parameter
 
 
 def read_module(values: AnyArray, dialect: Dialect, sizes: Sizes) -> BoolArray:

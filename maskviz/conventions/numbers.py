@@ -7,8 +7,8 @@ import numpy as np
 from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
 from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.words import Dialect
+from maskviz.core.writing import parameter
 
 # The type's least number, of a type that numpy has not.
 _LEAST_BFLOAT16 = -3.3895313892515355e38

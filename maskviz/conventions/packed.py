@@ -9,8 +9,8 @@ from maskviz.conventions.shapes import wrong_shape
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.checks.dialects import CONVENTIONS
 from maskviz.core.errors import UsageError
-from maskviz.core.panels.printable import plural
 from maskviz.core.words import Dialect
+from maskviz.core.writing import plural
 
 PACKED = (Dialect.SEQUENCE_NUMBERS, Dialect.CU_SEQLENS)
 # Rows, and texts of a row, that are listed by their lengths.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.words import Style
+from maskviz.core.writing import parameter
 
 _LEAST_DPI, _MOST_DPI = 30, 1200
 

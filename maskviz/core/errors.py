@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter
 
 
 class ExitCode(IntEnum):

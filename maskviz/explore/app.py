@@ -15,12 +15,12 @@ from textual.worker import get_current_worker
 
 from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import MaskvizError
-from maskviz.core.panels.printable import printable
 from maskviz.core.results.why import Explanation
 from maskviz.core.rules.reasons import primary
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
+from maskviz.core.writing import printable
 from maskviz.explore.cell_map import CellMap, Cells
 from maskviz.explore.head_map import HeadMap
 from maskviz.explore.help import HelpScreen
@@ -30,10 +30,9 @@ from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import level
 from maskviz.render.terminal.screen import Screen
 from maskviz.store.saved import Saved
-from maskviz.view.card import card_line
+from maskviz.view.choosing import Choice, card_line, page_title
 from maskviz.view.explore import cell_lines, change_lines, moves, peaks
 from maskviz.view.heads.attention import heatmap, top_value
-from maskviz.view.show import Choice, page_title
 from maskviz.view.tokens import axes_of
 
 _PEAKS = "brightness: how sharply a head looks (mean over queries of its largest weight)"

@@ -1,15 +1,32 @@
-"""Folding: many cells into one, honestly. A mask is never averaged to grey; a map of numbers keeps its peaks."""
+"""Cells folded into as many places as a picture has room for, and what is said of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, ByteArray, FloatArray
+from maskviz.core.panels.page import Pooled, Token
 from maskviz.core.rules.reasons import PARTLY
-from maskviz.render.axes import strides
+from maskviz.render.numbers import number_text
+
+
+def strides() -> tuple[int, ...]:
+    """Return 1, 2, 5, 10, 20 ...: every how many places an axis may be labelled."""
+    return tuple(digit * 10**power for power in range(9) for digit in (1, 2, 5))
+
+
+def are_numbers(tokens: tuple[Token, ...]) -> bool:
+    """Whether tokens are named by their numbers, so that these need not be said twice."""
+    return all(token.text == str(token.place) for token in tokens)
+
+
+def tokens_each(tokens: tuple[Token, ...]) -> int:
+    """Tokens of the text that each place of an axis stands for before it is folded here."""
+    return tokens[0].count if tokens else 1
 
 
 class Fill(IntEnum):
@@ -175,3 +192,40 @@ def _reduce(function: np.ufunc, cells: AnyArray, tile: Tile) -> AnyArray:
     narrow: AnyArray = function.reduceat(cells, columns, axis=1)
     folded: AnyArray = function.reduceat(narrow, rows, axis=0)
     return folded
+
+
+def place_words(fold: Tile, pooled: Pooled | None, extremes: tuple[float, float] | None) -> str:
+    """Return what a place stands for; empty where it is one cell.
+
+    Args:
+        fold: What was folded into a place when it was drawn.
+        pooled: What a place stood for before that.
+        extremes: The smallest and the largest single value that was folded; not asked where it was pooled before.
+    """
+    if pooled is not None:
+        size = Tile(fold.rows * pooled.tile, fold.columns * pooled.tile)
+        shown = f"the largest of {fold} tiles, each {pooled.shows}" if fold.folds else pooled.shows
+        return f"each place is {size} cells: {shown}; the largest single value is {number_text(pooled.largest)}"
+    if not fold.folds:
+        return ""
+    words = f"each place is the largest of {fold} cells"
+    if extremes is None:
+        return words
+    low, high = map(number_text, extremes)
+    return f"{words}; single values run from {low} to {high}"
+
+
+def extremes_of(maps: Iterable[tuple[FloatArray, BoolArray, BoolArray]]) -> tuple[float, float] | None:
+    """Return the smallest and the largest value of some maps, None where there is nothing to see.
+
+    Args:
+        maps: Of each map float32 [query, key], bool [query, key], True where the mask blocks, and bool [query], True
+            where the query is padding. What is blocked, padding or no number is left out.
+    """
+    ends = []
+    for values, blocked, meaningless in maps:
+        seen = values[~meaningless][~blocked[~meaningless]]
+        seen = seen[~np.isnan(seen)]
+        if seen.size:
+            ends.append((float(seen.min()), float(seen.max())))
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None

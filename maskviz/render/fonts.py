@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontEntry, FontProperties, findfont, findSystemFonts, fontManager, get_font
 
-from maskviz.core.panels.printable import printable
+from maskviz.core.writing import printable
 
 _HOUSE = "DejaVu Sans"  # comes with matplotlib, so figures look the same everywhere
 # Fonts that claim every character and draw boxes, or hold symbols of formulas at odd code points.

@@ -12,10 +12,9 @@ import numpy as np
 
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import CannotTraceError, NotFoundError
-from maskviz.core.panels.printable import printable
-from maskviz.core.parameters import parameter
+from maskviz.core.machine import as_size, free_bytes
 from maskviz.core.run.long import LongTrace
-from maskviz.core.run.memory import as_size, free_bytes
+from maskviz.core.writing import parameter, printable
 from maskviz.store.checks import check_arrays, check_metadata, check_values
 from maskviz.store.container import Container, DamagedError, opened
 from maskviz.store.contents import Meta

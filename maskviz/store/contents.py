@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from maskviz.core.run.masks import Delivery
-from maskviz.core.run.trace import UNKNOWN, OutputKind
+from maskviz.core.run.trace import UNKNOWN, Delivery, OutputKind
 from maskviz.core.words import Role, Stack, Statistic, Way
 from maskviz.store.schema import (
     Anything,

@@ -17,8 +17,7 @@ import maskviz
 from maskviz.core.arrays import AnyArray
 from maskviz.core.results.results import Candidate, Comparison, HiddenDiff, LossDiff, PatternDiff, PlaceDiff
 from maskviz.core.run.heads import HeadMask
-from maskviz.core.run.masks import Delivery, Mask
-from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, OutputKind, SilentLayer, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Delivery, Mask, ModelCard, OutputKind, SilentLayer, Trace
 from maskviz.core.words import Role, Stack
 from maskviz.store.contents import VERSION
 from maskviz.store.rules import rule_from_json, rule_to_json

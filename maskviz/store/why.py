@@ -7,8 +7,7 @@ from typing import Any
 
 from maskviz.core.results.why import Condition, Explanation, Place, Stretch
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Mask, Trace
 
 
 def explanations_to_json(trace: Trace, place: Place, row: int, answers: Sequence[Explanation]) -> dict[str, Any]:

@@ -6,21 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
-from maskviz.core.panels.printable import plural, printable
 from maskviz.core.run.trace import ModelCard, Trace
+from maskviz.core.writing import plural, printable
+from maskviz.view.choosing import _size
 from maskviz.view.masks.layers import disagreements, layer_tables
-
-
-def card_line(card: ModelCard) -> str:
-    """The model in one line."""
-    parts = [printable(card.name), card.architecture, _size(card)]
-    if card.parameters:
-        parts.append(f"{short_count(card.parameters)} parameters")
-    if card.dtype:
-        parts.append(f"{card.dtype} on {card.device}")
-    if card.note:
-        parts.append(card.note)
-    return " · ".join(parts)
 
 
 def info_page(
@@ -72,23 +61,6 @@ def _info_page(card: ModelCard, panels: list[Panel]) -> Page:
 
 def _fact_table(card: ModelCard) -> Table:
     return Table("", ("property", "value"), tuple((name, value) for name, value in _facts(card) if value))
-
-
-def short_count(count: int) -> str:
-    """1234567 as 1.2M."""
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.1f}{letter}"
-    return str(count)
-
-
-def _size(card: ModelCard) -> str:
-    if not card.layers or not card.heads:
-        return card.model_type
-    if card.encoder_decoder and len(card.layers) > 1:
-        return f"{card.layers[0]} + {card.layers[1]} layers × {plural(card.heads[0], 'head')}"
-    grouped = f" ({plural(card.key_heads[0], 'key head')})" if card.key_heads[:1] != card.heads[:1] else ""
-    return f"{plural(card.layers[0], 'layer')} × {plural(card.heads[0], 'head')}{grouped}"
 
 
 def _facts(card: ModelCard) -> list[tuple[str, str]]:

@@ -8,14 +8,14 @@ import numpy as np
 
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import DiffGrid, Note, Page, Panel, Table, Token, Tone
-from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.diff import MaskDiff, OutputChange, RunDiff, Shown
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
+from maskviz.core.writing import plural, printable
+from maskviz.view.choosing import Choice, text_line
 from maskviz.view.heads.changes import Names, change_panels, moved_matrices
 from maskviz.view.masks.masks import layer_words
-from maskviz.view.show import Choice
-from maskviz.view.tokens import axes_of, text_line, token_strips
+from maskviz.view.tokens import axes_of, token_strips
 
 # Pictures of masks that differ; more are listed in the table alone.
 _MOST_PICTURES = 6

@@ -7,9 +7,8 @@ from itertools import groupby
 
 from maskviz.core.checks.findings import Checked, Confidence, Finding, Trap
 from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
-from maskviz.core.panels.printable import printable, ranges
-from maskviz.core.parameters import either
 from maskviz.core.words import Severity
+from maskviz.core.writing import either, printable, ranges
 
 _SURE = {
     Confidence.MEASURED: "",

@@ -9,9 +9,9 @@ import numpy as np
 from maskviz.core.arrays import AnyArray
 from maskviz.core.panels.charts import Bars
 from maskviz.core.panels.page import Note, Page, Panel, Table, Token, TokenStrip, Tone
-from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.mlm import IGNORED, Draws, Fate, Masked, Recipe
-from maskviz.view.tokens import text_line
+from maskviz.core.writing import plural, printable
+from maskviz.view.choosing import text_line
 
 # Texts whose tokens are drawn, tokens whose labels are listed, and tokens of a text that get a bar.
 _MOST_TEXTS = 8

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from maskviz.core.checks.findings import Checked
 from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
-from maskviz.core.panels.printable import printable
 from maskviz.core.panels.report import Opening, Report, ReportCall, ReportMask
 from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
-from maskviz.view.card import card_line
+from maskviz.core.writing import printable
+from maskviz.view.choosing import Choice, card_line, chosen_calls, chosen_text, evidence_line, page_facts, page_title
 from maskviz.view.findings import findings_page
 from maskviz.view.heads.changes import change_panels
-from maskviz.view.masks.packing import packing_notes
-from maskviz.view.show import Choice, WhatIf, chosen_calls, chosen_text, evidence_line, page_facts, page_title
+from maskviz.view.masks.masks import packing_notes
+from maskviz.view.show import WhatIf
 from maskviz.view.tokens import axes_of
 from maskviz.view.why.report_rules import clause_of
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import groupby, islice
 
 import numpy as np
 
 from maskviz.core.panels.page import Token, TokenStrip
-from maskviz.core.panels.printable import printable
 from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Role
 
@@ -84,13 +83,3 @@ def _packed_strip(batch: Batch) -> TokenStrip:
     rows = tuple(tokens_of(batch, 0, end - start, start) for start, end in zip(starts, ends, strict=True))
     names = tuple(f"text {documents[start] + 1}" for start in starts)
     return TokenStrip(title, rows, names, tuple(starts))
-
-
-def text_line(texts: Sequence[str]) -> str:
-    """The first of some texts, cut where it is long, and how many more there are; empty without any."""
-    known = [text for text in texts if text]
-    if not known:
-        return ""
-    first = printable(" ".join(known[0].split()))
-    first = first if len(first) <= 90 else f"{first[:89]}…"
-    return first if len(known) == 1 else f"{first} (+{len(known) - 1} more)"

@@ -16,13 +16,13 @@ from maskviz.ablate.gathering import gathered_effects, gathered_rows
 from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.core.errors import CannotTraceError, MaskvizError
+from maskviz.core.machine import Share
 from maskviz.core.results.importance import Effects
 from maskviz.core.run.heads import HeadMask, parse_head_mask
-from maskviz.core.run.processes import Share
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Ablation, Parallel
 from maskviz.load.models.model import Loaded, load_config, load_model
-from maskviz.load.models.processes import in_processes
+from maskviz.load.models.parallel import in_processes
 from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.experiments.prove import prove

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from maskviz.ablate.effects import Question
-from maskviz.api.runs.asked import Asked
 from maskviz.api.runs.examination import Examination, Masking, examination_of
+from maskviz.api.runs.traced import Asked
 from maskviz.cli.env import Env
+from maskviz.core.machine import Share
 from maskviz.core.run.heads import HeadMask
-from maskviz.core.run.processes import Share
 from maskviz.core.words import MaskedReading, Measure, Role
 from maskviz.load.models.loading import Loading, bring_in
 from maskviz.load.models.source import resolve

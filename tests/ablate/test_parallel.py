@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from maskviz.ablate.gradient import gradients_of
 from maskviz.core.errors import ExitCode
-from maskviz.core.run.processes import Share
+from maskviz.core.machine import Share
 from maskviz.core.words import Parallel
 from maskviz.load.models.model import quiet
 from tests.ablate import jobs

@@ -15,8 +15,7 @@ from maskviz.core.results.diff import Shown
 from maskviz.core.rules.algebra import Grid, Rule, all_of
 from maskviz.core.rules.kinds import Causal, Padding, Window
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Mask, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 from tests.rules_to_fold import rules
 

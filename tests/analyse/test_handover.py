@@ -13,8 +13,7 @@ from maskviz.core.rules.algebra import Everything, Opaque, all_of
 from maskviz.core.rules.kinds import Causal, Chunk
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.handover import HandedCall, HandOver
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Mask, Trace
 from maskviz.core.words import Backend
 from tests.tracing.conftest import example_of
 

@@ -34,7 +34,7 @@ from maskviz.core.rules.kinds import (
     Window,
 )
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import Mask
 from maskviz.view.why.conditions import because, change
 from tests.rules_to_fold import rules
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import transformers
 
-from maskviz.core.panels.printable import ranges
+from maskviz.core.writing import ranges
 from tests.bench.comparing import Status, Verdict, Weightless
 from tests.bench.families import Family
 from tests.bench.model_types import NEEDS_MORE, model_types

@@ -18,8 +18,8 @@ from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Request, encode
 from maskviz.render.html import html_bytes
 from maskviz.tracing.run import run
+from maskviz.view.choosing import Choice
 from maskviz.view.report import report_of
-from maskviz.view.show import Choice
 from tests.bench.show import package_folder, spread
 
 ROUNDS = 5

@@ -37,7 +37,7 @@ from maskviz.load.models.model import load_config, load_model
 from maskviz.load.models.source import resolve
 from maskviz.store.saved import Saved
 from maskviz.tracing.run import run
-from maskviz.view.show import Choice
+from maskviz.view.choosing import Choice
 source = resolve(sys.argv[1])
 loaded = load_model(source, load_config(source))
 words = "The animal did not cross the street because it was too tired and the road was far too wide for it to walk on"

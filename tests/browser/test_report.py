@@ -23,12 +23,12 @@ from maskviz.core.panels.page import Note, Tone
 from maskviz.core.rules.algebra import AnyOf, Combination, Rule
 from maskviz.core.rules.kinds import Causal, Repositioned, UserMask, Window
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Mask, Trace
 from maskviz.render.html import html_bytes
 from maskviz.store.archive import read_npz
+from maskviz.view.choosing import Choice
 from maskviz.view.report import report_of
-from maskviz.view.show import Choice, WhatIf
+from maskviz.view.show import WhatIf
 from maskviz.view.why.page import stretch_lines
 from maskviz.view.why.report_rules import clause_of
 from tests.analyse.test_why import any_rules

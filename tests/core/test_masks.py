@@ -13,7 +13,7 @@ from maskviz.core.rules.algebra import Everything, Grid, Opaque, Rule, all_of, a
 from maskviz.core.rules.kinds import Band, Causal, Itself, Padding, Window
 from maskviz.core.rules.reasons import Reason, primary, shares
 from maskviz.core.rules.recognise import recognise
-from maskviz.core.run.masks import Mask
+from maskviz.core.run.trace import Mask
 
 KEEP = np.array([[True, True, True, False], [True, True, True, True]])
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskviz.core.panels.printable import printable
+from maskviz.core.writing import printable
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maskviz.core import releases
+from maskviz.core import machine
 from tests.conftest import Response
 
 ROOT = Path(__file__).parents[2]
@@ -19,9 +19,9 @@ def pinned(name: str) -> str:
     return str(found)
 
 
-@pytest.mark.parametrize("name", releases.NEWEST_TESTED)
+@pytest.mark.parametrize("name", machine.NEWEST_TESTED)
 def test_the_newest_tested_release_is_the_one_that_is_pinned(name: str) -> None:
-    assert releases.NEWEST_TESTED[name] == pinned(name)
+    assert machine.NEWEST_TESTED[name] == pinned(name)
 
 
 def test_the_oldest_release_promised_is_the_one_that_is_tested() -> None:
@@ -44,9 +44,9 @@ def test_the_oldest_release_promised_is_the_one_that_is_tested() -> None:
     ],
 )
 def test_a_release_is_newer_by_its_numbers(monkeypatch: pytest.MonkeyPatch, installed: str, newer: bool) -> None:
-    monkeypatch.setattr(releases, "NEWEST_TESTED", {"transformers": "5.24.0"})
-    monkeypatch.setattr(releases, "version", lambda name: installed)
-    assert bool(releases.newer_than_tested()) is newer
+    monkeypatch.setattr(machine, "NEWEST_TESTED", {"transformers": "5.24.0"})
+    monkeypatch.setattr(machine, "version", lambda name: installed)
+    assert bool(machine.newer_than_tested()) is newer
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_a_release_is_newer_by_its_numbers(monkeypatch: pytest.MonkeyPatch, inst
 def test_a_newer_release_is_one_line_on_stderr(
     maskviz: Callable[..., Response], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(releases, "NEWEST_TESTED", {"transformers": "4.0.0"})
-    monkeypatch.setattr("maskviz.cli.env.newer_than_tested", releases.newer_than_tested)
+    monkeypatch.setattr(machine, "NEWEST_TESTED", {"transformers": "4.0.0"})
+    monkeypatch.setattr("maskviz.cli.env.newer_than_tested", machine.newer_than_tested)
     response = maskviz(*command)
     (line,) = [line for line in response.stderr.splitlines() if "newer than" in line]
     assert re.fullmatch(

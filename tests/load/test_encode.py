@@ -17,8 +17,7 @@ from maskviz.core.words import Role
 from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded, load_config, load_model
 from maskviz.load.models.source import resolve
-from maskviz.load.texts.encode import Encoded, Request, encode, padded
-from maskviz.load.texts.labels import token_labels
+from maskviz.load.texts.encode import Encoded, Request, encode, padded, token_labels
 from maskviz.tracing.run import run
 from tests.tracing.conftest import loaded_tiny
 

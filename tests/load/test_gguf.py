@@ -9,9 +9,8 @@ from typing import Any
 import gguf
 import pytest
 
-from maskviz.load.models.gguf_files import read_once
 from maskviz.load.models.loading import Loading, bring_in
-from maskviz.load.models.source import resolve
+from maskviz.load.models.source import read_once, resolve
 from maskviz.load.texts.request import Request
 
 

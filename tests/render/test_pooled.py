@@ -12,8 +12,7 @@ from rich.console import Console
 
 from maskviz.core.arrays import FloatArray
 from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Page, Panel, Pooled, Token
-from maskviz.render.fold import Tile
-from maskviz.render.fold_words import extremes_of, place_words
+from maskviz.render.fold import Tile, extremes_of, place_words
 from maskviz.render.fonts import typeface_for
 from maskviz.render.image.canvas import Paper
 from maskviz.render.image.grid import axes_for

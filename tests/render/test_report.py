@@ -20,8 +20,8 @@ from maskviz.core.rules.kinds import Causal
 from maskviz.core.run.trace import Trace
 from maskviz.render.html import html_bytes
 from maskviz.render.quantised import NOT_A_NUMBER, Ladder, deflated, ladder_for
+from maskviz.view.choosing import Choice
 from maskviz.view.report import report_of
-from maskviz.view.show import Choice
 from tests.reports import batch_of, mask_of, trace_of
 
 

@@ -28,7 +28,7 @@ from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling, called
-from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS
+from maskviz.tracing.listen.taps import SDPA_PARAMETERS
 from maskviz.tracing.run import run
 from maskviz.tracing.seam.implementation import running
 from tests.architectures import ENCODER_DECODERS, tiny

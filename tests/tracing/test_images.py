@@ -26,9 +26,10 @@ from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.load.texts.images import load_processor, read_image
 from maskviz.store.archive import npz_bytes, read_npz
 from maskviz.store.saved import Saved
-from maskviz.tracing.meaning.positions import position_note
+from maskviz.tracing.meaning.doubts import position_note
 from maskviz.tracing.run import head_shapes, run, run_gated
-from maskviz.view.show import Choice, show_page
+from maskviz.view.choosing import Choice
+from maskviz.view.show import show_page
 from tests.architectures import tiny
 from tests.image_text import picture, saved_with_processor
 from tests.tracing.conftest import loaded_tiny

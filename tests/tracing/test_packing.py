@@ -13,8 +13,7 @@ from packaging.version import Version
 from transformers import masking_utils
 
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.packing import crossing_of
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Trace, crossing_of
 from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
 from tests.architectures import tiny

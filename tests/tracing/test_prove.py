@@ -10,8 +10,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import UsageError
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Mask, Trace
 from maskviz.core.words import Stack
 from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded

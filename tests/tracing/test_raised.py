@@ -17,7 +17,7 @@ from maskviz.load.texts.encode import encode
 from maskviz.tracing import run
 from maskviz.tracing.backends import kernels
 from maskviz.tracing.backends.handing import hand_over
-from maskviz.tracing.listen import interface, recorder
+from maskviz.tracing.listen import recorder, taps
 from tests.architectures import tiny
 from tests.tracing.conftest import loaded_tiny, padded_request
 
@@ -39,7 +39,7 @@ def wrong_in_numpy(*_: Any, **__: Any) -> Any:
 
 
 MISTAKES = [wrong_shapes, wrong_key, wrong_in_numpy]
-PLACES = [(interface, "to_floats"), (recorder, "visible_cells"), (run, "for_hand_written")]
+PLACES = [(taps, "to_floats"), (recorder, "visible_cells"), (run, "for_hand_written")]
 
 
 def in_our_file(mistake: Callable[..., Any], module: Any) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from transformers.models.llama import modeling_llama
 
 import maskviz
 from maskviz.tracing.seam.caches import cache_argument, cache_returned
-from maskviz.view.show import evidence_line
+from maskviz.view.choosing import evidence_line
 from tests.architectures import tiny
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12], [13, 14, 15, 16, 17, 0, 0, 0]])

@@ -267,7 +267,7 @@ def test_one_padded_token_of_an_encoder_is_an_encoder() -> None:
 
 
 def test_rounding_in_16_bits_is_no_doubt_and_no_shift_of_positions() -> None:
-    from maskviz.tracing.meaning.positions import position_note
+    from maskviz.tracing.meaning.doubts import position_note
 
     loaded = loaded_tiny("llama")
     loaded.model.bfloat16()

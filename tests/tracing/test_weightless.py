@@ -18,7 +18,7 @@ from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded
 from maskviz.load.models.weights import with_random_weights, without_weights
 from maskviz.load.texts.encode import Request, encode
-from maskviz.tracing.budget import check_fits
+from maskviz.tracing.calling import check_fits
 from maskviz.tracing.listen.shadow import Shadow, is_weightless
 from maskviz.tracing.run import head_shapes, run, run_gated
 from tests.architectures import ARCHITECTURES, MORE
@@ -162,7 +162,7 @@ def test_experts_are_passed_over_and_put_back() -> None:
 
 
 def test_a_run_without_weights_needs_no_room_for_attention_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskviz.tracing.budget.free_bytes", lambda: 10_000_000)
+    monkeypatch.setattr("maskviz.tracing.calling.free_bytes", lambda: 10_000_000)
     model = bare("llama")
     loaded = Loaded(model, None, card_of(model.config, "bare", type(model).__name__))
     batch = encode(loaded, Request(ids=random_rows((60, 60)))).batch

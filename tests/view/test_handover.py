@@ -14,8 +14,8 @@ from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.run import run
+from maskviz.view.choosing import Choice
 from maskviz.view.masks.handover import hand_over_panels
-from maskviz.view.show import Choice
 from tests.image_text import tiny_image_text
 from tests.tracing.conftest import example_of, random_rows
 

@@ -16,9 +16,9 @@ from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, Heatmap, Matrix, Note, Page, Table, Tone
 from maskviz.core.run.trace import SilentLayer, Trace
 from maskviz.core.words import HeadStatistic, Stack
+from maskviz.view.choosing import Choice
 from maskviz.view.heads.heads import HeadsAsked, heads_page, worth
 from maskviz.view.heads.maps import maps_page
-from maskviz.view.show import Choice
 from tests.head_traces import trace_of
 from tests.pages_of_heads import only, text_of
 

@@ -15,8 +15,8 @@ from maskviz.core.panels.page import HeadGrid, Heatmap, Matrix, Page, Pooled, Ta
 from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Scale, Stack, Statistic, Way
+from maskviz.view.choosing import Choice
 from maskviz.view.long.page import drawn_row, long_page
-from maskviz.view.show import Choice
 from tests.long_traces import HEADS, LAYERS, QUERIES, REGION, TILE, dense, keep, long_call, long_trace, visible
 from tests.pages_of_heads import notes, only, text_of
 

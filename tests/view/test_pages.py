@@ -11,18 +11,19 @@ import pytest
 from maskviz.analyse.comparison import compare
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Table, TokenStrip, Tone
-from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import CONTENT, SilentLayer
 from maskviz.core.words import Stack
+from maskviz.core.writing import ranges
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import head_shapes, run, run_gated
-from maskviz.view.card import card_line, info_page, info_page_unrun, short_count
+from maskviz.view.card import info_page, info_page_unrun
+from maskviz.view.choosing import Choice, card_line, short_count
 from maskviz.view.heads.changes import describe
 from maskviz.view.masks.layers import disagreements, layer_tables
 from maskviz.view.masks.masks import mask_panels
-from maskviz.view.show import Choice, WhatIf, show_page
+from maskviz.view.show import WhatIf, show_page
 from tests.tracing.conftest import example_of, loaded_tiny, random_rows
 
 Shown = TypeVar("Shown")

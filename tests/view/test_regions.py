@@ -10,9 +10,9 @@ import pytest
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, Heatmap, MaskGrid, Page
 from maskviz.core.run.long import Region
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import Trace
-from maskviz.view.show import Choice, show_page
+from maskviz.core.run.trace import Mask, Trace
+from maskviz.view.choosing import Choice
+from maskviz.view.show import show_page
 from tests.pages_of_heads import only
 from tests.tracing.conftest import example_of
 

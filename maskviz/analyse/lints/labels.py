@@ -8,8 +8,8 @@ from maskviz.analyse.lints.kind import Lint, Need, found
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Finding
 from maskviz.core.checks.given_batch import Row
-from maskviz.core.panels.printable import plural
 from maskviz.core.words import Severity
+from maskviz.core.writing import plural
 
 IGNORED = -100
 # Fewer labels than this are the next tokens, or the decoder's own, by chance.

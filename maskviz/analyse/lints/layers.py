@@ -13,12 +13,12 @@ from maskviz.analyse.user_mask import parts_of
 from maskviz.core.checks.behaviour import Behaviour
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
-from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.kinds import Band, Causal, Chunk, Window
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.handover import HandedGroup
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend, Role, Stack
+from maskviz.core.writing import ranges
 
 _LOCAL = (Window, Band, Chunk)
 _FUSED = (Backend.FLASH, Backend.FLEX)

@@ -17,8 +17,8 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
 from maskviz.core.checks.given_batch import Row
-from maskviz.core.panels.printable import plural
 from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.core.writing import plural
 
 _UNUSED = "The class does not use its attention_mask in these layers: run texts of one length together."
 

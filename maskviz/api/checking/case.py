@@ -13,7 +13,7 @@ from maskviz.api.checking.array import MaskNumbers, array_of
 from maskviz.api.checking.experiment import Experiment
 from maskviz.api.checking.subject import Subject
 from maskviz.api.models.layers import layers_of, windowed
-from maskviz.api.runs.asked import Asked, Live, loaded_for
+from maskviz.api.runs.traced import Asked, Live, loaded_for
 from maskviz.api.watcher import Watcher
 from maskviz.core.arrays import Content
 from maskviz.core.checks.behaviour import ModelFacts

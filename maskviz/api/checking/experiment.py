@@ -16,8 +16,8 @@ from maskviz.ablate.mistakes import held_against
 from maskviz.analyse.handover import handed_groups
 from maskviz.analyse.user_mask import with_user_mask
 from maskviz.api.checking.subject import Subject
-from maskviz.api.runs.asked import calling_of
 from maskviz.api.runs.head_masks import parse_or_read_head_mask
+from maskviz.api.runs.traced import calling_of
 from maskviz.conventions.files import read_mask
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.checks.behaviour import Ablated, Behaviour, PaddedText, Tried
@@ -25,17 +25,14 @@ from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Unasked
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.rules.positions import positions_of, starts_of_blocks
-from maskviz.core.run.packing import crossing_of
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Trace, crossing_of
 from maskviz.core.words import Backend
 from maskviz.load.inputs.user_mask import given_mask
 from maskviz.load.models.model import Loaded
-from maskviz.load.texts.encode import Encoded
-from maskviz.load.texts.labels import token_labels
+from maskviz.load.texts.encode import Encoded, token_labels
 from maskviz.load.texts.senses import on_text_alone
 from maskviz.tracing.backends.handing import hand_over
-from maskviz.tracing.budget import check_fits
-from maskviz.tracing.doors import to_array
+from maskviz.tracing.calling import check_fits
 from maskviz.tracing.experiments.leaks import leak, leak_tried
 from maskviz.tracing.experiments.padding import (
     broken_padding,
@@ -47,6 +44,7 @@ from maskviz.tracing.experiments.padding import (
     returns_weights,
 )
 from maskviz.tracing.experiments.passes import counted_passes
+from maskviz.tracing.outputs import to_array
 from maskviz.tracing.run import head_groups, head_shapes, run
 
 Value = TypeVar("Value")

@@ -7,17 +7,16 @@ from maskviz.analyse.sparsity import mask_cost
 from maskviz.api.models.layers import layers_of
 from maskviz.api.runs.traced import left_out
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.panels.printable import plural, printable, ranges
-from maskviz.core.parameters import parameter
 from maskviz.core.results.results import HeadSize, Ruled, RuledLayers
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.extents import Lengths
 from maskviz.core.run.trace import CONTENT, AttentionCall, Trace
 from maskviz.core.words import Stack
+from maskviz.core.writing import parameter, plural, printable, ranges
 from maskviz.load.models.card import card_of, head_width
 from maskviz.load.models.model import build_model, read_config
 from maskviz.load.models.source import Source
-from maskviz.view.card import card_line
+from maskviz.view.choosing import card_line
 from maskviz.view.masks.masks import layer_words
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from maskviz.analyse.sparsity import cost_of_cells, mask_cost
 from maskviz.core.arrays import Content
 from maskviz.core.errors import NotFoundError, UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.results.results import HeadSize, Ruled, RuledLayers
 from maskviz.core.rules.extents import Lengths
 from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.rules.kinds import Document, Padding
+from maskviz.core.writing import parameter
 from maskviz.store.reading import LARGEST_TEXT, decoded
 
 

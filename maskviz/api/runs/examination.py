@@ -13,24 +13,24 @@ from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.measures import Meaning, measures_known
 from maskviz.ablate.subject import Answer, Subject, Text
 from maskviz.analyse.comparison import compare
-from maskviz.api.runs.asked import Asked, loaded_for
+from maskviz.api.runs.traced import Asked, loaded_for
 from maskviz.api.watcher import Watcher
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
+from maskviz.core.machine import Share
 from maskviz.core.panels.page import Note, Panel
-from maskviz.core.parameters import parameter
 from maskviz.core.results.importance import Effects, Site
 from maskviz.core.run.heads import HeadMask
-from maskviz.core.run.processes import Share
 from maskviz.core.run.trace import OutputKind
 from maskviz.core.words import MaskedReading, Measure, Role
+from maskviz.core.writing import parameter
 from maskviz.load.inputs.forward_inputs import encoded_inputs, encoded_of, rows_alone
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.load.texts.masking import masked_in_turn
 from maskviz.load.texts.request import check
 from maskviz.load.texts.senses import on_text_alone
-from maskviz.tracing.budget import check_fits
+from maskviz.tracing.calling import check_fits
 from maskviz.tracing.run import run, run_gated
 from maskviz.view.heads.changes import most_moved_grid
 

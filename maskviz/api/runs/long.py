@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from maskviz.api.runs.asked import Ready
+from maskviz.api.runs.traced import Ready
 from maskviz.api.watcher import Watcher
 from maskviz.core.errors import UsageError
+from maskviz.core.machine import as_size
 from maskviz.core.panels.regions import parse_region
-from maskviz.core.parameters import parameter
 from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import LongTrace, Region
-from maskviz.core.run.memory import as_size
 from maskviz.core.run.trace import Batch
+from maskviz.core.writing import parameter
 from maskviz.load.texts.senses import on_text_alone
-from maskviz.tracing.budget import pattern_bytes, usable_bytes
+from maskviz.tracing.calling import pattern_bytes, usable_bytes
 from maskviz.tracing.long.budget import check_long_fits
 from maskviz.tracing.long.rehearsal import Rehearsed
 from maskviz.tracing.long.run import rehearse, stream

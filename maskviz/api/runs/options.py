@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import numpy as np
 import torch
 
-from maskviz.api.runs.asked import Asked, Feeding, Live
+from maskviz.api.runs.traced import Asked, Feeding, Live
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import UsageError
 from maskviz.core.words import CacheKind, Parallel

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from maskviz.core.checks.findings import Unasked
 from maskviz.core.run.handover import HandedGroup
-from maskviz.core.run.packing import Crossing
-from maskviz.core.run.trace import Trace
+from maskviz.core.run.trace import Crossing, Trace
 from maskviz.core.words import Backend
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from maskviz.core.checks.traps import TRAPS
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import either, parameter
+from maskviz.core.writing import either, parameter
 
 
 def chosen_rules(select: str | Iterable[str] | None, ignore: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from maskviz.core.parameters import spoken
 from maskviz.core.words import Severity
+from maskviz.core.writing import spoken
 
 
 class Confidence(StrEnum):

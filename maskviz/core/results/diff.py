@@ -10,8 +10,7 @@ import numpy as np
 from maskviz.core.arrays import BoolArray, ByteArray, sealed
 from maskviz.core.results.results import Comparison
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Mask, Trace
 
 
 class Shown(IntEnum):

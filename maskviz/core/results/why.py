@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.verdicts import Ends, Verdict
 from maskviz.core.words import Stack
+from maskviz.core.writing import parameter
 
 
 @dataclass(frozen=True, slots=True)

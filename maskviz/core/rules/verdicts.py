@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.reasons import Reason
+from maskviz.core.writing import ranges
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from maskviz.core.arrays import IntArray
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall
+from maskviz.core.run.trace import AttentionCall, Mask
 from maskviz.core.words import Backend
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from maskviz.core.errors import NotFoundError, UsageError
-from maskviz.core.panels.printable import printable
+from maskviz.core.writing import printable
 
 _MOST_BYTES = 2**31
 _HINT = "save what the forward takes, by name: np.savez('inputs.npz', input_ids=..., attention_mask=...)"

@@ -14,9 +14,9 @@ from transformers.utils.generic import TransformersKwargs
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import UsageError
-from maskviz.core.panels.printable import printable
 from maskviz.core.run.trace import UNKNOWN, Batch
 from maskviz.core.words import Role
+from maskviz.core.writing import printable
 from maskviz.load.inputs.files import read_inputs
 from maskviz.load.inputs.user_mask import GivenMask, meant_by
 from maskviz.load.models.model import Loaded

@@ -11,8 +11,8 @@ import torch
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import Batch
+from maskviz.core.writing import parameter
 from maskviz.load.models.model import Loaded
 from maskviz.tracing.seam.implementation import implementation_of
 

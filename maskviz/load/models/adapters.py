@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NotFoundError
-from maskviz.core.panels.printable import printable
+from maskviz.core.writing import printable
 from maskviz.load.models.folders import has_adapter_weights, read_adapter
 from maskviz.load.models.source import Source, explained
 from maskviz.tracing.seam.auto_classes import classes_built_by

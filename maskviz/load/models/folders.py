@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskviz.core.errors import NotFoundError
-from maskviz.core.panels.printable import printable
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter, printable
 
 # The files `from_pretrained` reads weights from; numbered parts are found through an index.
 _READ = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")

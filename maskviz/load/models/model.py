@@ -1,9 +1,9 @@
-"""A source becomes a live model on a device, with its own weights, random ones, or none."""
+"""Models brought in: a name or a config becomes a live model with its tokenizer."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,18 +17,70 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
+from maskviz.core.writing import parameter
 from maskviz.load.models.adapters import adapters_in_force, tokenizer_folder, trained_for, with_adapter
-from maskviz.load.models.card import card_of
-from maskviz.load.models.classes import model_class
+from maskviz.load.models.card import card_of, model_class, of_building, of_checkpoint, quantisation_of
 from maskviz.load.models.named_values import named_values
 from maskviz.load.models.parallel import devices_of, spreading
-from maskviz.load.models.remarks import of_building, of_checkpoint, quantisation_of
-from maskviz.load.models.sizes import check_random_fits, check_sizes
 from maskviz.load.models.source import Source, explained, explanation, in_one_line
 from maskviz.load.models.weights import with_random_weights, without_weights
+
+# The deepest published models have a few hundred layers.
+MOST_LAYERS = 10_000
+_LAYERS = frozenset(
+    {"num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"}
+    | {"num_encoder_layers", "num_decoder_layers"}
+)
+_EXPERTS = frozenset({"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_routed_experts"})
+# What a model cannot have none of, or less. Other numbers may be 0 or -1 to mean "none" or "the last".
+_COUNTS = frozenset({"num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads", "hidden_size"}) | {
+    *("encoder_attention_heads", "decoder_attention_heads", "d_model", "n_embd", "vocab_size")
+}
+# Random weights are drawn one by one: more than these take minutes and most of a machine's memory.
+_MOST_RANDOM = 2_000_000_000
+
+
+def check_sizes(raw: Mapping[str, Any], name: str) -> None:
+    """Refuse a config, as the dictionary in its file, that names an impossible number of layers, experts, heads or
+    channels.
+
+    Raises:
+        CannotTraceError: it does.
+    """
+    for key, value in raw.items():
+        if isinstance(value, Mapping):
+            check_sizes(value, name)
+        elif key in _LAYERS | _EXPERTS | _COUNTS and isinstance(value, float):
+            raise CannotTraceError(f"the config of {name!r} names {key} {value}", "it must be a whole number")
+        elif key in _COUNTS and isinstance(value, int) and value < 1:
+            raise CannotTraceError(f"the config of {name!r} names {key} {value}", "it must be 1 or more")
+        elif key in _EXPERTS and isinstance(value, int) and value < 0:
+            raise CannotTraceError(f"the config of {name!r} names {key} {value}", "it must be 0 or more")
+        elif key in _LAYERS and isinstance(value, int) and not 0 <= value <= MOST_LAYERS:
+            raise CannotTraceError(
+                f"the config of {name!r} names {key} {value}", f"maskviz builds models of up to {MOST_LAYERS:,} layers"
+            )
+
+
+def check_random_fits(model: torch.nn.Module, name: str) -> None:
+    """Refuse random weights for a model too large to draw them for.
+
+    Args:
+        model: The model with its parameters on the meta device.
+        name: What to call it.
+
+    Raises:
+        CannotTraceError: it is too large.
+    """
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count > _MOST_RANDOM:
+        raise CannotTraceError(
+            f"{name!r} has {count / 1e9:.1f} billion parameters, random weights are drawn for up to 2 billion",
+            f"{parameter('weights', False, shell='--no-weights')} shows its masks, exactly and in seconds",
+        )
+
 
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "*.spm")
 _CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"

@@ -1,18 +1,26 @@
-"""A model spread over several devices, or over the processes that torchrun started."""
+"""A model over several devices, and over the processes that torchrun started."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.parameters import parameter
-from maskviz.core.run.processes import Share
+from maskviz.core.errors import CannotTraceError, ExitCode, FailedElsewhereError, NotFoundError, UsageError
+from maskviz.core.machine import Share
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Parallel
+from maskviz.core.writing import parameter
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
 
 _START = "torchrun --nproc-per-node 2 -m maskviz ..."
 
@@ -93,3 +101,58 @@ def _by_plan() -> Any:
             f"this transformers does not deal out models as {parameter('parallel', 'tp')} needs it",
             "pip install -U transformers",
         ) from error
+
+
+# One process may wait for another's texts as long as these take: one that has died is noticed without a clock.
+_PATIENCE = timedelta(days=1)
+
+
+@contextmanager
+def in_processes(*, splits: bool = True) -> Iterator[Share]:
+    """Join the processes torchrun started, gloo on the CPU and nccl on CUDA, until the block ends in this one.
+
+    With one process nothing is joined. The device of a process is the one torchrun's LOCAL_RANK numbers.
+
+    Args:
+        splits: Whether texts are dealt out over the processes, as `Share` has it.
+
+    Raises:
+        FailedElsewhereError: the block failed here after another process's had, whose error is the one to say.
+    """
+    share = Share.of_environment(splits=splits)
+    if share.world == 1:
+        yield share
+        return
+    from torch import distributed
+
+    on_cuda = torch.cuda.is_available() and distributed.is_nccl_available()
+    if on_cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    store = next(distributed.rendezvous("env://"))[0]  # type: ignore[attr-defined]
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_cuda else "gloo",
+        store=distributed.PrefixStore("group", store),  # type: ignore[attr-defined]
+        rank=share.rank,
+        world_size=share.world,
+        timeout=_PATIENCE,
+    )
+    try:
+        yield share
+    except Exception as error:
+        code = int(getattr(error, "exit_code", ExitCode.BUG))
+        first = _code_of_first_failure(store, code)
+        if first is not None:
+            raise FailedElsewhereError(first) from error
+        raise
+    finally:
+        distributed.destroy_process_group()
+
+
+def _code_of_first_failure(store: Store, code: int) -> int | None:
+    """None where this process, which ends with some exit code, is the first to fail; else the first one's code."""
+    with suppress(RuntimeError):  # the store may have gone with the process that failed
+        if store.add("failures", 1) == 1:
+            store.set("exit_code", str(code))
+            return None
+        return int(store.get("exit_code"))
+    return int(ExitCode.BUG)

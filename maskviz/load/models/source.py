@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,9 +17,9 @@ from safetensors import SafetensorError
 
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
-from maskviz.core.panels.printable import printable
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter, printable
 from maskviz.load.models.folders import base_of, folder_of_file, part_of
+from maskviz.tracing.seam.replacing import replaced
 
 _NAMES_HINT = "give a hub id, a folder, a config.json, a .gguf file or demo:bert"
 
@@ -260,3 +262,28 @@ def in_one_line(text: str) -> str:
 def _without() -> str:
     """How a model is built without weights."""
     return parameter("weights", False, shell="--no-weights")
+
+
+# What transformers asks of the gguf package: the whole file once for the config, once for the tokenizer and once for
+# the weights, and the names of all tensors once for every module of the model.
+_ASKED_AGAIN = ("GGUFReader", "get_tensor_name_map")
+
+
+@contextmanager
+def read_once(gguf_file: str | None) -> Iterator[None]:
+    """In the block, what the gguf package answered is answered again without reading; nothing is kept behind it.
+
+    Args:
+        gguf_file: The file that is read, or None where the model is none: then nothing is replaced.
+    """
+    gguf = _package() if gguf_file is not None else None
+    names = {} if gguf is None else vars(gguf)
+    with replaced(names, {name: cache(names[name]) for name in _ASKED_AGAIN if name in names}):
+        yield
+
+
+def _package() -> Any:
+    try:
+        return importlib.import_module("gguf")
+    except ImportError:  # said where the file is read
+        return None

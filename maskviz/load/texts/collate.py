@@ -13,12 +13,12 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.results.mlm import Masked, Recipe
 from maskviz.core.run.trace import Batch
+from maskviz.core.writing import parameter
 from maskviz.load.models.model import load_tokenizer
 from maskviz.load.models.source import Source
-from maskviz.load.texts.labels import token_labels, token_roles
+from maskviz.load.texts.encode import token_labels, token_roles
 
 _KEYS = ("input_ids", "attention_mask", "special_tokens_mask", "offset_mapping")
 

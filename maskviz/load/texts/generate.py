@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 
 from maskviz.core.arrays import IntArray
 from maskviz.core.errors import CannotTraceError, NoWeightsError, UsageError
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter
 from maskviz.load.models.model import Loaded
 from maskviz.load.models.source import in_one_line
 from maskviz.load.texts.encode import Encoded, Request, encode, labelled

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter
 from maskviz.load.models.model import Loaded, quiet
 from maskviz.load.models.source import Source, explained, in_one_line
 from maskviz.load.texts.senses import check_reads_text

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskviz.core.arrays import IntArray
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter
 from maskviz.load.models.model import Loaded
 
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.panels.printable import plural
-from maskviz.core.parameters import parameter
 from maskviz.core.words import HeadStatistic
+from maskviz.core.writing import parameter, plural
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.request import Request
 

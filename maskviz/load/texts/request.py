@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import either, parameter
+from maskviz.core.writing import either, parameter
 
 
 @dataclass(frozen=True, slots=True)

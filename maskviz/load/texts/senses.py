@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter
 from maskviz.load.models.card import text_part
 
 # What models call their token ids; Perceiver's forward takes "inputs".

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 
 from maskviz.core.errors import UsageError
-from maskviz.core.parameters import parameter
+from maskviz.core.writing import parameter
 from maskviz.load.models.model import Loaded
 
 # The names models take them under: segments and prefixes, and what of a row is text or an image.

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.panels.printable import printable
-from maskviz.core.parameters import parameter
 from maskviz.core.run.grouping import Grouping
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role
+from maskviz.core.writing import parameter, printable
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.request import Request
 

@@ -8,9 +8,18 @@ import numpy as np
 
 from maskviz.core.arrays import ByteArray
 from maskviz.core.panels.page import Heatmap, MaskGrid, Token, first_place
-from maskviz.render.axes import are_numbers, strides
-from maskviz.render.fold import Fill, FoldedMask, Tile, fold_mask, fold_values, tile_to_fit
-from maskviz.render.fold_words import extremes_of, place_words
+from maskviz.render.fold import (
+    Fill,
+    FoldedMask,
+    Tile,
+    are_numbers,
+    extremes_of,
+    fold_mask,
+    fold_values,
+    place_words,
+    strides,
+    tile_to_fit,
+)
 from maskviz.render.image.canvas import (
     INK,
     LABEL_SIZE,

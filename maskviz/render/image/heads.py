@@ -8,8 +8,7 @@ import numpy as np
 
 from maskviz.core.arrays import ByteArray
 from maskviz.core.panels.page import HeadGrid, HeadTile
-from maskviz.render.fold import Tile, fold_values, tile_to_fit
-from maskviz.render.fold_words import extremes_of, place_words
+from maskviz.render.fold import Tile, extremes_of, fold_values, place_words, tile_to_fit
 from maskviz.render.image.canvas import LABEL_SIZE, QUIET_INK, Block, Canvas, Ink, Paper, heading, line_height, stacked
 from maskviz.render.image.legend import heat_legend, scale_bar
 from maskviz.render.image.matrix import column_names

@@ -6,7 +6,7 @@ import numpy as np
 
 from maskviz.core.panels.page import Matrix
 from maskviz.core.words import Scale
-from maskviz.render.axes import strides
+from maskviz.render.fold import strides
 from maskviz.render.image.canvas import (
     LABEL_SIZE,
     QUIET_INK,

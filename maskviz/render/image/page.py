@@ -28,9 +28,8 @@ from maskviz.core.panels.page import (
     TokenStrip,
     Tone,
 )
-from maskviz.core.panels.printable import printable
-from maskviz.core.parameters import parameter
 from maskviz.core.words import Style
+from maskviz.core.writing import parameter, printable
 from maskviz.render.fonts import typeface_for
 from maskviz.render.image.bars import bars_block
 from maskviz.render.image.canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block

@@ -10,9 +10,8 @@ from rich.text import Text
 
 from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.panels.page import HeadGrid, HeadTile
-from maskviz.core.parameters import parameter
-from maskviz.render.fold import Tile, fold_values, tile_to_fit
-from maskviz.render.fold_words import extremes_of, place_words
+from maskviz.core.writing import parameter
+from maskviz.render.fold import Tile, extremes_of, fold_values, place_words, tile_to_fit
 from maskviz.render.palette import GATE_INK, greyed, hexadecimal, level, sequential
 from maskviz.render.terminal.grid import heat_cells, scale_sample
 from maskviz.render.terminal.matrix import short_name

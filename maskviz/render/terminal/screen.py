@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Span, Text
 
 from maskviz.core.panels.page import Token
-from maskviz.core.panels.printable import printable
+from maskviz.core.writing import printable
 from maskviz.render.palette import BASIC_COLOURS, Swatch
 
 # Words of titles and captions; anything else becomes an escape.

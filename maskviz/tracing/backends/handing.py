@@ -18,23 +18,15 @@ from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.handover import HandedCall, HandOver
-from maskviz.core.run.masks import Delivery
-from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.core.run.trace import AttentionCall, Delivery, Trace
 from maskviz.core.words import Backend, Stack
 from maskviz.tracing.backends.kernel_cells import added_cells
 from maskviz.tracing.backends.kernels import Handed, Offered, handed
-from maskviz.tracing.calling import Calling, Inputs, called
-from maskviz.tracing.listen.dialect import for_hand_written
-from maskviz.tracing.listen.handwritten import module_path_hooks
-from maskviz.tracing.listen.interface import nothing
-from maskviz.tracing.listen.recorder import Captured, Expected, Recorder
+from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
+from maskviz.tracing.listen.recorder import Captured, Expected, Recorder, shards_of
 from maskviz.tracing.listen.shadow import Shadow, is_weightless
-from maskviz.tracing.listen.shards import shards_of
-from maskviz.tracing.listen.taps import listening
-from maskviz.tracing.meaning.hearing import hearing_of
-from maskviz.tracing.meaning.naming import towers_of
-from maskviz.tracing.raised import explained
-from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.listen.taps import for_hand_written, listening, module_path_hooks, nothing
+from maskviz.tracing.meaning.hearing import hearing_of, towers_of
 from maskviz.tracing.seam.eager import (
     EAGER,
     attention_replaced,

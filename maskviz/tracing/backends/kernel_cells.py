@@ -11,8 +11,8 @@ import torch
 from torch.nn.attention.flex_attention import create_mask
 
 from maskviz.core.arrays import BoolArray, IntArray
-from maskviz.tracing.doors import to_array, visible_cells
 from maskviz.tracing.listen.recorder import broadcast_cells
+from maskviz.tracing.outputs import to_array, visible_cells
 
 # Rows of the batch, queries, keys.
 Shape = tuple[int, int, int]

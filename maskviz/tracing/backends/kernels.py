@@ -25,9 +25,9 @@ from maskviz.tracing.backends.kernel_cells import (
     flash_cells,
     scaled_dot_product_cells,
 )
-from maskviz.tracing.doors import to_array
-from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS
-from maskviz.tracing.raised import is_ours
+from maskviz.tracing.calling import is_ours
+from maskviz.tracing.listen.taps import SDPA_PARAMETERS
+from maskviz.tracing.outputs import to_array
 from maskviz.tracing.seam.flash import SIGNATURE, flash_kernel_replaced
 from maskviz.tracing.seam.flex import flex_kernel_replaced
 

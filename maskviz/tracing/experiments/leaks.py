@@ -15,12 +15,10 @@ from maskviz.core.arrays import IntArray
 from maskviz.core.checks.behaviour import Tried
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.trace import Trace
-from maskviz.tracing.calling import Inputs
+from maskviz.tracing.calling import Inputs, explained, same_randomness
 from maskviz.tracing.experiments.passes import counted_as
 from maskviz.tracing.experiments.prove import last_tokens, moved_by_token
 from maskviz.tracing.experiments.rounding import MOST_COPIED
-from maskviz.tracing.raised import explained
-from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.seam.implementation import running
 
 

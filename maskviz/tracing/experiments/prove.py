@@ -16,21 +16,16 @@ from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, IntArray
 from maskviz.core.errors import NoWeightsError, UsageError
-from maskviz.core.parameters import parameter
 from maskviz.core.results.results import CallProof, FutureProof, Proof
-from maskviz.core.run.masks import Delivery
-from maskviz.core.run.trace import AttentionCall, Batch, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Delivery, Trace
 from maskviz.core.words import Stack
-from maskviz.tracing.calling import Calling, Inputs, called
-from maskviz.tracing.doors import to_array
-from maskviz.tracing.listen.handwritten import module_path_hooks
+from maskviz.core.writing import parameter
+from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
 from maskviz.tracing.listen.mixing import MixingListener
-from maskviz.tracing.listen.recorder import Expected, Recorder
+from maskviz.tracing.listen.recorder import Expected, Recorder, shards_of
 from maskviz.tracing.listen.shadow import is_weightless
-from maskviz.tracing.listen.shards import shards_of
-from maskviz.tracing.outputs import joined_output
-from maskviz.tracing.raised import explained
-from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.listen.taps import module_path_hooks
+from maskviz.tracing.outputs import joined_output, to_array
 from maskviz.tracing.seam.implementation import evaluating
 
 # One backward pass for each query of each call: beyond this it takes minutes.

@@ -10,12 +10,10 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.run.memory import free_bytes
+from maskviz.core.machine import free_bytes
 from maskviz.core.run.trace import Batch, ModelCard
-from maskviz.tracing.calling import Calling, Inputs, called
+from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
 from maskviz.tracing.outputs import joined_output, largest_difference
-from maskviz.tracing.raised import explained
-from maskviz.tracing.randomness import same_randomness
 from maskviz.tracing.seam.caches import mapped
 from maskviz.tracing.seam.implementation import evaluating
 

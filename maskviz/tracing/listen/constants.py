@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.run.memory import as_size, free_bytes
+from maskviz.core.machine import as_size, free_bytes
 from maskviz.tracing.seam.torch_names import COPY, tree_map, writes
 
 _aten = torch.ops.aten

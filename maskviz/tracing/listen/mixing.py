@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from maskviz.tracing.listen.handwritten import SDPA_PARAMETERS, SOFTMAX
 from maskviz.tracing.listen.recorder import Recorder
+from maskviz.tracing.listen.taps import SDPA_PARAMETERS, SOFTMAX
 
 _PRODUCTS = {torch.matmul, torch.bmm, torch.Tensor.matmul, torch.Tensor.bmm, torch.Tensor.__matmul__}
 

@@ -1,21 +1,91 @@
-"""What a tapped run leaves behind."""
+"""What a run leaves behind, of whole heads and of those that lie on several ranks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
 from maskviz.core.rules.algebra import Rule
-from maskviz.core.run.masks import Delivery
-from maskviz.tracing.doors import to_floats, visible_cells
-from maskviz.tracing.listen.shards import Shards
+from maskviz.core.run.trace import Delivery
+from maskviz.tracing.outputs import to_floats, visible_cells
+from maskviz.tracing.seam.parallel import processes_of
+
+_Heads = TypeVar("_Heads", np.ndarray[Any, Any], torch.Tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """Which modules hold some of their heads only.
+
+    Attributes:
+        paths: The modules whose heads are dealt out.
+        rank, world: Number of this process and how many there are; each has as many heads.
+    """
+
+    paths: frozenset[str] = frozenset()
+    rank: int = 0
+    world: int = 1
+
+    def heads(self, path: str, whole: int) -> int:
+        """How many of a module's heads run here."""
+        return whole // self.world if path in self.paths else whole
+
+    def own(self, path: str, whole: _Heads) -> _Heads:
+        """The part [..., own head] that runs here of something of all heads of a module, [..., head]."""
+        if path not in self.paths:
+            return whole
+        count = whole.shape[-1] // self.world
+        return whole[..., self.rank * count : (self.rank + 1) * count]
+
+    def every(self, own: Any) -> list[Any]:
+        """What each process holds, in the order of the ranks; each has to call this."""
+        from torch import distributed
+
+        found: list[Any] = [None] * self.world
+        distributed.all_gather_object(found, own)
+        return found
+
+    def whole(self, path: str, own: np.ndarray[Any, Any], axis: int) -> Any:
+        """An array of all heads of a module from one of the heads that run here; each process has to call this."""
+        return np.concatenate(self.every(own), axis=axis) if path in self.paths else own
+
+    def least(self, own: int) -> int:
+        """The least number any process has: what depends on free memory must not differ between those that run one
+        model together."""
+        return min(self.every(own)) if self.paths else own
+
+
+def shards_of(model: torch.nn.Module) -> Shards:
+    """Read off a model's plan which modules hold some of their heads only: those that hand what their heads put out,
+    as it is, to a projection that takes each process's part ("rowwise")."""
+    if processes_of(model) == 1:
+        return Shards()
+    from torch import distributed
+
+    plan = getattr(model, "tp_plan", None) or {}
+    taking = [path for path, _ in model.named_modules() if plan.get(_in_plan(path)) == "rowwise"]
+    paths = frozenset(above for path in taking for above in _above(path))
+    return Shards(paths, distributed.get_rank(), distributed.get_world_size())
+
+
+def _in_plan(path: str) -> str:
+    """A path as plans write it: "layers.3.self_attn" is "layers.*.self_attn"."""
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", path)
+
+
+def _above(path: str) -> list[str]:
+    """The two modules around a layer: a projection may lie in a part of the attention module of its own."""
+    parent = path.rpartition(".")[0]
+    return [parent, parent.rpartition(".")[0]]
+
 
 # Part of the text, path of a module, and its turn in that part.
 RawPlace = tuple[int, str, int]
@@ -247,3 +317,14 @@ def broadcast_cells(cells: BoolArray, shape: tuple[int, int, int]) -> BoolArray:
     cells = cells[..., :keys]  # static caches come with masks longer than the keys, cut by the attention itself
     cells = np.broadcast_to(cells, (batch, cells.shape[1], queries, keys))
     return cells[:, :1] if (cells == cells[:, :1]).all() else cells
+
+
+def gated(output: torch.Tensor, gate: FloatArray | None) -> torch.Tensor:
+    """Multiply gates [head] onto the output of each head [batch, query, head, width], before it is projected."""
+    if gate is None:
+        return output
+    factors = torch.as_tensor(np.array(gate), dtype=output.dtype, device=output.device)
+    if output.ndim == 3:  # heads already joined: [batch, query, heads * width]
+        batch, queries, width = output.shape
+        return (output.view(batch, queries, len(gate), -1) * factors[:, None]).view(batch, queries, width)
+    return output * factors[:, None]

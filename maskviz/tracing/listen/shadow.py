@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.run.memory import free_bytes
+from maskviz.core.machine import free_bytes
 from maskviz.tracing.listen import constants
 from maskviz.tracing.seam.torch_names import ITEM, TorchDispatchMode, tree_leaves, tree_map, writes
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.parameters import parameter
-from maskviz.core.run.memory import as_size
+from maskviz.core.machine import as_size
 from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Statistic
-from maskviz.tracing.budget import usable_bytes
+from maskviz.core.writing import parameter
+from maskviz.tracing.calling import usable_bytes
 from maskviz.tracing.long.rehearsal import Part, Rehearsed
 from maskviz.tracing.long.tally import Keeping
 

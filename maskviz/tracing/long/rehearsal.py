@@ -12,8 +12,8 @@ import torch
 from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Role, Stack
 from maskviz.tracing.long.tally import Sides
-from maskviz.tracing.meaning.earlier import Earlier
-from maskviz.tracing.meaning.places import Place, places_of
+from maskviz.tracing.meaning.evidence import Earlier
+from maskviz.tracing.meaning.hearing import Place, places_of
 
 # Tokens of a rehearsal: few enough to cost nothing, more than a block of most layouts.
 LENGTH = 48

@@ -14,25 +14,21 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NoWeightsError
-from maskviz.core.parameters import parameter
 from maskviz.core.rules.algebra import Opaque, Rule
 from maskviz.core.rules.recognise import recognise
 from maskviz.core.run.long import LongCall, LongTrace
 from maskviz.core.run.trace import Batch, ModelCard, Trace
 from maskviz.core.words import Stack, Way
-from maskviz.tracing.calling import Inputs
-from maskviz.tracing.listen.dialect import Dialect
-from maskviz.tracing.listen.recorder import Expected, Recorder
+from maskviz.core.writing import parameter
+from maskviz.tracing.calling import Inputs, explained, same_randomness
+from maskviz.tracing.listen.recorder import Expected, Recorder, shards_of
 from maskviz.tracing.listen.shadow import is_weightless
-from maskviz.tracing.listen.shards import shards_of
+from maskviz.tracing.listen.taps import Dialect
 from maskviz.tracing.long.promised import Masks, RewrittenMaskError
 from maskviz.tracing.long.rehearsal import Part, Rehearsed, parts_of, shortened, sides_of
 from maskviz.tracing.long.tally import Keeping
 from maskviz.tracing.long.taps import NotRehearsedError, Streamed, Streaming, streamed
-from maskviz.tracing.meaning.naming import towers_of
-from maskviz.tracing.meaning.places import Place
-from maskviz.tracing.raised import explained
-from maskviz.tracing.randomness import same_randomness
+from maskviz.tracing.meaning.hearing import Place, towers_of
 from maskviz.tracing.run import run
 
 # Rows of each call that are compared with the model's own eager attention.

@@ -1,16 +1,60 @@
-"""What a reader must know before trusting a trace: each doubt is measured on the run at hand."""
+"""What is measured before it is said: drift, leaks, layers not heard, positions behind left padding."""
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray, FloatArray
-from maskviz.core.panels.printable import ranges
 from maskviz.core.run.trace import CONTENT, AttentionCall, Trace
-from maskviz.core.words import Stack
+from maskviz.core.words import Role, Stack
+from maskviz.core.writing import parameter, ranges
+from maskviz.tracing.outputs import main_output
+
+# Above rounding in float32; in 16 bits the drift of the run itself says what rounding is.
+_NOTICEABLE = 1e-3
+_TIMES_THE_DRIFT = 4
+
+
+def position_note(model: PreTrainedModel, inputs: Mapping[str, Any], trace: Trace) -> tuple[str, ...]:
+    """A note where left padding without position ids moves the outputs of real tokens, else nothing.
+
+    The model is run plainly with and without the positions `generate()` would pass. Models that take none, or
+    whose positions do not depend on padding, agree with themselves.
+    """
+    batch = trace.batch
+    left_padded = not batch.keep[:, 0].all()
+    takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if (
+        not left_padded
+        or not takes_positions
+        or batch.position_ids is not None
+        or not trace.calls
+        or trace.calls[0].stack is Stack.ENCODER
+        or any(Role.IMAGE in row for row in batch.roles)  # with images, models count in two dimensions
+    ):
+        return ()
+    keep = inputs["attention_mask"]
+    positions = (keep.cumsum(dim=1) - 1).clamp(min=0)
+    with torch.no_grad():
+        plain = main_output(model(**inputs))
+        counted = main_output(model(**inputs, position_ids=positions))
+    if plain is None or counted is None or plain.shape != counted.shape or plain.shape[:2] != keep.shape:
+        return ()
+    moved = float((plain - counted).abs()[keep.bool()].max())
+    if moved <= max(_NOTICEABLE, _TIMES_THE_DRIFT * (trace.drift or 0.0)):
+        return ()
+    return (
+        f"left padding shifts this model's positions: with {parameter('position_ids', 'cumsum')}, as generate() calls "
+        f"it, its outputs for real tokens differ by up to {moved:.2g}",
+    )
+
 
 # Largest share of the outputs' own size that listening may move them by before it is no longer rounding; in 16 bits
 # only where the same weights could not be run in float32 beside.

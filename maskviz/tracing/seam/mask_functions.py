@@ -16,7 +16,7 @@ from transformers import masking_utils
 from maskviz.core.arrays import Content, IntArray
 from maskviz.core.rules.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
-from maskviz.tracing.doors import to_array
+from maskviz.tracing.outputs import to_array
 from maskviz.tracing.seam.canary import Canary
 
 Cells = Mapping[str, Any]

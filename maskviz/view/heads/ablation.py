@@ -10,12 +10,12 @@ import numpy as np
 
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.panels.page import Note, Tone
-from maskviz.core.panels.printable import plural, printable, ranges
 from maskviz.core.results.importance import Site
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Ablation, Measure
-from maskviz.view.tokens import text_line
+from maskviz.core.writing import plural, printable, ranges
+from maskviz.view.choosing import text_line
 
 GRADIENT = "|dL/d gate|"
 

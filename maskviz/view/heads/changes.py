@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Panel, Table, Tone
-from maskviz.core.panels.printable import plural
 from maskviz.core.results.results import Comparison, PatternDiff, PlaceDiff
 from maskviz.core.run.heads import Head, HeadMask
 from maskviz.core.run.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
+from maskviz.core.writing import plural
 from maskviz.view.heads.attention import blocked_cells, heatmap, top_value
 
 Names = Callable[[int], str]

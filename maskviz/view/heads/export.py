@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from maskviz.core.panels.page import Note, Panel, Table, Tone
-from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.export import Cost, Export, Speed, Spread
+from maskviz.core.writing import plural, printable
 
 
 def export_panels(export: Export) -> list[Panel]:

@@ -10,17 +10,15 @@ import numpy as np
 
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Page, Panel, Table, Tone
-from maskviz.core.panels.printable import plural, printable
-from maskviz.core.parameters import parameter
 from maskviz.core.results.head_reading import HeadReading, LayerReading
 from maskviz.core.results.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, Criterion, RoleScore
 from maskviz.core.run.heads import Head, parse_selection
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import HeadStatistic, Scale, Stack
-from maskviz.view.card import card_line
+from maskviz.core.writing import parameter, plural, printable
+from maskviz.view.choosing import Choice, card_line, chosen_calls, chosen_text, evidence_line, page_facts, text_line
 from maskviz.view.heads.attention import blocked_cells, top_value
-from maskviz.view.show import Choice, chosen_calls, chosen_text, evidence_line, page_facts
-from maskviz.view.tokens import text_line, token_strips
+from maskviz.view.tokens import token_strips
 
 # What each statistic is called, and its unit.
 WORDS = {

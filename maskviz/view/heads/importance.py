@@ -10,12 +10,12 @@ import numpy as np
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.panels.charts import Bars
 from maskviz.core.panels.page import Matrix, Note, Page, Panel, Table, Tone
-from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.importance import Site
 from maskviz.core.results.ranking import Estimate, Ranking
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Measure, Method
-from maskviz.view.card import card_line
+from maskviz.core.writing import plural, printable
+from maskviz.view.choosing import card_line
 from maskviz.view.heads.ablation import (
     GRADIENT,
     WORDS,

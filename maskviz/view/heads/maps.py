@@ -7,14 +7,12 @@ from dataclasses import replace
 
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Note, Page, Panel, Tone
-from maskviz.core.panels.printable import printable
-from maskviz.core.parameters import parameter
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
-from maskviz.view.card import card_line
+from maskviz.core.writing import parameter, printable
+from maskviz.view.choosing import Choice, card_line, chosen_calls, evidence_line, page_facts
 from maskviz.view.heads.attention import blocked_cells, heatmap, top_value
 from maskviz.view.heads.heads import drawn_row, title_of
-from maskviz.view.show import Choice, chosen_calls, evidence_line, page_facts
 from maskviz.view.tokens import token_strips
 
 _MEAN = "Means over the heads of each layer."

@@ -9,11 +9,11 @@ import numpy as np
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.panels.charts import Curve, CurveLine
 from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
-from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.pruning import Chosen, Order, Pruning, PruningLine
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import Measure, Method
-from maskviz.view.card import card_line
+from maskviz.core.writing import plural, printable
+from maskviz.view.choosing import card_line
 from maskviz.view.heads.ablation import (
     GRADIENT,
     WORDS,

@@ -9,10 +9,10 @@ import numpy as np
 from maskviz.core.arrays import FloatArray, IntArray
 from maskviz.core.panels.charts import Curve, CurveLine
 from maskviz.core.panels.page import Table
-from maskviz.core.panels.printable import plural
 from maskviz.core.results.long_reading import CallReading
 from maskviz.core.run.long import LongTrace
 from maskviz.core.words import Statistic
+from maskviz.core.writing import plural
 from maskviz.view.long.maps import head_name
 
 _POINTS = 200

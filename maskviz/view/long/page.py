@@ -9,19 +9,17 @@ import numpy as np
 
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Matrix, Note, Page, Panel, Table, Token, TokenStrip, Tone
-from maskviz.core.panels.printable import plural, printable, ranges
-from maskviz.core.parameters import either, parameter
 from maskviz.core.results.long_reading import CallReading, LongReading, RankedHead
 from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Scale, Stack, Statistic, Way
-from maskviz.view.card import card_line
+from maskviz.core.writing import either, parameter, plural, printable, ranges
+from maskviz.view.choosing import Choice, card_line, chosen_calls, chosen_text, text_line
 from maskviz.view.long.head import SHARES, curves, row_tables
 from maskviz.view.long.maps import pooled_grid, pooled_maps, region_grid, region_map
 from maskviz.view.masks.symbolic import cost_table, mask_grid
-from maskviz.view.show import Choice, chosen_calls, chosen_text
-from maskviz.view.tokens import text_line, tokens_of
+from maskviz.view.tokens import tokens_of
 
 _FIRST_TOKENS, _LAST_TOKENS = 12, 6
 _STANDING_OUT = 5

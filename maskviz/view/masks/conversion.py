@@ -9,11 +9,10 @@ import numpy as np
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
 from maskviz.core.checks.dialects import CONVENTIONS, Convention
 from maskviz.core.panels.page import LegendEntry, MaskGrid, Matrix, Note, Page, Panel, Table, Token, Tone
-from maskviz.core.panels.printable import plural, printable, ranges
-from maskviz.core.parameters import either
 from maskviz.core.results.converted import Converted, Written
 from maskviz.core.rules.algebra import Grid
 from maskviz.core.rules.reasons import Reason, primary, shares
+from maskviz.core.writing import either, plural, printable, ranges
 
 # Pictures of one mask; rows and heads that look alike share one.
 _DRAWN = 4

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from itertools import groupby
 
 from maskviz.core.panels.page import Note, Panel, Table
-from maskviz.core.panels.printable import printable, ranges
 from maskviz.core.results.results import Likeness
 from maskviz.core.rules.algebra import Everything, Leaf, Rule
 from maskviz.core.rules.kinds.causal import Causal
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import CONTENT, ModelCard, Trace
 from maskviz.core.words import Stack
+from maskviz.core.writing import printable, ranges
 
 _COLUMNS = ("layer>", "attention", "rule", "window>", "heads>", "key heads>")
 _Row = tuple[str, str, str, str, str]

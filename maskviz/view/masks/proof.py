@@ -7,9 +7,9 @@ from itertools import groupby
 import numpy as np
 
 from maskviz.core.panels.page import Note, Panel, Table, Tone
-from maskviz.core.panels.printable import plural, ranges
 from maskviz.core.results.results import CallProof, Proof
 from maskviz.core.run.trace import Trace
+from maskviz.core.writing import plural, ranges
 
 
 def proof_panels(proof: Proof, trace: Trace) -> list[Panel]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskviz.core.panels.page import LegendEntry, MaskGrid, Note, Page, Panel, Table, Token, Tone
-from maskviz.core.panels.printable import plural, printable
 from maskviz.core.results.results import Ruled, RuledLayers
 from maskviz.core.rules.folding import fold_rule, padding_queries, round_tile
 from maskviz.core.rules.folding_cells import by_cells, fold_every_cell
+from maskviz.core.writing import plural, printable
 
 # Places along the longer side: as many as a figure has room for, so that a thin band is seen.
 _PLACES = 1000

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from maskviz.core.panels.printable import printable
 from maskviz.core.results.why import Condition
 from maskviz.core.rules.algebra import AllOf, Combination
+from maskviz.core.writing import printable
 
 
 def because(condition: Condition) -> str:

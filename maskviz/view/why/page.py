@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maskviz.core.panels.page import Note, Page, Panel, Table, Tone
-from maskviz.core.panels.printable import plural, printable, ranges
-from maskviz.core.parameters import either
 from maskviz.core.results.why import Attended, Explanation, Place, Stretch
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Trace
-from maskviz.view.card import card_line
-from maskviz.view.masks.masks import layer_words
-from maskviz.view.masks.packing import packing_notes
-from maskviz.view.show import Choice, chosen_calls, evidence_line, page_facts, page_title
+from maskviz.core.run.trace import AttentionCall, Mask, Trace
+from maskviz.core.writing import either, plural, printable, ranges
+from maskviz.view.choosing import Choice, card_line, chosen_calls, evidence_line, page_facts, page_title
+from maskviz.view.masks.masks import layer_words, packing_notes
 from maskviz.view.tokens import axes_of, token_strips
 from maskviz.view.why.conditions import because, change
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from maskviz.core.panels.printable import printable
 from maskviz.core.panels.report import Clause
 from maskviz.core.rules.algebra import Combination, Leaf, Rule
 from maskviz.core.rules.kinds.repositioned import Repositioned
+from maskviz.core.writing import printable
 
 
 def clause_of(rule: Rule, row: int) -> Clause:

@@ -15,9 +15,7 @@ from maskviz.core.rules.algebra import Everything, Opaque, all_of, any_of
 from maskviz.core.rules.kinds import Causal, Chunk, Span, Window
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.handover import HandedGroup
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.packing import Crossing
-from maskviz.core.run.trace import SilentLayer
+from maskviz.core.run.trace import Crossing, Mask, SilentLayer
 from maskviz.core.words import Backend, Dialect, Role, Stack
 from tests.analyse.lints.cases import (
     DECODER,

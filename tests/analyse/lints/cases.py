@@ -13,8 +13,7 @@ from maskviz.core.checks.case import Case
 from maskviz.core.checks.given_batch import GivenBatch
 from maskviz.core.rules.algebra import Grid, Rule
 from maskviz.core.rules.kinds import Padding
-from maskviz.core.run.masks import Mask
-from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
+from maskviz.core.run.trace import AttentionCall, Batch, Mask, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 
 DECODER = ModelFacts("GPT2LMHeadModel", "sdpa", predicts_next=True)

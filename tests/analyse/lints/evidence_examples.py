@@ -12,7 +12,7 @@ from maskviz.core.checks.case import Case
 from maskviz.core.checks.given_array import GivenArray
 from maskviz.core.rules.algebra import Everything, all_of
 from maskviz.core.rules.kinds import Causal, UserMask, Window
-from maskviz.core.run.packing import Crossing
+from maskviz.core.run.trace import Crossing
 from maskviz.core.words import Dialect, Stack
 from tests.analyse.lints.cases import (
     DECODER,

@@ -19,7 +19,7 @@ from maskviz.core.checks.findings import Unasked
 from maskviz.core.checks.given_array import Trial
 from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
 from maskviz.core.rules.kinds import Causal
-from maskviz.core.run.packing import Crossing
+from maskviz.core.run.trace import Crossing
 from maskviz.core.words import Purpose, Severity
 from tests.analyse.lints import (
     array_examples,

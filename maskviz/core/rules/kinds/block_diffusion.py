@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, ByteArray, IntArray, sealed
-from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.algebra import Grid, Rule
 from maskviz.core.rules.forms import Form, Whole
 from maskviz.core.rules.python_names import PythonNames
@@ -18,6 +17,7 @@ from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.typed import Typed
 from maskviz.core.rules.verdicts import Verdict, of_blocks
+from maskviz.core.writing import ranges
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, Content, IntArray
-from maskviz.core.panels.printable import ranges
 from maskviz.core.rules.algebra import Grid, Leaf, Rule, all_of
 from maskviz.core.rules.extents import Extents, Lengths
 from maskviz.core.rules.forms import Form, PerRow, Whole
@@ -20,6 +19,7 @@ from maskviz.core.rules.seen import Seen
 from maskviz.core.rules.tables import row_of
 from maskviz.core.rules.typed import Typed
 from maskviz.core.rules.verdicts import Ends, Verdict
+from maskviz.core.writing import ranges
 
 
 @dataclass(frozen=True, slots=True)
