@@ -12,10 +12,9 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
+from maskviz.cli.files import MASK_SUFFIXES, deliver, deliver_page, parse_backends, print_out
+from maskviz.cli.files import checked as checked_paths
 from maskviz.cli.groups import Group
-from maskviz.cli.inputs import MASK_SUFFIXES, parse_backends
-from maskviz.cli.outputs import checked as checked_paths
-from maskviz.cli.outputs import deliver, deliver_page, print_out
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect, Purpose, Severity

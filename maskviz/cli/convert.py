@@ -9,7 +9,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.outputs import checked, deliver, deliver_page, print_out
+from maskviz.cli.files import checked, deliver, deliver_page, print_out
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 

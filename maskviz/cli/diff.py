@@ -9,9 +9,8 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
+from maskviz.cli.files import MASK_SUFFIXES, checked, deliver, parse_backends
 from maskviz.cli.groups import Typed
-from maskviz.cli.inputs import MASK_SUFFIXES, parse_backends
-from maskviz.cli.outputs import checked, deliver
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect
 

@@ -9,7 +9,7 @@ import typer
 from maskviz.api.together import refuse_slopes_beside
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.files import checked, deliver
 from maskviz.core.words import Method
 
 MethodName = Annotated[

@@ -8,7 +8,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.files import checked, deliver
 
 Name = Annotated[
     str,

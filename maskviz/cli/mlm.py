@@ -9,9 +9,8 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
+from maskviz.cli.files import checked, deliver, read_texts
 from maskviz.cli.groups import Group
-from maskviz.cli.inputs import read_texts
-from maskviz.cli.outputs import checked, deliver
 
 Model = Annotated[
     str,

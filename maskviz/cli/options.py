@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from maskviz.cli.env import Env
+from maskviz.cli.files import parse_ids, read_texts
 from maskviz.cli.groups import Group
-from maskviz.cli.inputs import parse_ids, read_texts
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.words import (

@@ -8,8 +8,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
-from maskviz.cli.inputs import parse_backends
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.files import checked, deliver, parse_backends
 from maskviz.core.errors import ExitCode
 
 Check = Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.outputs import checked, deliver
+from maskviz.cli.files import checked, deliver
 
 Run = Annotated[Path, typer.Argument(help="An .npz written by 'maskviz show -o run.npz'.")]
 

@@ -30,10 +30,10 @@ from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import level
 from maskviz.render.terminal.screen import Screen
 from maskviz.store.saved import Saved
-from maskviz.view.choosing import Choice, card_line, page_title
+from maskviz.view.choosing import Choice, axes_of, card_line, page_title
 from maskviz.view.explore import cell_lines, change_lines, moves, peaks
-from maskviz.view.heads.attention import heatmap, top_value
-from maskviz.view.tokens import axes_of
+from maskviz.view.masks.regions import top_value
+from maskviz.view.pictures import heatmap
 
 _PEAKS = "brightness: how sharply a head looks (mean over queries of its largest weight)"
 _MOVES = "brightness: how far a head's attention moved (total variation distance)"

@@ -11,7 +11,7 @@ from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.panels.page import Token
 from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import MEANINGLESS, VISIBLE, Levels, swatch_of
-from maskviz.render.terminal.grid import heat_cells
+from maskviz.render.terminal.pictures import heat_cells
 from maskviz.render.terminal.screen import Screen, left
 
 _NARROW, _WIDE, _NAMED = 2, 8, 4  # columns of a cell: the fewest, the most, and from which on keys have names

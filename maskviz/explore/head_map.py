@@ -9,7 +9,7 @@ from maskviz.core.arrays import FloatArray
 from maskviz.core.words import Scale
 from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import GATE_INK, level
-from maskviz.render.terminal.grid import heat_cells
+from maskviz.render.terminal.pictures import heat_cells
 from maskviz.render.terminal.screen import Screen
 
 Places = frozenset[tuple[int, int]]

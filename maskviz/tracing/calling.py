@@ -281,3 +281,10 @@ def _static_cache(model: PreTrainedModel, calling: Calling) -> Cache:
         raise CannotTraceError(
             f"{type(model).__name__} takes no static cache: {said}", f"try {parameter('cache', 'dynamic')}"
         ) from error
+
+
+def is_weightless(model: torch.nn.Module) -> bool:
+    """Whether a model's parameters are on the meta device, so that it has shapes and no numbers; those that accelerate
+    brings in as a module runs (`_hf_hook`) are elsewhere in the meantime."""
+    first = next(model.parameters(), None)
+    return first is not None and first.device.type == "meta" and not hasattr(model, "_hf_hook")

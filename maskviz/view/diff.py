@@ -12,10 +12,9 @@ from maskviz.core.results.diff import MaskDiff, OutputChange, RunDiff, Shown
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
 from maskviz.core.writing import plural, printable
-from maskviz.view.choosing import Choice, text_line
+from maskviz.view.choosing import Choice, axes_of, text_line, token_strips
 from maskviz.view.heads.changes import Names, change_panels, moved_matrices
-from maskviz.view.masks.masks import layer_words
-from maskviz.view.tokens import axes_of, token_strips
+from maskviz.view.pictures import layer_words
 
 # Pictures of masks that differ; more are listed in the table alone.
 _MOST_PICTURES = 6

@@ -11,8 +11,8 @@ from maskviz.core.panels.page import Note, Panel, Table
 from maskviz.core.results.results import Comparison
 from maskviz.core.results.why import Explanation
 from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.view.choosing import axes_of
 from maskviz.view.heads.changes import Names, change_panels
-from maskviz.view.tokens import axes_of
 from maskviz.view.why.page import stretch_lines
 
 

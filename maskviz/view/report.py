@@ -11,12 +11,20 @@ from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.core.writing import printable
-from maskviz.view.choosing import Choice, card_line, chosen_calls, chosen_text, evidence_line, page_facts, page_title
+from maskviz.view.choosing import (
+    Choice,
+    axes_of,
+    card_line,
+    chosen_calls,
+    chosen_text,
+    evidence_line,
+    page_facts,
+    page_title,
+)
 from maskviz.view.findings import findings_page
 from maskviz.view.heads.changes import change_panels
-from maskviz.view.masks.masks import packing_notes
+from maskviz.view.pictures import packing_notes
 from maskviz.view.show import WhatIf
-from maskviz.view.tokens import axes_of
 from maskviz.view.why.report_rules import clause_of
 
 

@@ -20,12 +20,11 @@ from maskviz.view.choosing import (
     evidence_line,
     page_facts,
     page_title,
+    token_strips,
 )
-from maskviz.view.heads.attention import head_grid, heatmap
 from maskviz.view.heads.changes import Names, change_panels, most_moved_maps
-from maskviz.view.masks.masks import mask_panels, packing_notes
 from maskviz.view.masks.regions import cut_grid, cut_map
-from maskviz.view.tokens import token_strips
+from maskviz.view.pictures import head_grid, heatmap, mask_panels, packing_notes
 
 # Texts of a batch that are drawn unless one is asked for: more pictures of one mask are read by nobody.
 _MOST_TEXTS = 8

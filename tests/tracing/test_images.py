@@ -26,7 +26,7 @@ from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.load.texts.images import load_processor, read_image
 from maskviz.store.archive import npz_bytes, read_npz
 from maskviz.store.saved import Saved
-from maskviz.tracing.meaning.doubts import position_note
+from maskviz.tracing.meaning.evidence import position_note
 from maskviz.tracing.run import head_shapes, run, run_gated
 from maskviz.view.choosing import Choice
 from maskviz.view.show import show_page

@@ -22,7 +22,7 @@ from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.listen.recorder import Expected, Recorder
 from maskviz.tracing.listen.taps import listening
-from maskviz.tracing.meaning.doubts import doubts
+from maskviz.tracing.meaning.evidence import doubts
 from maskviz.tracing.run import head_groups, head_shapes, run, run_gated
 from maskviz.tracing.seam.eager import uses_interface
 from tests.architectures import tiny
@@ -267,7 +267,7 @@ def test_one_padded_token_of_an_encoder_is_an_encoder() -> None:
 
 
 def test_rounding_in_16_bits_is_no_doubt_and_no_shift_of_positions() -> None:
-    from maskviz.tracing.meaning.doubts import position_note
+    from maskviz.tracing.meaning.evidence import position_note
 
     loaded = loaded_tiny("llama")
     loaded.model.bfloat16()

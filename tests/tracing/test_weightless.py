@@ -18,8 +18,8 @@ from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded
 from maskviz.load.models.weights import with_random_weights, without_weights
 from maskviz.load.texts.encode import Request, encode
-from maskviz.tracing.calling import check_fits
-from maskviz.tracing.listen.shadow import Shadow, is_weightless
+from maskviz.tracing.calling import check_fits, is_weightless
+from maskviz.tracing.listen.shadow import Shadow
 from maskviz.tracing.run import head_shapes, run, run_gated
 from tests.architectures import ARCHITECTURES, MORE
 from tests.tracing.conftest import Example, padded_request, random_rows

@@ -22,7 +22,7 @@ from maskviz.view.card import info_page, info_page_unrun
 from maskviz.view.choosing import Choice, card_line, short_count
 from maskviz.view.heads.changes import describe
 from maskviz.view.masks.layers import disagreements, layer_tables
-from maskviz.view.masks.masks import mask_panels
+from maskviz.view.pictures import mask_panels
 from maskviz.view.show import WhatIf, show_page
 from tests.tracing.conftest import example_of, loaded_tiny, random_rows
 

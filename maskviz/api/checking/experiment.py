@@ -30,7 +30,7 @@ from maskviz.core.words import Backend
 from maskviz.load.inputs.user_mask import given_mask
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded, token_labels
-from maskviz.load.texts.senses import on_text_alone
+from maskviz.load.texts.request import on_text_alone
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import check_fits
 from maskviz.tracing.experiments.leaks import leak, leak_tried

@@ -11,11 +11,11 @@ from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.kinds import Ahead, Band, Chunk, Window
 from maskviz.core.run.trace import Trace
 from maskviz.load.models.facts import claimed_choices, claimed_windows, unused_because, with_numbers
+from maskviz.load.models.loading import meaningless_request
 from maskviz.load.models.model import Loaded, build_model
 from maskviz.load.models.source import Source
 from maskviz.load.texts.encode import encode
-from maskviz.load.texts.senses import on_text_alone
-from maskviz.load.texts.stand_in import meaningless_request
+from maskviz.load.texts.request import on_text_alone
 from maskviz.tracing.run import run
 
 # Tokens of the run. A window that transformers' own functions make is read whatever its size.

@@ -17,7 +17,7 @@ from maskviz.load.models.card import card_of, head_width
 from maskviz.load.models.model import build_model, read_config
 from maskviz.load.models.source import Source
 from maskviz.view.choosing import card_line
-from maskviz.view.masks.masks import layer_words
+from maskviz.view.pictures import layer_words
 
 
 def rules_of_model(source: Source, name: str, size: Lengths) -> Ruled:

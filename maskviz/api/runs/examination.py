@@ -28,8 +28,7 @@ from maskviz.load.inputs.forward_inputs import encoded_inputs, encoded_of, rows_
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.load.texts.masking import masked_in_turn
-from maskviz.load.texts.request import check
-from maskviz.load.texts.senses import on_text_alone
+from maskviz.load.texts.request import check, on_text_alone
 from maskviz.tracing.calling import check_fits
 from maskviz.tracing.run import run, run_gated
 from maskviz.view.heads.changes import most_moved_grid

@@ -14,7 +14,7 @@ from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.writing import parameter
-from maskviz.load.texts.senses import on_text_alone
+from maskviz.load.texts.request import on_text_alone
 from maskviz.tracing.calling import pattern_bytes, usable_bytes
 from maskviz.tracing.long.budget import check_long_fits
 from maskviz.tracing.long.rehearsal import Rehearsed

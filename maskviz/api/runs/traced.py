@@ -31,12 +31,12 @@ from maskviz.load.models.loading import Loading, bring_in, loaded_object
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded, Request, encode, token_labels, without_cache
 from maskviz.load.texts.generate import continued
-from maskviz.load.texts.senses import on_text_alone
+from maskviz.load.texts.request import on_text_alone
 from maskviz.store.saved import Saved
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling, MaskBehind, check_fits
 from maskviz.tracing.experiments.prove import prove
-from maskviz.tracing.meaning.doubts import position_note
+from maskviz.tracing.meaning.evidence import position_note
 from maskviz.tracing.meaning.hearing import towers_of
 from maskviz.tracing.run import head_groups, head_shapes, run, run_gated
 from maskviz.view.choosing import Choice

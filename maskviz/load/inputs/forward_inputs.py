@@ -21,8 +21,7 @@ from maskviz.load.inputs.files import read_inputs
 from maskviz.load.inputs.user_mask import GivenMask, meant_by
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded, encode, labelled, without_cache
-from maskviz.load.texts.request import Request, check
-from maskviz.load.texts.senses import IDS, check_reads_text
+from maskviz.load.texts.request import IDS, Request, check, check_reads_text
 from maskviz.tracing.seam.caches import cache_of, tensors_in, tokens_in
 
 

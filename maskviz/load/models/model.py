@@ -16,14 +16,19 @@ import transformers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
+from maskviz.core.errors import (
+    CannotTraceError,
+    MaskvizError,
+    NotFoundError,
+    UsageError,
+)
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
 from maskviz.core.writing import parameter
 from maskviz.load.models.adapters import adapters_in_force, tokenizer_folder, trained_for, with_adapter
 from maskviz.load.models.card import card_of, model_class, of_building, of_checkpoint, quantisation_of
 from maskviz.load.models.named_values import named_values
-from maskviz.load.models.parallel import devices_of, spreading
+from maskviz.load.models.parallel import spreading
 from maskviz.load.models.source import Source, explained, explanation, in_one_line
 from maskviz.load.models.weights import with_random_weights, without_weights
 
@@ -355,3 +360,10 @@ def _card(source: Source, model: PreTrainedModel) -> ModelCard:
         device=devices_of(model),
         note="a small demo model trained on generated sentences" if source.demo else adapters_in_force(model),
     )
+
+
+def devices_of(model: PreTrainedModel) -> str:
+    """The devices a spread model is on, such as "cuda:0, cuda:1, cpu"."""
+    placed = getattr(model, "hf_device_map", None) or {"": model.device}
+    names = dict.fromkeys(f"cuda:{place}" if isinstance(place, int) else str(place) for place in placed.values())
+    return ", ".join(names)

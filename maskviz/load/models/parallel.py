@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from maskviz.core.errors import CannotTraceError, ExitCode, FailedElsewhereError, NotFoundError, UsageError
 from maskviz.core.machine import Share
@@ -57,13 +57,6 @@ def spreading(parallel: Parallel, config: PreTrainedConfig, card: ModelCard) -> 
         )
     _check_plan(config, card, share.world)
     return {"distributed_config": _by_plan()}
-
-
-def devices_of(model: PreTrainedModel) -> str:
-    """The devices a spread model is on, such as "cuda:0, cuda:1, cpu"."""
-    placed = getattr(model, "hf_device_map", None) or {"": model.device}
-    names = dict.fromkeys(f"cuda:{place}" if isinstance(place, int) else str(place) for place in placed.values())
-    return ", ".join(names)
 
 
 def _check_plan(config: PreTrainedConfig, card: ModelCard, world: int) -> None:

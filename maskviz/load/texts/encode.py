@@ -24,8 +24,7 @@ from maskviz.load.models.model import Loaded
 from maskviz.load.texts.images import processed
 from maskviz.load.texts.packing import check_packs, packed
 from maskviz.load.texts.request import Request as Request
-from maskviz.load.texts.request import check, ids_example
-from maskviz.load.texts.senses import check_reads_text
+from maskviz.load.texts.request import check, check_reads_text, ids_example
 from maskviz.load.texts.token_types import checked_types, types_argument
 
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")

@@ -18,7 +18,7 @@ from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.writing import parameter
 from maskviz.load.models.model import Loaded, quiet
 from maskviz.load.models.source import Source, explained, in_one_line
-from maskviz.load.texts.senses import check_reads_text
+from maskviz.load.texts.request import check_reads_text
 
 _MOST_BYTES = 200_000_000
 _IMAGE_IDS = ("image_token_id", "image_token_index")

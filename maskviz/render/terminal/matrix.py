@@ -24,8 +24,8 @@ from maskviz.render.palette import (
     signed_level,
     value_colours,
 )
-from maskviz.render.terminal.grid import shade
-from maskviz.render.terminal.screen import Screen, flowed, heading, left
+from maskviz.render.terminal.pictures import shade
+from maskviz.render.terminal.screen import Screen, flowed, heading, left, short_name
 
 _SCREENS = 3  # numbers in several blocks may be this many times the height of the terminal
 _HEIGHT = 24  # lines of a terminal that does not say
@@ -55,12 +55,6 @@ def matrix_lines(panel: Matrix, screen: Screen) -> list[Text]:
     for start in starts:
         lines += _block(panel, texts, slice(start, start + per_block), (margin, cell), screen)
     return lines + _legend(panel, "number", screen)
-
-
-def short_name(name: str) -> str:
-    """Return "h3" for "head 3", a name without a number at its end as it is."""
-    words = name.split()
-    return words[0][0] + words[-1] if len(words) > 1 and words[-1].isdigit() else name
 
 
 def _margin(names: list[str], screen: Screen) -> int:

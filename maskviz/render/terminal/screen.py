@@ -13,7 +13,10 @@ from rich.text import Span, Text
 
 from maskviz.core.panels.page import Token
 from maskviz.core.writing import printable
-from maskviz.render.palette import BASIC_COLOURS, Swatch
+from maskviz.render.palette import (
+    BASIC_COLOURS,
+    Swatch,
+)
 
 # Words of titles and captions; anything else becomes an escape.
 _ASCII_WORDS = str.maketrans({
@@ -180,3 +183,9 @@ def heading(screen: Screen, title: str, caption: str) -> list[Text]:
     bold = [Text(line, style="bold") for line in screen.wrap(screen.words(title))] if title else []
     dim = [Text(line, style="dim") for line in screen.wrap(screen.words(caption))] if caption else []
     return bold + dim
+
+
+def short_name(name: str) -> str:
+    """Return "h3" for "head 3", a name without a number at its end as it is."""
+    words = name.split()
+    return words[0][0] + words[-1] if len(words) > 1 and words[-1].isdigit() else name

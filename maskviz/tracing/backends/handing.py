@@ -22,9 +22,9 @@ from maskviz.core.run.trace import AttentionCall, Delivery, Trace
 from maskviz.core.words import Backend, Stack
 from maskviz.tracing.backends.kernel_cells import added_cells
 from maskviz.tracing.backends.kernels import Handed, Offered, handed
-from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
+from maskviz.tracing.calling import Calling, Inputs, called, explained, is_weightless, same_randomness
 from maskviz.tracing.listen.recorder import Captured, Expected, Recorder, shards_of
-from maskviz.tracing.listen.shadow import Shadow, is_weightless
+from maskviz.tracing.listen.shadow import Shadow
 from maskviz.tracing.listen.taps import for_hand_written, listening, module_path_hooks, nothing
 from maskviz.tracing.meaning.hearing import hearing_of, towers_of
 from maskviz.tracing.seam.eager import (

@@ -18,7 +18,7 @@ from maskviz.core.run.trace import Trace
 from maskviz.tracing.calling import Inputs, explained, same_randomness
 from maskviz.tracing.experiments.passes import counted_as
 from maskviz.tracing.experiments.prove import last_tokens, moved_by_token
-from maskviz.tracing.experiments.rounding import MOST_COPIED
+from maskviz.tracing.meaning.evidence import MOST_COPIED
 from maskviz.tracing.seam.implementation import running
 
 

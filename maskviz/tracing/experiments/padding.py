@@ -18,7 +18,7 @@ from maskviz.core.run.trace import Batch, ModelCard, Trace
 from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
 from maskviz.tracing.experiments.leaks import hidden_where
 from maskviz.tracing.experiments.prove import other_ids
-from maskviz.tracing.experiments.rounding import MOST_COPIED, SHORT, widened
+from maskviz.tracing.meaning.evidence import MOST_COPIED, SHORT, widened
 from maskviz.tracing.outputs import joined_output, to_array
 from maskviz.tracing.run import run
 from maskviz.tracing.seam.implementation import evaluating

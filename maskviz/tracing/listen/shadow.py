@@ -35,13 +35,6 @@ _LARGEST_STAND_IN = 1 << 24
 _SHARE = 4
 
 
-def is_weightless(model: torch.nn.Module) -> bool:
-    """Whether a model's parameters are on the meta device, so that it has shapes and no numbers; those that accelerate
-    brings in as a module runs (`_hf_hook`) are elsewhere in the meantime."""
-    first = next(model.parameters(), None)
-    return first is not None and first.device == _META and not hasattr(model, "_hf_hook")
-
-
 class Shadow(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is on, operations on meta tensors give real tensors of the right shape on the CPU.
 

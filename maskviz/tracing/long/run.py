@@ -20,9 +20,8 @@ from maskviz.core.run.long import LongCall, LongTrace
 from maskviz.core.run.trace import Batch, ModelCard, Trace
 from maskviz.core.words import Stack, Way
 from maskviz.core.writing import parameter
-from maskviz.tracing.calling import Inputs, explained, same_randomness
+from maskviz.tracing.calling import Inputs, explained, is_weightless, same_randomness
 from maskviz.tracing.listen.recorder import Expected, Recorder, shards_of
-from maskviz.tracing.listen.shadow import is_weightless
 from maskviz.tracing.listen.taps import Dialect
 from maskviz.tracing.long.promised import Masks, RewrittenMaskError
 from maskviz.tracing.long.rehearsal import Part, Rehearsed, parts_of, shortened, sides_of

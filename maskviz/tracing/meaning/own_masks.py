@@ -9,7 +9,6 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.rules.kinds import Causal
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend
 from maskviz.tracing.backends.handing import handed_by_call
@@ -44,19 +43,6 @@ def own_masks(
         if _differ(before[place].visible, handed.visible, trace):
             own[place] = handed.visible
     return own
-
-
-def may_depart(model: PreTrainedModel, heard: Recorder) -> bool:
-    """Whether a module says of itself that it is causal where its mask is not, or the other way round."""
-    modules = dict(model.named_modules())
-    rules = {id(one.tensor): one.rule for one in heard.heard}
-    for call in heard.calls:
-        if call.source is None or id(call.source) not in rules:
-            continue
-        causal = any(isinstance(leaf, Causal) for leaf in rules[id(call.source)].leaves())
-        if causal != bool(getattr(modules.get(call.module), "is_causal", True)):
-            return True
-    return False
 
 
 def departure_note(trace: Trace, heard: Trace) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from maskviz.core.run.heads import Head, HeadMask
 from maskviz.core.run.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
 from maskviz.core.writing import plural
-from maskviz.view.heads.attention import blocked_cells, heatmap, top_value
+from maskviz.view.masks.regions import top_value
+from maskviz.view.pictures import blocked_cells, heatmap
 
 Names = Callable[[int], str]
 

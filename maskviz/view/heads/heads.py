@@ -16,9 +16,18 @@ from maskviz.core.run.heads import Head, parse_selection
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import HeadStatistic, Scale, Stack
 from maskviz.core.writing import parameter, plural, printable
-from maskviz.view.choosing import Choice, card_line, chosen_calls, chosen_text, evidence_line, page_facts, text_line
-from maskviz.view.heads.attention import blocked_cells, top_value
-from maskviz.view.tokens import token_strips
+from maskviz.view.choosing import (
+    Choice,
+    card_line,
+    chosen_calls,
+    chosen_text,
+    evidence_line,
+    page_facts,
+    text_line,
+    token_strips,
+)
+from maskviz.view.masks.regions import top_value
+from maskviz.view.pictures import blocked_cells
 
 # What each statistic is called, and its unit.
 WORDS = {

@@ -10,10 +10,10 @@ from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Note, Page, Pa
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.core.writing import parameter, printable
-from maskviz.view.choosing import Choice, card_line, chosen_calls, evidence_line, page_facts
-from maskviz.view.heads.attention import blocked_cells, heatmap, top_value
+from maskviz.view.choosing import Choice, card_line, chosen_calls, evidence_line, page_facts, token_strips
 from maskviz.view.heads.heads import drawn_row, title_of
-from maskviz.view.tokens import token_strips
+from maskviz.view.masks.regions import top_value
+from maskviz.view.pictures import blocked_cells, heatmap
 
 _MEAN = "Means over the heads of each layer."
 _ROLLOUT = (

@@ -13,9 +13,9 @@ from maskviz.core.results.long_reading import CallReading
 from maskviz.core.rules.algebra import Grid
 from maskviz.core.run.long import LongCall, LongTrace, Region
 from maskviz.core.words import Scale
-from maskviz.view.heads.attention import rows_words, top_value
-from maskviz.view.masks.regions import region_words
-from maskviz.view.tokens import tokens_of
+from maskviz.view.choosing import tokens_of
+from maskviz.view.masks.regions import region_words, top_value
+from maskviz.view.pictures import rows_words
 
 _SHARES = "the share of its queries' attention that falls on its keys"
 _LARGEST = "the largest weight in it"

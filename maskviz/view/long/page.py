@@ -15,11 +15,10 @@ from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Scale, Stack, Statistic, Way
 from maskviz.core.writing import either, parameter, plural, printable, ranges
-from maskviz.view.choosing import Choice, card_line, chosen_calls, chosen_text, text_line
+from maskviz.view.choosing import Choice, card_line, chosen_calls, chosen_text, text_line, tokens_of
 from maskviz.view.long.head import SHARES, curves, row_tables
 from maskviz.view.long.maps import pooled_grid, pooled_maps, region_grid, region_map
 from maskviz.view.masks.symbolic import cost_table, mask_grid
-from maskviz.view.tokens import tokens_of
 
 _FIRST_TOKENS, _LAST_TOKENS = 12, 6
 _STANDING_OUT = 5

@@ -11,7 +11,7 @@ from maskviz.core.run.handover import HandedGroup, HandOver
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.writing import printable
 from maskviz.view.choosing import Choice, chosen_calls
-from maskviz.view.masks.masks import layer_words, mask_panels
+from maskviz.view.pictures import layer_words, mask_panels
 
 
 def hand_over_panels(trace: Trace, over: HandOver, groups: Sequence[HandedGroup], choice: Choice) -> list[Panel]:

@@ -9,9 +9,17 @@ from maskviz.core.results.why import Attended, Explanation, Place, Stretch
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import AttentionCall, Mask, Trace
 from maskviz.core.writing import either, plural, printable, ranges
-from maskviz.view.choosing import Choice, card_line, chosen_calls, evidence_line, page_facts, page_title
-from maskviz.view.masks.masks import layer_words, packing_notes
-from maskviz.view.tokens import axes_of, token_strips
+from maskviz.view.choosing import (
+    Choice,
+    axes_of,
+    card_line,
+    chosen_calls,
+    evidence_line,
+    page_facts,
+    page_title,
+    token_strips,
+)
+from maskviz.view.pictures import layer_words, packing_notes
 from maskviz.view.why.conditions import because, change
 
 # Layers whose attention is listed one by one; of more, those that give most.
