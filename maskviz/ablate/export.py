@@ -31,7 +31,7 @@ from maskviz.tracing.calling import Inputs
 from maskviz.tracing.outputs import largest_difference, main_output
 from maskviz.tracing.run import run_gated
 from maskviz.tracing.seam.auto_classes import auto_classes_of
-from maskviz.tracing.seam.implementation import running
+from maskviz.tracing.seam.running import running
 
 MODELLING_FILE = "modeling_pruned"
 # Largest share of the outputs' own size that leaving heads out may move them by: sums are added in another order.

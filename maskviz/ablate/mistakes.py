@@ -22,7 +22,7 @@ from maskviz.tracing.experiments.padding import ROUNDING
 from maskviz.tracing.meaning.hearing import gates_of
 from maskviz.tracing.outputs import joined_output, to_array
 from maskviz.tracing.run import gated_output
-from maskviz.tracing.seam.implementation import evaluating
+from maskviz.tracing.seam.running import evaluating
 
 
 def held_against(

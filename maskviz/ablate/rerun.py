@@ -18,8 +18,8 @@ from maskviz.tracing.calling import Calling, Inputs, called, explained, same_ran
 from maskviz.tracing.listen.recorder import Expected, Recorder
 from maskviz.tracing.listen.taps import module_path_hooks
 from maskviz.tracing.meaning.hearing import Place
-from maskviz.tracing.seam.implementation import evaluating, running
 from maskviz.tracing.seam.onednn import multiplied_by_onednn
+from maskviz.tracing.seam.running import evaluating, running
 
 # Gates [row, head] of each place that has any below 1, of the heads that run in this process.
 Gates = Mapping[Place, torch.Tensor]

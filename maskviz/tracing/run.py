@@ -23,7 +23,7 @@ from maskviz.tracing.meaning.hearing import Hearing, gates_of, hearing_of, silen
 from maskviz.tracing.meaning.own_masks import departure_note, own_masks
 from maskviz.tracing.outputs import joined_output, kept_outputs, largest_difference
 from maskviz.tracing.seam.canaries import what_has_moved
-from maskviz.tracing.seam.implementation import evaluating, implementation_of
+from maskviz.tracing.seam.running import evaluating, implementation_of
 
 _AT_ONCE = Calling()
 

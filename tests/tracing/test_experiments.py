@@ -21,7 +21,7 @@ from maskviz.tracing.experiments.padding import (
 )
 from maskviz.tracing.experiments.prove import moved_by_last_token
 from maskviz.tracing.run import run
-from maskviz.tracing.seam.eager import uses_interface
+from maskviz.tracing.seam.masks import uses_interface
 from tests.tracing.conftest import loaded_tiny, random_rows
 
 

@@ -24,7 +24,7 @@ from maskviz.tracing.listen.recorder import Expected, Recorder
 from maskviz.tracing.listen.taps import listening
 from maskviz.tracing.meaning.evidence import doubts
 from maskviz.tracing.run import head_groups, head_shapes, run, run_gated
-from maskviz.tracing.seam.eager import uses_interface
+from maskviz.tracing.seam.masks import uses_interface
 from tests.architectures import tiny
 from tests.tracing.conftest import Example, example_of, loaded_tiny, padded_request, random_rows
 

@@ -40,7 +40,7 @@ from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import Loaded, build_model, read_config
 from maskviz.load.models.source import Source
 from maskviz.load.texts.encode import Encoded, Request, without_cache
-from maskviz.tracing.seam.implementation import implementation_of
+from maskviz.tracing.seam.running import implementation_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,8 +28,7 @@ from maskviz.tracing.backends.kernel_cells import (
 from maskviz.tracing.calling import is_ours
 from maskviz.tracing.listen.taps import SDPA_PARAMETERS
 from maskviz.tracing.outputs import to_array
-from maskviz.tracing.seam.flash import SIGNATURE, flash_kernel_replaced
-from maskviz.tracing.seam.flex import flex_kernel_replaced
+from maskviz.tracing.seam.running import SIGNATURE, flash_kernel_replaced, flex_kernel_replaced
 
 Arguments = dict[str, Any]
 

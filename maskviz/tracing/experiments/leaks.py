@@ -19,7 +19,7 @@ from maskviz.tracing.calling import Inputs, explained, same_randomness
 from maskviz.tracing.experiments.passes import counted_as
 from maskviz.tracing.experiments.prove import last_tokens, moved_by_token
 from maskviz.tracing.meaning.evidence import MOST_COPIED
-from maskviz.tracing.seam.implementation import running
+from maskviz.tracing.seam.running import running
 
 
 def leak(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> float | None:

@@ -13,7 +13,7 @@ from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Backend
 from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
 from maskviz.tracing.outputs import joined_output, largest_difference
-from maskviz.tracing.seam.implementation import evaluating, running
+from maskviz.tracing.seam.running import evaluating, running
 
 
 def plain_output(

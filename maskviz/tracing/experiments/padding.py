@@ -21,7 +21,7 @@ from maskviz.tracing.experiments.prove import other_ids
 from maskviz.tracing.meaning.evidence import MOST_COPIED, SHORT, widened
 from maskviz.tracing.outputs import joined_output, to_array
 from maskviz.tracing.run import run
-from maskviz.tracing.seam.implementation import evaluating
+from maskviz.tracing.seam.running import evaluating
 
 # Share of the outputs' size below which two runs of other shapes may round differently.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}

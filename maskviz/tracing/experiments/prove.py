@@ -25,7 +25,7 @@ from maskviz.tracing.listen.mixing import MixingListener
 from maskviz.tracing.listen.recorder import Expected, Recorder, shards_of
 from maskviz.tracing.listen.taps import module_path_hooks
 from maskviz.tracing.outputs import joined_output, to_array
-from maskviz.tracing.seam.implementation import evaluating
+from maskviz.tracing.seam.running import evaluating
 
 # One backward pass for each query of each call: beyond this it takes minutes.
 MOST_TOKENS = 512

@@ -22,12 +22,17 @@ from maskviz.tracing.listen.layout import blocks_heard
 from maskviz.tracing.listen.recorder import Captured, Heard, Recorder, broadcast_cells, gated
 from maskviz.tracing.listen.shadow import real
 from maskviz.tracing.outputs import to_array, to_floats, visible_cells
-from maskviz.tracing.seam.eager import eager_attention_replaced, uses_interface
 from maskviz.tracing.seam.experts import experts_passed_over
-from maskviz.tracing.seam.implementation import configs_of, evaluating, implementation_of, running
 from maskviz.tracing.seam.mask_functions import rule_of
-from maskviz.tracing.seam.masks import mask_functions_replaced, offsets_of, without_skips
+from maskviz.tracing.seam.masks import (
+    eager_attention_replaced,
+    mask_functions_replaced,
+    offsets_of,
+    uses_interface,
+    without_skips,
+)
 from maskviz.tracing.seam.replacing import alone
+from maskviz.tracing.seam.running import configs_of, evaluating, implementation_of, running
 from maskviz.tracing.seam.torch_names import tree_map
 
 

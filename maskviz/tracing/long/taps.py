@@ -30,9 +30,9 @@ from maskviz.tracing.long.promised import KnownMask, Masks, masks_promised
 from maskviz.tracing.long.tally import Keeping, Place, Sides, Tallied, Tally, blocks_of
 from maskviz.tracing.meaning.hearing import Place as CallPlace
 from maskviz.tracing.outputs import visible_cells
-from maskviz.tracing.seam.eager import eager_attention_replaced
-from maskviz.tracing.seam.implementation import evaluating, running
+from maskviz.tracing.seam.masks import eager_attention_replaced
 from maskviz.tracing.seam.onednn import multiplied_by_onednn
+from maskviz.tracing.seam.running import evaluating, running
 from maskviz.tracing.seam.torch_names import Unheard
 
 # Largest difference from the model's own attention that is rounding, by how it was computed: our arithmetic is held to

@@ -27,8 +27,7 @@ from maskviz.core.writing import parameter, ranges
 from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
 from maskviz.tracing.listen.recorder import Captured, Heard, Recorder
 from maskviz.tracing.outputs import joined_output, largest_difference, main_output
-from maskviz.tracing.seam.caches import mapped
-from maskviz.tracing.seam.implementation import evaluating
+from maskviz.tracing.seam.running import evaluating, mapped
 
 
 class Earlier:

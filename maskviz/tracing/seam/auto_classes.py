@@ -7,7 +7,7 @@ from typing import Any
 import transformers
 from transformers import AutoModel, BertConfig, PreTrainedConfig
 
-from maskviz.tracing.seam.canary import Canary
+from maskviz.tracing.seam.replacing import Canary
 
 
 def classes_built_by(auto: Any, config: PreTrainedConfig) -> tuple[type, ...]:

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from maskviz.tracing.seam import (
     auto_classes,
-    caches,
-    eager,
     experts,
-    flash,
-    flex,
-    implementation,
     mask_functions,
     masks,
     onednn,
-    parallel,
+    running,
     torch_names,
 )
-from maskviz.tracing.seam.canary import Canary, troubles
+from maskviz.tracing.seam.replacing import Canary, troubles
 
 CANARIES: tuple[Canary, ...] = (
-    *eager.CANARIES,
     *masks.CANARIES,
+    *running.CANARIES,
     *mask_functions.CANARIES,
-    *implementation.CANARIES,
-    *caches.CANARIES,
-    *flash.CANARIES,
-    *flex.CANARIES,
     *experts.CANARIES,
     *auto_classes.CANARIES,
-    *parallel.CANARIES,
     *torch_names.CANARIES,
     *onednn.CANARIES,
 )

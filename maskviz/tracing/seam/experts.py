@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from maskviz.tracing.seam.canary import Canary
+from maskviz.tracing.seam.replacing import Canary
 
 
 @contextmanager

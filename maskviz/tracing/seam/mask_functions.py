@@ -17,7 +17,7 @@ from maskviz.core.arrays import Content, IntArray
 from maskviz.core.rules.algebra import Everything, Opaque, Rule, all_of, any_of
 from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
 from maskviz.tracing.outputs import to_array
-from maskviz.tracing.seam.canary import Canary
+from maskviz.tracing.seam.replacing import Canary
 
 Cells = Mapping[str, Any]
 _MASKS, _MODELS = "transformers.masking_utils", "transformers.models"

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from maskviz.tracing.seam.canary import Canary, has
+from maskviz.tracing.seam.replacing import Canary, has
 
 
 def multiplied_by_onednn(model: torch.nn.Module) -> AbstractContextManager[Any]:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves as tree_leaves
 from torch.utils._pytree import tree_map as tree_map
 from torch.utils._pytree import tree_unflatten as tree_unflatten
 
-from maskviz.tracing.seam.canary import Canary
+from maskviz.tracing.seam.replacing import Canary
 
 # Calls nothing that listens to torch's functions while the block runs.
 Unheard = torch._C.DisableTorchFunction

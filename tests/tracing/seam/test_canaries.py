@@ -11,9 +11,9 @@ import transformers
 
 import maskviz
 from maskviz.core.errors import CannotTraceError
-from maskviz.tracing.seam import eager, implementation
+from maskviz.tracing.seam import masks, running
 from maskviz.tracing.seam.canaries import CANARIES, what_has_moved
-from maskviz.tracing.seam.canary import Canary, MovedError
+from maskviz.tracing.seam.replacing import Canary, MovedError
 from tests.architectures import tiny
 
 PACKAGE = Path(maskviz.__file__).parent
@@ -46,7 +46,7 @@ def test_a_library_is_said_by_its_own_release() -> None:
 
 def test_a_model_whose_eager_attention_moved_is_not_heard_by_a_weaker_tap(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("llama")
-    monkeypatch.setattr(eager, "EAGER", "eager_attention_elsewhere")
+    monkeypatch.setattr(masks, "EAGER", "eager_attention_elsewhere")
     with pytest.raises(CannotTraceError, match="eager attention is not where it was") as raised:
         maskviz.trace(model, ids=[[5, 6, 7]])
     assert "README" in (raised.value.hint or "")
@@ -54,7 +54,7 @@ def test_a_model_whose_eager_attention_moved_is_not_heard_by_a_weaker_tap(monkey
 
 
 def test_configs_that_keep_their_implementation_elsewhere_are_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(implementation, "_ATTENTION", "_attn_elsewhere")
+    monkeypatch.setattr(running, "_ATTENTION", "_attn_elsewhere")
     with pytest.raises(MovedError, match="which attention implementation a config chooses"):
         maskviz.trace(tiny("bert"), ids=[[5, 6, 7]])
 
