@@ -20,9 +20,10 @@ from maskviz.analyse.lints import (
     running,
     shape,
 )
-from maskviz.analyse.lints.kind import Lint, Need
+from maskviz.core.checks.brought import brought_lints
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Finding, Unasked
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.checks.traps import TRAPS
 
 # A trap may have several rules, for what it looks like in a batch, in an array and in a run.
@@ -42,34 +43,49 @@ LINTS: tuple[Lint, ...] = (
     *packing.LINTS,
     *heads.LINTS,
 )
-_ORDER = {identity: number for number, identity in enumerate(TRAPS)}
 
 
-def check(case: Case, chosen: Collection[str] = tuple(TRAPS)) -> tuple[Finding, ...]:
+def lints() -> tuple[Lint, ...]:
+    """Every rule: those of the house and those that other packages bring.
+
+    Raises:
+        ExtensionError: a package is broken.
+    """
+    return (*LINTS, *brought_lints())
+
+
+def check(case: Case, chosen: Collection[str] | None = None) -> tuple[Finding, ...]:
     """Ask every rule of the chosen traps that the case can answer; findings in the order of the traps.
 
     Args:
         case: What is known.
-        chosen: Ids of traps.
+        chosen: Ids of traps; None for all.
+
+    Raises:
+        ExtensionError: a rule of another package fails.
     """
-    wanted = [lint for lint in LINTS if lint.trap in chosen and _missing(lint, case) is None]
-    return tuple(one for lint in sorted(wanted, key=lambda lint: _ORDER[lint.trap]) for one in lint.ask(case))
+    wanted = [lint for lint in lints() if (chosen is None or lint.trap in chosen) and _missing(lint, case) is None]
+    return tuple(one for lint in sorted(wanted, key=lambda lint: _place(lint.trap)) for one in lint.ask(case))
 
 
-def unasked(case: Case, chosen: Collection[str] = tuple(TRAPS)) -> tuple[Unasked, ...]:
+def unasked(case: Case, chosen: Collection[str] | None = None) -> tuple[Unasked, ...]:
     """The chosen traps that no rule could be asked about, by what the case lacks, and what its run left out."""
     reasons: dict[str, str] = {}
-    for trap in sorted(chosen, key=lambda trap: _ORDER[trap]):
-        missing = [_missing(lint, case) for lint in LINTS if lint.trap == trap]
+    for trap in sorted(TRAPS if chosen is None else chosen, key=_place):
+        missing = [_missing(lint, case) for lint in lints() if lint.trap == trap]
         if all(missing):
             reasons[trap] = next(str(one) for one in missing if one)
     for left in () if case.run is None else case.run.unasked:
-        reasons |= {trap: left.reason for trap in left.traps if trap in chosen}
+        reasons |= {trap: left.reason for trap in left.traps if chosen is None or trap in chosen}
     return tuple(Unasked(tuple(_of(reason, reasons)), reason) for reason in dict.fromkeys(reasons.values()))
 
 
 def _of(reason: str, reasons: dict[str, str]) -> Iterable[str]:
-    return sorted((trap for trap, own in reasons.items() if own == reason), key=lambda trap: _ORDER[trap])
+    return sorted((trap for trap, own in reasons.items() if own == reason), key=_place)
+
+
+def _place(trap: str) -> int:
+    return list(TRAPS).index(trap)
 
 
 def _missing(lint: Lint, case: Case) -> Need | None:

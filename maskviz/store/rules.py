@@ -12,7 +12,7 @@ import numpy as np
 from maskviz.core.arrays import Content
 from maskviz.core.rules import forms
 from maskviz.core.rules.algebra import Rule
-from maskviz.core.rules.registry import kinds
+from maskviz.core.rules.registry import house_kinds, kind_called, kinds
 from maskviz.store.schema import Bits, Flag, Kind, ListOf, MisfitError, OneOf, Record, Table, Text, Whole, shown
 
 # How many rules may lie in each other, and side by side.
@@ -60,12 +60,14 @@ def rule_from_json(data: dict[str, Any]) -> Rule:
 
 def _kind_of(data: Any) -> type[Rule]:
     """The kind a rule is of, by the name that tells them apart."""
-    if isinstance(data, dict):
-        names = (data["rule"],) if "rule" in data else data
-        found = [kind for kind in kinds() if kind.kind in names and ("rule" in data) != (kind.kind in kind.form)]
-        if len(found) == 1:
-            return found[0]
-    raise ValueError(f"no rule: {data!r}")
+    found: list[type[Rule]] = []
+    if isinstance(data, dict) and "rule" in data:
+        found += [kind for kind in [kind_called(data["rule"])] if kind is not None and kind.kind not in kind.form]
+    elif isinstance(data, dict):
+        found += [kind for kind in house_kinds() if kind.kind in data and kind.kind in kind.form]
+    if len(found) != 1:
+        raise ValueError(f"no rule: {data!r}")
+    return found[0]
 
 
 def _read(data: dict[str, Any], name: str, form: forms.Form) -> Any:
@@ -108,7 +110,8 @@ class RuleIn(Kind):
         try:
             kind = _kind_of(value)
         except ValueError:
-            raise MisfitError(f"{shown(value)} is none of {', '.join(kind.kind for kind in kinds())}") from None
+            said = value["rule"] if isinstance(value, dict) and "rule" in value else value
+            raise MisfitError(f"{shown(said)} is none of {', '.join(kind.kind for kind in kinds())}") from None
         named: dict[str, Kind] = {} if kind.kind in kind.form else {"rule": OneOf((kind.kind,))}
         if any(isinstance(form, forms.Cells) for form in kind.form.values()):
             Bits(kind.kind, (_SIZE, OneOf((1, self.heads)), _SIZE, _SIZE)).check(value)

@@ -48,10 +48,11 @@ def spans(traps: Sequence[str]) -> str:
     """Ids of traps in a few words: "P1-P9, T3"."""
     groups: dict[str, list[int]] = {}
     for one in traps:
-        groups.setdefault(one[0], []).append(int(one[1:]))
+        letters = one.rstrip("0123456789")
+        groups.setdefault(letters, []).append(int(one.removeprefix(letters)))
     return ", ".join(
-        f"{letter}{part}".replace("-", f"-{letter}")
-        for letter, numbers in groups.items()
+        f"{letters}{part}".replace("-", f"-{letters}")
+        for letters, numbers in groups.items()
         for part in ranges(numbers).split(", ")
     )
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
-from typing import ClassVar
-
-import numpy as np
-import pytest
+from typing import Any, cast
 
 import maskviz
-from maskviz.core.arrays import BoolArray
-from maskviz.core.rules import registry
-from maskviz.core.rules.algebra import Grid, Leaf
-from maskviz.core.rules.reasons import Reason
-from maskviz.core.rules.registry import enter, kinds
+from maskviz.core.rules.algebra import Leaf
+from maskviz.core.rules.registry import house_kinds
 
 PACKAGE = Path(maskviz.__file__).parent
 KINDS = PACKAGE / "core/rules/kinds"
@@ -30,7 +24,7 @@ def classes_of(path: Path) -> list[str]:
 def test_every_file_of_the_shelf_is_one_kind_that_is_entered() -> None:
     files = {path.stem: classes_of(path) for path in KINDS.glob("*.py") if path.stem != "__init__"}
     assert all(len(names) == 1 for names in files.values()), files
-    entered = {kind.__name__ for kind in kinds() if kind.__module__.startswith("maskviz.core.rules.kinds.")}
+    entered = {kind.__name__ for kind in house_kinds() if kind.__module__.startswith("maskviz.core.rules.kinds.")}
     assert entered == {names[0] for names in files.values()}
 
 
@@ -47,46 +41,18 @@ def test_only_who_reads_the_mask_functions_of_transformers_names_many_kinds() ->
     assert many == {"tracing/seam/mask_functions.py"}
 
 
-@dataclass(frozen=True, slots=True)
-class Odd(Leaf):
-    """Odd keys alone."""
-
-    kind: ClassVar[str] = "odd"
-
-    @property
-    def reason(self) -> Reason:
-        return Reason.SPARSE
-
-    def visible(self, at: Grid) -> BoolArray:
-        return np.asarray(at.key % 2 == 1)
-
-    def __str__(self) -> str:
-        return "odd"
-
-
-@pytest.fixture
-def entered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_ENTERED", dict(registry._ENTERED))
-
-
-@pytest.mark.usefixtures("entered")
-def test_a_name_in_files_is_that_of_one_kind() -> None:
-    enter(Odd)
-    with pytest.raises(ValueError, match="'odd' in files, as Odd is"):
-        enter(Odd)
-
-
-@pytest.mark.usefixtures("entered")
-@pytest.mark.parametrize(
-    ("attributes", "said"), [({"kind": ""}, "no `kind`"), ({"form": {"odd": None}}, "no dataclass")]
-)
-def test_a_kind_that_cannot_be_written_is_refused(attributes: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        enter(type("Other", (Odd,), {"kind": "other", **attributes}))
+def test_kinds_of_the_house_can_be_told_from_each_other_and_written() -> None:
+    house = house_kinds()
+    assert len({kind.kind for kind in house}) == len(house)
+    for kind in house:
+        assert len(fields(cast(Any, kind))) == len(kind.form), kind
+        assert kind.kind in kind.form or not kind.form, kind
+    in_others = {name for kind in house for name in kind.form if name != kind.kind}
+    assert not in_others & {kind.kind for kind in house}
 
 
 def test_what_a_kind_may_be_asked_is_all_in_the_class_of_rules() -> None:
     base = {name for name, _ in inspect.getmembers(Leaf)}
-    for kind in kinds():
+    for kind in house_kinds():
         own = {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
         assert own - base <= {"asked_at"}, kind

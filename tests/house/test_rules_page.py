@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maskviz.analyse.check import LINTS
-from maskviz.analyse.lints.kind import Need
+from maskviz.core.checks.lint import Need
 from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
 
 WORDS = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.layers import layers_in
 from maskviz.analyse.lints.numbers import constant
 from maskviz.analyse.lints.polarity import bool_in_eager, ones_as_additive, whole_numbers
@@ -14,6 +14,7 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.behaviour import Tried
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.rules.algebra import Everything, Grid, Rule
 from maskviz.core.rules.kinds import Padding
 from maskviz.core.rules.recognise import recognise

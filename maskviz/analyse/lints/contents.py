@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.core.checks.behaviour import ModelFacts
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Finding
 from maskviz.core.checks.given_batch import GivenBatch, Row
+from maskviz.core.checks.lint import Lint, Need
 
 # What tokenizers and data sets leave in rows for others than the model, and what transformers hands on to its layers.
 _OF_OTHERS = (

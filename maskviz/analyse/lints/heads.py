@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.lint import Lint, Need
 
 
 def ablated_after_projection(case: Case) -> Iterator[Finding]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Finding
 from maskviz.core.checks.given_batch import Row
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.words import Severity
 from maskviz.core.writing import plural
 

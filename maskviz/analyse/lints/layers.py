@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.padding import pad_without_mask
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.analyse.user_mask import parts_of
 from maskviz.core.checks.behaviour import Behaviour
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.rules.kinds import Band, Causal, Chunk, Window
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.handover import HandedGroup

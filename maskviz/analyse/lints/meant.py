@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.layers import layers_in
 from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.rules.algebra import Grid, Rule
 from maskviz.core.run.trace import AttentionCall, Trace
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.shape import wrong_offsets
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.rules.positions import starts_of_blocks
 from maskviz.core.words import Backend, Severity
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.checks.behaviour import Behaviour
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
 from maskviz.core.checks.given_batch import Row
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.words import Backend, Purpose, Severity
 
 _IGNORED = -100

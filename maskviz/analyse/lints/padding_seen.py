@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.layers import cross_attention_unmasked, layers_in, recurrence_sees_padding
 from maskviz.analyse.lints.numbers import minimum_twice
 from maskviz.analyse.lints.padding import mask_of_other_length
@@ -17,6 +17,7 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
 from maskviz.core.checks.given_batch import Row
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.writing import plural
 

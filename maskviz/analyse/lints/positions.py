@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.rules.positions import positions_of, starts_of_blocks
 
 

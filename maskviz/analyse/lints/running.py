@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from maskviz.analyse.lints.kind import Lint, Need, found
+from maskviz.analyse.lints.found import found
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
+from maskviz.core.checks.lint import Lint, Need
 
 
 def capture_changes_outputs(case: Case) -> Iterator[Finding]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.kind import Lint, Need, found, leak_of
+from maskviz.analyse.lints.found import found, leak_of
 from maskviz.analyse.lints.polarity import hides_its_text
 from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Confidence, Finding
 from maskviz.core.checks.given_array import GivenArray
+from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.checks.meant import TORCH_MHA, repeated_rows
 from maskviz.core.words import Dialect
 

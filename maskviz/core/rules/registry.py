@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from typing import Any
 
 from maskviz.core.rules.algebra import AllOf, AnyOf, Everything, Opaque, Rule
+from maskviz.core.rules.brought import brought_kinds
 from maskviz.core.rules.kinds import (
     Ahead,
     Band,
@@ -48,32 +47,27 @@ _HOUSE: tuple[type[Rule], ...] = (
     AnyOf,
     Opaque,
 )
-_ENTERED: dict[str, type[Rule]] = {}
 
 
-def enter(kind: type[Rule]) -> None:
-    """Enter a kind behind those there are.
-
-    Raises:
-        ValueError: it has no name in files, or that of another kind, or its form does not name its fields.
-    """
-    if not kind.kind:
-        raise ValueError(f"{kind.__name__} has no `kind`, the name that files call it by")
-    if kind.kind in _ENTERED:
-        raise ValueError(f"{kind.__name__} is called {kind.kind!r} in files, as {_ENTERED[kind.kind].__name__} is")
-    entered: Any = kind
-    if not is_dataclass(entered) or len(fields(entered)) != len(kind.form):
-        raise ValueError(f"{kind.__name__} is no dataclass with a `form` for each of its fields")
-    _ENTERED[kind.kind] = kind
-
-
-for _kind in _HOUSE:
-    enter(_kind)
+def house_kinds() -> tuple[type[Rule], ...]:
+    """The kinds that need no other package."""
+    return _HOUSE
 
 
 def kinds() -> Iterator[type[Rule]]:
-    """Every kind of rule."""
-    yield from tuple(_ENTERED.values())
+    """Every kind of rule: those of the house, then those that other packages bring. These are imported for whoever asks
+    on, since none of the house was what they looked for.
+
+    Raises:
+        ExtensionError: a package is broken.
+    """
+    yield from _HOUSE
+    yield from brought_kinds(_HOUSE)
+
+
+def kind_called(name: object) -> type[Rule] | None:
+    """The kind that files call so."""
+    return next((kind for kind in kinds() if kind.kind == name), None)
 
 
 def known_words() -> str:

@@ -15,7 +15,9 @@ from transformers import masking_utils
 
 from maskviz.core.arrays import Content, IntArray
 from maskviz.core.rules.algebra import Everything, Opaque, Rule, all_of, any_of
+from maskviz.core.rules.brought import rule_by_readers
 from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
+from maskviz.core.rules.mask_function import MaskFunction
 from maskviz.tracing.outputs import to_array
 from maskviz.tracing.seam.replacing import Canary
 
@@ -24,17 +26,26 @@ _MASKS, _MODELS = "transformers.masking_utils", "transformers.models"
 
 
 def rule_of(function: Callable[..., Any]) -> Rule:
-    """Return the rule a transformers mask function stands for; one that is not known becomes Opaque(its name)."""
+    """Return the rule a transformers mask function stands for; what no reader of another package knows either becomes
+    Opaque(its name)."""
     name = getattr(function, "__qualname__", type(function).__qualname__)
     module = getattr(function, "__module__", None) or ""
     reader = _READERS.get((module, name))
     unknown = Opaque(f"{module.rpartition('.')[2]}.{name.replace('.<locals>', '')}")
     if reader is None:
-        return unknown
+        return rule_by_readers(MaskFunction(module, name, _cells_if_any(function), function, rule_of)) or unknown
     try:
         return reader(_cells(function))
     except (AttributeError, KeyError, TypeError, ValueError):  # a closure over other things, a window of -1 tokens
         return unknown
+
+
+def _cells_if_any(function: Callable[..., Any]) -> Cells:
+    """The cells of a function that need be none of transformers': a partial, an object that can be called."""
+    try:
+        return _cells(function)
+    except (AttributeError, ValueError):  # no function, or a variable that has no value yet
+        return {}
 
 
 def _cells(function: Callable[..., Any]) -> Cells:
