@@ -64,15 +64,15 @@ lint: $(VENV)/.tests
 	$(BIN)/mypy
 
 bench: $(VENV)/.tests
-	$(QUIET) $(BIN)/python -m tests.bench.show
-	$(QUIET) $(BIN)/python -m tests.bench.weightless
-	$(QUIET) $(BIN)/python -m tests.bench.ablation
-	$(QUIET) $(BIN)/python -m tests.bench.long_mask
-	$(QUIET) $(BIN)/python -m tests.bench.long
-	$(QUIET) $(BIN)/python -m tests.bench.report
+	$(QUIET) $(BIN)/python -m tools.show
+	$(QUIET) $(BIN)/python -m tools.weightless
+	$(QUIET) $(BIN)/python -m tools.ablation
+	$(QUIET) $(BIN)/python -m tools.long_mask
+	$(QUIET) $(BIN)/python -m tools.long
+	$(QUIET) $(BIN)/python -m tools.report
 
 coverage: $(VENV)/.tests
-	$(QUIET) $(BIN)/python -m tests.bench.architectures
+	$(QUIET) $(BIN)/python -m tools.architectures
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -29,9 +29,9 @@ from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.outputs import main_output
 from maskviz.tracing.run import head_shapes, run, run_gated
-from tests.bench.model_types import model_types
-from tests.bench.tiny_models import encoded, tinies
 from tests.tracing.conftest import loaded_tiny, padded_request
+from tools.model_types import model_types
+from tools.tiny_models import encoded, tinies
 
 TYPES = [name for name in LAYOUTS if name in model_types()]
 FIRST_OF_LAYOUT = [name for name in TYPES if LAYOUTS[name] not in [LAYOUTS[one] for one in TYPES[: TYPES.index(name)]]]

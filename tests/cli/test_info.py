@@ -19,8 +19,8 @@ from maskviz.load.texts.encode import Request, encode
 from maskviz.store.catalogue import read_catalogue
 from maskviz.tracing.run import run
 from tests.architectures import ARCHITECTURES, MORE, tiny
-from tests.bench.catalogue import masks_of_type
 from tests.conftest import Response
+from tools.catalogue import masks_of_type
 
 Run = Callable[..., Response]
 Golden = Callable[[str, str], None]

@@ -11,10 +11,10 @@ import torch
 import maskviz as public
 from maskviz.core.errors import CannotTraceError
 from tests import image_text
-from tests.bench.model_types import NEEDS_MORE, model_types
-from tests.bench.tiny_configs import tiny_configs
 from tests.conftest import Response
 from tests.other_senses import NEEDS_IMAGE, UNREADABLE, saved_with_processor, tiny_senses
+from tools.model_types import NEEDS_MORE, model_types
+from tools.tiny_configs import tiny_configs
 
 Run = Callable[..., Response]
 LEFT_OUT = "the image encoder is left out"

@@ -12,8 +12,8 @@ from typing import Any
 import transformers
 from transformers import PreTrainedConfig, configuration_utils
 
-from tests.bench.tiny_exceptions import EXCEPTIONS
-from tests.bench.tiny_numbers import HEAD, HEADS, LOCAL, VOCABULARY, WIDTH, Scale, shrunk_number
+from tools.tiny_exceptions import EXCEPTIONS
+from tools.tiny_numbers import HEAD, HEADS, LOCAL, VOCABULARY, WIDTH, Scale, shrunk_number
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers")
 _HEADS = (

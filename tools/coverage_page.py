@@ -8,12 +8,12 @@ import torch
 import transformers
 
 from maskviz.core.writing import ranges
-from tests.bench.comparing import Status, Verdict, Weightless
-from tests.bench.families import Family
-from tests.bench.model_types import NEEDS_MORE, model_types
-from tests.bench.own_attention import MODULES, NOTHING
+from tools.comparing import Status, Verdict, Weightless
+from tools.families import Family
+from tools.model_types import NEEDS_MORE, model_types
+from tools.own_attention import MODULES, NOTHING
 
-COMMAND = "python -m tests.bench.architectures"
+COMMAND = "python -m tools.architectures"
 
 
 def table(verdicts: Sequence[Verdict]) -> str:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.show import spread
+from tools.show import spread
 
 ROUNDS = 7
 RULE = "causal & window(4096) & document"

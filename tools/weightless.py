@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 ROUNDS = 5
-CONFIG = Path(__file__).parents[2] / "samples" / "weightless" / "llama-405b.json"
+CONFIG = Path(__file__).parents[1] / "samples" / "weightless" / "llama-405b.json"
 IMPORTS = {
     "importing torch and transformers' models": "import torch; from transformers import AutoModel, PreTrainedModel",
     "importing torch and transformers, which imports no models": "import torch, transformers",

@@ -20,11 +20,11 @@ from maskviz.render.html import html_bytes
 from maskviz.tracing.run import run
 from maskviz.view.choosing import Choice
 from maskviz.view.report import report_of
-from tests.bench.show import package_folder, spread
+from tools.show import package_folder, spread
 
 ROUNDS = 5
 TOKENS = 512
-WORDS = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8")
+WORDS = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text("utf-8")
 READY = "html[data-ready]"
 
 

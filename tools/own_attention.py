@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.core.arrays import AnyArray
-from tests.bench.own_layouts import LAYOUTS, attends
+from tools.own_layouts import LAYOUTS, attends
 
 # Types and stacks that return the scores their softmax is taken of.
 SCORES = {("squeezebert", ""), ("prophetnet", "encoder"), ("prophetnet", "cross")}

@@ -19,10 +19,10 @@ from maskviz.core.words import Stack
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded
 from maskviz.tracing.run import run
-from tests.bench.families import Family, family_of, layers_without_attention
-from tests.bench.model_types import ModelType
-from tests.bench.own_attention import OVERWRITTEN, OwnAttention, own_attention
-from tests.bench.tiny_models import NOT_SHARPENED, SHARPNESS, Tiny, encoded, tinies
+from tools.families import Family, family_of, layers_without_attention
+from tools.model_types import ModelType
+from tools.own_attention import OVERWRITTEN, OwnAttention, own_attention
+from tools.tiny_models import NOT_SHARPENED, SHARPNESS, Tiny, encoded, tinies
 
 TOLERANCE = 1e-5
 # Below this, a cell that is zero may have underflowed instead of being blocked.

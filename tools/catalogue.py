@@ -1,7 +1,7 @@
 """The masks of every model type's default config, for `maskviz info --length` to compare with.
 
-    python -m tests.bench.catalogue                 all types; writes maskviz/store/catalogue.json
-    python -m tests.bench.catalogue --only t5,bert  a few types, printed
+    python -m tools.catalogue                 all types; writes maskviz/store/catalogue.json
+    python -m tools.catalogue --only t5,bert  a few types, printed
 
 No weights are made: a default config of any size is run as it is, in a process of its own with a limit on time and
 memory. A type that cannot be run on tokens alone, or whose masks depend on more than positions, is left out, and why.
@@ -44,7 +44,7 @@ SLOW = {"glm5_next", "glm5_next_text", "led", "longformer", "pegasus_x"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the types asked for; print or write what was found."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.catalogue", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.catalogue", description=__doc__)
     parser.add_argument("--only", default="", help="model types, separated by commas")
     options = parser.parse_args(arguments)
     quiet()

@@ -1,7 +1,7 @@
 """Every model type of the installed transformers that reads token ids, beside what the model itself returns.
 
-    python -m tests.bench.architectures                   all types; writes samples/coverage.md
-    python -m tests.bench.architectures --only t5,bert    a few types, with every cell that differs
+    python -m tools.architectures                   all types; writes samples/coverage.md
+    python -m tools.architectures --only t5,bert    a few types, with every cell that differs
 
 Each type runs in a process of its own with a limit on time and memory: one that crashes is a line in the table.
 """
@@ -28,17 +28,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 
 from maskviz.load.models.model import quiet
-from tests.bench.comparing import Status, Verdict, examine
-from tests.bench.coverage_page import page, table
-from tests.bench.model_types import NEEDS_MORE, model_types
+from tools.comparing import Status, Verdict, examine
+from tools.coverage_page import page, table
+from tools.model_types import NEEDS_MORE, model_types
 
 SECONDS, MEMORY = 60, 10 << 30
-PAGE = Path(__file__).parents[2] / "samples" / "coverage.md"
+PAGE = Path(__file__).parents[1] / "samples" / "coverage.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the types asked for and print the table; the exit code is 0 whatever is found."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.architectures", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.architectures", description=__doc__)
     parser.add_argument("--only", default="", help="model types, separated by commas")
     parser.add_argument("--jobs", type=int, default=2, help="types that run at the same time")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the page is written")

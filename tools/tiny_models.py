@@ -14,9 +14,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded, Request, encode
-from tests.bench.model_types import ModelType, generates
-from tests.bench.tiny_configs import tiny_configs
-from tests.bench.tiny_numbers import VOCABULARY, WORDS
+from tools.model_types import ModelType, generates
+from tools.tiny_configs import tiny_configs
+from tools.tiny_numbers import VOCABULARY, WORDS
 
 LENGTHS, TARGET_LENGTHS = (11, 21, 16), (9, 14, 6)
 MOST_PARAMETERS = 30_000_000

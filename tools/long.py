@@ -28,7 +28,7 @@ from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.long.run import rehearse, stream
 from maskviz.tracing.long.tally import Keeping
-from tests.bench.show import package_folder
+from tools.show import package_folder
 
 POOL = 128
 ROUNDS = {2048: 3, 4096: 5, 16384: 1, 32768: 1}
@@ -89,7 +89,7 @@ def streamed(loaded: Loaded, inputs: dict[str, Any], batch: Batch, card: ModelCa
 
 
 def in_process(what: str, length: int, folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "tests.bench.long", what, str(length), str(folder)]
+    command = [sys.executable, "-m", "tools.long", what, str(length), str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz.core.run.trace import Trace
 from maskviz.load.models.card import text_part
-from tests.bench.model_types import generates
+from tools.model_types import generates
 
 _NO_MATRIX = re.compile(r"linear|mamba|recurrent|conv|rwkv|gru|lstm|moe$|^mlp$|kda|delta")
 _NO_SOFTMAX = re.compile(r"mamba|rwkv|xlstm|fnet|yoso|^mra$")

@@ -28,7 +28,7 @@ from maskviz.load.models.model import load_config, load_model
 from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import run
-from tests.bench.show import package_folder
+from tools.show import package_folder
 
 TARGETS = {64: 0.25, 256: 0.5}
 # Every how-many-th head the naive loop is timed on, by length: at 256 tokens all of them take three minutes.
@@ -157,7 +157,7 @@ def main() -> None:
         return
     for length in TARGETS:
         for what in ("every_head", "slopes"):
-            command = [sys.executable, "-m", "tests.bench.ablation", what, str(length)]
+            command = [sys.executable, "-m", "tools.ablation", what, str(length)]
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
