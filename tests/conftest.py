@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # Tests that take minutes begin first, so that no worker is left alone with one at the end.
-_LONG = ("test_readmes_commands_print_what_it_shows", "test_a_sample_prints_and_draws_what_it_says")
+_LONG = ("test_a_pages_commands_print_what_it_shows", "test_a_sample_prints_and_draws_what_it_says")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ from maskviz.core.writing import parameter
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line; README.md documents the same list."""
+    """Exit codes of the command line; docs/exit-codes.md documents the same list."""
 
     SHOWN = 0
     BUG = 1  # left to Python: a traceback is our bug, never a finding

@@ -1,4 +1,4 @@
-"""Heads made for a role are given it, with their score; others are not; README says the thresholds."""
+"""Heads made for a role are given it, with their score; others are not; the page of heads says the thresholds."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_what_uniform_attention_would_give_too_is_no_role() -> None:
     assert HeadRole.SINK in {one.role for one in layer.roles[0]}
 
 
-def test_readme_says_every_threshold_and_its_source() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+def test_the_page_of_heads_says_every_threshold_and_its_source() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "heads.md").read_text("utf-8")
     for one in CRITERIA:
-        assert f"| {one.role} | {one.means} | `{one.statistic}` ≥ {one.threshold:g} | {one.source} |" in readme
+        assert f"| {one.role} | {one.means} | `{one.statistic}` ≥ {one.threshold:g} | {one.source} |" in page

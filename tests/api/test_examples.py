@@ -1,4 +1,4 @@
-"""The examples of the API, run: those of the package's own docstring and those of README."""
+"""The examples of the API, run: those of the package's own docstring and those of the pages."""
 
 from __future__ import annotations
 
@@ -21,13 +21,24 @@ def test_the_packages_examples_are_right() -> None:
     assert failed == 0
 
 
-def test_readmes_examples_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("page", "least", "written"), [("README.md", 3, set()), ("docs/python.md", 15, {"run.npz", "figure.pdf"})]
+)
+def test_a_pages_examples_are_right(
+    page: str, least: int, written: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one go, since a block may use what one before it made; in a folder that has the reader's model."""
     shutil.copytree(demo.folder("gpt"), tmp_path / "my-model")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(>>> .*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "README", "README.md", 0)
-    assert len(examples.examples) >= 8
+    blocks = re.findall(r"```python\n(>>> .*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page, page, 0)
+    assert len(examples.examples) >= least
     result = doctest.DocTestRunner().run(examples)
     assert result.failed == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"my-model", "run.npz", "figure.pdf"}
+    assert {path.name for path in tmp_path.iterdir()} == {"my-model", *written}
+
+
+def test_no_page_has_examples_that_are_not_run() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    having = {str(page.relative_to(ROOT)) for page in pages if "```python\n>>>" in page.read_text("utf-8")}
+    assert having == {"README.md", "docs/python.md"}

@@ -1,4 +1,4 @@
-"""Pages that nothing runs drift: README's console blocks and every sample are run here."""
+"""Pages that nothing runs drift: every console block of the pages and every sample are run here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from maskviz import demo
 
 ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 SAMPLES = sorted(folder.parent for folder in (ROOT / "samples").glob("*/run.sh"))
 
 
@@ -35,19 +36,21 @@ def run(command: str, folder: Path, home: Path) -> subprocess.CompletedProcess[s
     )
 
 
-def blocks() -> dict[str, list[tuple[str, str]]]:
-    """Every command of README's console blocks with the output shown for it, by the section it stands in."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    section = ""
-    text = (ROOT / "README.md").read_text("utf-8")
-    for title, block in re.findall(r"^##+ (.*?)$|```console\n(.*?)```", text, re.DOTALL | re.MULTILINE):
-        section = title or section
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            while command.endswith("\\"):
-                line, _, output = output.partition("\n")
-                command = f"{command[:-1]} {line.removeprefix('> ').strip()}"
-            found.setdefault(section, []).append((command, output.rstrip()))
+def blocks() -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """Every command of the pages' console blocks with the output shown for it, by the page and section it stands in."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for page in PAGES:
+        name, section = str(page.relative_to(ROOT)), "its beginning"
+        for title, block in re.findall(
+            r"^##+ (.*?)$|^```console\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            section = title or section
+            for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                command, _, output = part.partition("\n")
+                while command.endswith("\\"):
+                    line, _, output = output.partition("\n")
+                    command = f"{command[:-1]} {line.removeprefix('> ').strip()}"
+                found.setdefault((name, section), []).append((command, output.rstrip()))
     return found
 
 
@@ -55,10 +58,10 @@ BLOCKS = blocks()
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
-    """A folder like the reader's: a model of their own, a text, and a hub cache that knows one model."""
-    folder = tmp_path_factory.mktemp("reader")
-    shutil.copytree(minilm, folder / "my-model")
+def belongings(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
+    """What a reader has: a model of their own, texts, a config, and a hub cache that knows one model."""
+    folder = tmp_path_factory.mktemp("belongings")
+    (folder / "my-model").symlink_to(minilm)
     shutil.copy(ROOT / "samples" / "weightless" / "llama-405b.json", folder)
     shutil.copy(ROOT / "samples" / "importance" / "texts.txt", folder)
     (folder / "text.txt").write_text("The cat sat in the house because it was cold.\n", encoding="utf-8")
@@ -70,10 +73,20 @@ def reader(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("section", list(BLOCKS))
-def test_readmes_commands_print_what_it_shows(reader: Path, section: str) -> None:
-    """A section in one test, in its order: a command may use what one before it wrote."""
-    wrong = {command: said for command, output in BLOCKS[section] if (said := difference(command, output, reader))}
+@pytest.fixture
+def reader(belongings: Path, tmp_path: Path) -> Path:
+    """A folder like the reader's, without anything another section wrote."""
+    for one in belongings.iterdir():
+        (tmp_path / one.name).symlink_to(one)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("page", "section"), list(BLOCKS))
+def test_a_pages_commands_print_what_it_shows(reader: Path, page: str, section: str) -> None:
+    """A section in one test, in its order: a command may use what one before it in the section wrote."""
+    wrong = {
+        command: said for command, output in BLOCKS[page, section] if (said := difference(command, output, reader))
+    }
     assert not wrong, "\n\n".join(f"$ {command}\n{said}" for command, said in wrong.items())
 
 
@@ -93,8 +106,19 @@ def difference(command: str, output: str, reader: Path) -> str:
     return "" if right else printed
 
 
-def test_readme_shows_commands() -> None:
-    assert sum(map(len, BLOCKS.values())) >= 8
+def test_every_command_is_shown_at_work_on_its_page() -> None:
+    """But `explore`, which needs a terminal and somebody at its keys."""
+    idle = set()
+    for page in (ROOT / "docs" / "commands").glob("*.md"):
+        run = [
+            command
+            for (name, _), commands in BLOCKS.items()
+            if name == str(page.relative_to(ROOT))
+            for command, _ in commands
+        ]
+        if not any(re.search(rf"\bmaskviz {page.stem}\b", command) for command in run):
+            idle.add(page.stem)
+    assert idle == {"explore"}
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: folder.name)
@@ -119,8 +143,8 @@ def test_every_sample_is_listed() -> None:
     assert listed == {folder.name for folder in SAMPLES}
 
 
-def test_the_exit_codes_readme_lists_are_the_codes_there_are() -> None:
+def test_the_exit_codes_the_page_lists_are_the_codes_there_are() -> None:
     from maskviz.core.errors import ExitCode
 
-    listed = set(re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
+    listed = set(re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "exit-codes.md").read_text("utf-8"), re.MULTILINE))
     assert listed == {str(int(code)) for code in ExitCode}

@@ -1,0 +1,44 @@
+"""How `make docs` builds the pages: the repository is the source, README the front page, its list of pages the menu."""
+
+import re
+from typing import Any
+
+project = "maskviz"
+author = "the maskviz authors"
+root_doc = "README"
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/**",
+    "samples/README.md",
+    "samples/coverage.md",
+]
+exclude_patterns = ["docs/conf.py", "maskviz", "tests", "tools", "build", "dist", "**/.*"]
+extensions = ["myst_parser"]
+myst_heading_anchors = 3  # sections are linked to as GitHub links to them
+html_theme = "furo"
+html_title = "maskviz"
+html_copy_source = False
+html_show_copyright = False
+
+
+def menu(readme: str) -> str:
+    """The list of pages of README as tables of contents, one for each of its lines."""
+    pages = readme.split("\n## Pages\n")[1].split("\n## ")[0]
+    groups = re.findall(r"^- \*\*(.+?)\*\*:(.+?)(?=^- |\Z)", pages, re.DOTALL | re.MULTILINE)
+    tables = []
+    for title, links in groups:
+        entries = "\n".join(re.findall(r"\]\((\S+)\.md\)", links))
+        tables.append(f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{entries}\n```\n")
+    return "".join(tables)
+
+
+def _with_menu(_app: Any, page: str, source: list[str]) -> None:
+    if page == root_doc:
+        source[0] += menu(source[0])
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", _with_menu)
