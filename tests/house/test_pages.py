@@ -144,7 +144,9 @@ def test_the_page_of_the_python_api_has_every_public_name() -> None:
 @pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", DOCS / "decisions.md"], ids=name)
 def test_files_that_are_named_are_there(page: Path) -> None:
     named = set(re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|js|md|toml))`", page.read_text("utf-8")))
-    files = [path for folder in ("maskviz", "tests", "tools", "docs", "samples") for path in (ROOT / folder).rglob("*.*")]
+    files = [
+        path for folder in ("maskviz", "tests", "tools", "docs", "samples") for path in (ROOT / folder).rglob("*.*")
+    ]
     there = {f"/{name(path)}" for path in [*files, *ROOT.glob("*.*")]}
     assert [one for one in sorted(named) if not any(path.endswith(f"/{one}") for path in there)] == []
 
