@@ -18,7 +18,10 @@ exclude_patterns = ["docs/conf.py", "maskviz", "tests", "tools", "build", "dist"
 extensions = ["myst_parser"]
 myst_heading_anchors = 3  # sections are linked to as GitHub links to them
 html_theme = "furo"
+smartquotes = False  # an option keeps its two dashes
 html_title = "maskviz"
+html_static_path = ["site"]
+html_css_files = ["wide.css"]
 html_copy_source = False
 html_show_copyright = False
 
