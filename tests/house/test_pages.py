@@ -107,7 +107,7 @@ def typed(page: Path) -> Iterator[list[str]]:
     for block in re.findall(r"^```(?:console|sh)\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
         for line in re.findall(r"^(?:\$ )?(?:.*[|] )?maskviz ([^#|\n]+)", block, re.MULTILINE):
             yield line.split()
-    for line in re.findall(r"`maskviz ([^`]+)`", prose(page)):
+    for line in re.findall(r"`maskviz\s+([^`]+)`", prose(page)):
         yield line.split()
 
 
