@@ -16,17 +16,8 @@ from maskviz.api.answer import Answer, read_back
 from maskviz.api.checking.array import MaskNumbers, array_of, guessed
 from maskviz.api.checking.case import examined
 from maskviz.api.checking.subject import Subject
-from maskviz.api.runs.options import (
-    BatchOptions,
-    ModelOptions,
-    mask_of,
-    model_of,
-    only,
-    refuse_unknown,
-    request_of,
-    tensor_of,
-    word,
-)
+from maskviz.api.runs.asking import mask_of, model_of, request_of, tensor_of
+from maskviz.api.runs.options import BatchOptions, ModelOptions, only, refuse_unknown, word
 from maskviz.api.runs.traced import Live
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.conventions.files import read_mask

@@ -13,7 +13,8 @@ import torch
 
 from maskviz.api.answer import Answer
 from maskviz.api.checking.array import MaskNumbers, guessed
-from maskviz.api.runs.options import mask_of, refuse_unknown, word
+from maskviz.api.runs.asking import mask_of
+from maskviz.api.runs.options import refuse_unknown, word
 from maskviz.conventions.conversion import no_tokens, read, write
 from maskviz.conventions.files import mask_bytes
 from maskviz.conventions.fitting import fitted

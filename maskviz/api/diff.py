@@ -1,34 +1,25 @@
-"""Two masks, runs, models or backends beside each other: which cells differ, why, and what it does. Imports torch."""
+"""Two masks, runs, models or backends beside each other: which cells differ, why, and what it does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-import numpy as np
-
-from maskviz.analyse.diff import compare_cells, compare_runs, read_alike
-from maskviz.analyse.handover import handed_groups
+from maskviz.analyse.diff import compare_cells, compare_runs
 from maskviz.api.answer import Answer, read_back
-from maskviz.api.checking.array import MaskNumbers, visible_in
-from maskviz.api.runs.options import RunOptions, asked_of, mask_of, only, refuse_unknown, word
-from maskviz.api.runs.traced import Asked, Ready, names_of, plain_inputs, ready, traced
+from maskviz.api.runs.options import RunOptions, only, refuse_unknown, word
 from maskviz.api.watcher import NOBODY, Watcher
-from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page
-from maskviz.core.results.diff import OutputChange, RunDiff
-from maskviz.core.run.trace import Mask, OutputKind, Trace
+from maskviz.core.results.diff import RunDiff
+from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend, Dialect
 from maskviz.core.writing import parameter
-from maskviz.load.models.model import volume_kept
 from maskviz.store.archive import read_npz
 from maskviz.store.diff import diff_json
-from maskviz.tracing.backends.handing import hand_over
-from maskviz.tracing.experiments.output_change import output_change, plain_output
-from maskviz.tracing.seam.replacing import alone
 from maskviz.view.choosing import Choice
 from maskviz.view.diff import diff_page
 
@@ -36,12 +27,12 @@ if TYPE_CHECKING:
     import torch
 
     from maskviz.api.runs.options import Model
+    from maskviz.api.runs.traced import Asked
     from maskviz.core.arrays import AnyArray
 
     Thing = Trace | AnyArray | torch.Tensor | Model
 
 RUN, MASKS = ".npz", (".npy", ".pt", ".safetensors")
-_PREDICTING = (OutputKind.CAUSAL_LM, OutputKind.MASKED_LM, OutputKind.CLASSES)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -120,6 +111,10 @@ def diff(
         raise UsageError("there is nothing to compare with", "give a second one, or attn=('eager', 'sdpa')")
     if attn is None and texts is None and not any(name in options for name in ("ids", "inputs")):
         return _of_things(a, b, options, choice)
+    from maskviz.api.runs.asking import asked_of  # torch and transformers start here
+    from maskviz.load.models.model import volume_kept
+    from maskviz.tracing.seam.replacing import alone
+
     own: RunOptions = only(options, RunOptions)
     with alone(), volume_kept():
         if attn is not None:
@@ -142,6 +137,8 @@ def _of_things(a: Any, b: Any, options: DiffOptions, choice: Choice) -> Differen
         return between_runs((a, b), choice)
     if any(runs) or not all(_is_mask(one) for one in (a, b)):
         raise UsageError("these are no two of a kind", "two runs, two masks, or two models and a text")
+    from maskviz.api.runs.asking import mask_of  # torch starts here
+
     dialects = tuple(None if one is None else word(Dialect, one, "dialect") for one in own)
     return between_masks((mask_of(a), mask_of(b)), (dialects[0], dialects[1]), choice)
 
@@ -187,6 +184,8 @@ def between_masks(
         UsageError: one cannot be read as its dialect, or they have different cells.
         NotFoundError: a file cannot be read.
     """
+    from maskviz.api.checking.array import MaskNumbers, visible_in  # torch starts here
+
     visible, names = [], []
     for letter, mask, dialect in zip("AB", masks, dialects, strict=True):
         assert mask is not None
@@ -197,88 +196,15 @@ def between_masks(
 
 
 def between_models(watcher: Watcher, asked: tuple[Asked, Asked], choice: Choice) -> Difference:
-    """The runs of two models on the same texts, one model loaded after the other."""
-    runs: list[Trace] = []
-    outputs: list[Any] = []
-    for one in asked:
-        prepared = ready(watcher, one)
-        runs.append(traced(watcher, prepared).trace)
-        if not prepared.loaded.weightless:
-            outputs.append(_output(prepared))
-    diff = compare_runs(runs[0], runs[1], (runs[0].card.name, runs[1].card.name))
-    known = {} if diff.change is None else names_of(prepared.loaded, diff.change)
-    notes = [f"{side}: {note}" for side, run in zip("AB", runs, strict=True) for note in run.notes]
-    changed = _output_change(runs[0], outputs if read_alike(*runs) else [])
-    return Difference(replace(diff, outputs=changed, notes=(*diff.notes, *notes)), known, choice)
+    """The runs of two models on the same texts."""
+    from maskviz.api.runs.compared import models_compared
+
+    diff, names = models_compared(watcher, asked)
+    return Difference(diff, names, choice)
 
 
 def between_backends(watcher: Watcher, asked: Asked, backends: tuple[Backend, Backend], choice: Choice) -> Difference:
     """What two backends are handed in one run, and what the model puts out under each."""
-    prepared = ready(watcher, asked)
-    trace = traced(watcher, prepared).trace
-    sides: list[Trace] = []
-    notes: list[str] = list(trace.notes)
-    outputs: list[Any] = []
-    for backend in backends:
-        watcher.progress(f"asking what {backend} would be handed ...")
-        run, said = _handed(prepared, trace, backend)
-        sides.append(run)
-        notes += said
-        if not prepared.loaded.weightless:
-            watcher.progress(f"running under {backend} ...")
-            try:
-                outputs.append(_output(prepared, backend))
-            except CannotTraceError as error:
-                outputs.append(None)
-                notes.append(error.message)
-    diff = compare_runs(sides[0], sides[1], (str(backends[0]), str(backends[1])))
-    # Attention is that of the model's own run for both: nothing of it changes.
-    diff = replace(diff, change=None, outputs=_output_change(trace, outputs), notes=(*diff.notes, *notes))
-    return Difference(diff, {}, choice)
+    from maskviz.api.runs.compared import backends_compared
 
-
-def _output(prepared: Ready, backend: Backend | None = None) -> Any:
-    loaded, calling = prepared.loaded, prepared.calling
-    run: Callable[..., Any] = plain_output
-    return run(loaded.model, plain_inputs(prepared.encoded), loaded.card, calling, *filter(None, (backend,)))
-
-
-def _output_change(trace: Trace, outputs: list[Any]) -> OutputChange | None:
-    if len(outputs) < 2:
-        return None
-    predicting = trace.outputs is not None and trace.outputs.kind in _PREDICTING
-    return output_change(outputs[0], outputs[1], trace.batch.decoder or trace.batch, predicting)
-
-
-def _handed(prepared: Ready, trace: Trace, backend: Backend) -> tuple[Trace, list[str]]:
-    """The run with the masks a backend makes of what it is handed, and what cannot be said of it.
-
-    Raises:
-        CannotTraceError: transformers refuses the backend.
-    """
-    over = hand_over(prepared.loaded.model, plain_inputs(prepared.encoded), trace, backend, prepared.calling)
-    if over.refusal:
-        others = ", ".join(one for one in Backend if one is not backend)
-        raise CannotTraceError(f"{backend}: {over.refusal}", f"compare two of {others}")
-    found = {id(call): group for group in handed_groups(trace, over) for call in group.calls}
-    notes = list(over.notes)
-    calls = []
-    for call in trace.calls:
-        group = found[id(call)]
-        if group.mask is None:
-            notes.append(
-                f"{backend}, {call.stack} layer {call.layer}: what it lets through is not known ({group.words})"
-            )
-            continue
-        mask = _fitted(group.mask, call.mask)
-        same = np.array_equal(mask.visible, call.mask.visible)
-        # Attention was measured under the mask that is meant: of another mask it says nothing.
-        calls.append(replace(call, mask=mask, pattern=call.pattern if same else None))
-    return replace(trace, calls=tuple(calls)), notes
-
-
-def _fitted(mask: Mask, meant: Mask) -> Mask:
-    """A mask with every row and head of the one that is meant."""
-    shape = np.broadcast_shapes(mask.visible.shape, meant.visible.shape)
-    visible, reasons = np.broadcast_to(mask.visible, shape), np.broadcast_to(mask.reasons, shape)
-    return Mask(visible, reasons, mask.rule, query_offset=meant.query_offset, delivery=mask.delivery)
+    return Difference(backends_compared(watcher, asked, backends), {}, choice)

@@ -151,7 +151,8 @@ def explain(
             raise UsageError(f"{_dialect()} is of a mask, and a run is given", f"leave out {_dialect()}")
         layers = selection(options.get("layer"))
         return reason_in_run(what, place, Choice(layers, heads, options.get("stack"), text, title=title))
-    from maskviz.api.runs.options import mask_of, word
+    from maskviz.api.runs.asking import mask_of
+    from maskviz.api.runs.options import word
 
     dialect = options.get("dialect")
     mask = mask_of(what)

@@ -11,7 +11,8 @@ from maskviz.analyse.rollout import head_means, rolled_out
 from maskviz.analyse.sinks import without_sinks
 from maskviz.analyse.word_merging import merged_words
 from maskviz.api.answer import Answer, read_back
-from maskviz.api.runs.options import RunOptions, asked_of, only, refuse_unknown, word
+from maskviz.api.runs.asking import asked_of
+from maskviz.api.runs.options import RunOptions, only, refuse_unknown, word
 from maskviz.api.runs.traced import Asked, Ready, check_feeding, encoded_for, loaded_for, traced
 from maskviz.api.shown import Picture, choice_of
 from maskviz.api.together import OF_HEADS, refuse_together

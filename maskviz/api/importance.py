@@ -9,8 +9,9 @@ from maskviz.ablate.effects import Question
 from maskviz.ablate.measures import measures_known
 from maskviz.analyse.ranking import ranked
 from maskviz.api.answer import Answer, read_back
+from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.examination import Examination, Masking, examination_of
-from maskviz.api.runs.options import ModelOptions, TextOptions, asked_of, only, refuse_unknown, word
+from maskviz.api.runs.options import ModelOptions, TextOptions, only, refuse_unknown, word
 from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_slopes_beside
 from maskviz.api.watcher import NOBODY, Watcher

@@ -16,8 +16,9 @@ from maskviz.ablate.keeping import kept_heads, layout_of
 from maskviz.ablate.pruning import Ask, Plan, Removal, Score, kept_share, kept_within, removed_in_steps, steps_of
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.importance import masking_of
+from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.examination import Examination, Masking, examination_of
-from maskviz.api.runs.options import ModelOptions, TextOptions, asked_of, only, refuse_unknown, word
+from maskviz.api.runs.options import ModelOptions, TextOptions, only, refuse_unknown, word
 from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.api.watcher import NOBODY, Watcher

@@ -8,22 +8,28 @@ from typing import TYPE_CHECKING, Unpack
 
 from maskviz.analyse.check import check, unasked
 from maskviz.api.checking.case import examined_run
+from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.head_masks import Gates
 from maskviz.api.runs.long import LongOptions, check_whole, long_traced
-from maskviz.api.runs.options import RunOptions, asked_of, refuse_unknown
-from maskviz.api.runs.traced import Asked, Ready, hand_over_of, proven, ready, traced
+from maskviz.api.runs.options import RunOptions, refuse_unknown
+from maskviz.api.runs.traced import Asked, Feeding, Ready, hand_over_of, proven, ready, traced
 from maskviz.api.shown import Shown, Trace, with_region
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Panel
-from maskviz.core.words import Backend
+from maskviz.core.words import Backend, Parallel
 from maskviz.core.writing import parameter
 from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import volume_kept
+from maskviz.load.texts.request import Request
 from maskviz.store.saved import Saved
 from maskviz.tracing.seam.replacing import alone
 from maskviz.view.choosing import Choice, text_line
+
+if TYPE_CHECKING:
+    from maskviz.api.runs.asking import asked_of
+
 
 if TYPE_CHECKING:
     from maskviz.api.runs.options import Model, Text
@@ -97,10 +103,8 @@ def shown(watcher: Watcher, asked: Asked, wanted: Wanted) -> Shown:
     Raises:
         MaskvizError: something is not there, does not go together, or cannot be run.
     """
-    check_whole(wanted.long, _whole(asked, wanted))
-    _check_checkable(asked, wanted)
     prepared = ready(watcher, asked, proving=wanted.prove)
-    long = long_traced(watcher, prepared, wanted.long, whole=bool(_whole(asked, wanted)))
+    long = long_traced(watcher, prepared, wanted.long, whole=bool(_whole(asked.request, asked.feeding, wanted)))
     if long is not None:
         return Shown(long, with_region(wanted.choice, long, wanted.region))
     run = traced(watcher, prepared, wanted.head_mask, wanted.long.most)
@@ -112,15 +116,14 @@ def shown(watcher: Watcher, asked: Asked, wanted: Wanted) -> Shown:
     return Shown(run, with_region(wanted.choice, run, wanted.region), checked, proof, more)
 
 
-def _whole(asked: Asked, wanted: Wanted) -> tuple[str, ...]:
+def _whole(request: Request, feeding: Feeding, wanted: Wanted) -> tuple[str, ...]:
     """What is asked for that needs every map whole, as it was written."""
-    feeding = asked.feeding
     given = {
         "head_mask": wanted.head_mask is not None,
         "attn": bool(wanted.backends),
         "prove": wanted.prove,
         "mask": feeding.mask is not None,
-        "image": bool(asked.request.images),
+        "image": bool(request.images),
         "past": feeding.past is not None,
         "step": feeding.step is not None,
     }
@@ -128,22 +131,27 @@ def _whole(asked: Asked, wanted: Wanted) -> tuple[str, ...]:
     return (*named, wanted.report) if wanted.report else named
 
 
-def _check_checkable(asked: Asked, wanted: Wanted) -> None:
-    """Refuse a check beside what makes a run it knows nothing of.
+def check_together(request: Request, feeding: Feeding, wanted: Wanted, parallel: Parallel | None) -> None:
+    """Refuse what does not go together, before a model is looked for.
+
+    Args:
+        request: What is to be encoded.
+        feeding: How it is fed to the model.
+        wanted: What is wanted of the run.
+        parallel: How the model is spread.
 
     Raises:
-        UsageError: they are given together.
+        UsageError: a long run beside what needs every map whole, or a check of a run it knows nothing of.
     """
+    check_whole(wanted.long, _whole(request, feeding, wanted))
     if not wanted.check:
         return
-    feeding, long, model = asked.feeding, wanted.long, asked.model
-    parallel = model.parallel if isinstance(model, Loading) else None
     others = {
         "past": feeding.past,
         "step": feeding.step,
         "mask": feeding.mask,
-        "pool": long.pool,
-        "rows": long.rows,
+        "pool": wanted.long.pool,
+        "rows": wanted.long.rows,
         "parallel": parallel,
     }
     for name, given in others.items():

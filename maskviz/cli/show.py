@@ -69,15 +69,16 @@ def show(
     backends = parse_backends(attn)
     found = text.read(env, texts, file, images.image)
 
-    from maskviz.api.trace import Wanted, shown  # torch and transformers start here
+    from maskviz.api.trace import Wanted, check_together, shown  # torch and transformers start here
 
     report = next((f"-o {path}" for path in paths if path.suffix.lower() == ".html"), "")
     kept = long.long(part.region, draw.layer)
     wanted = Wanted(draw.choice(), kept, part.region, silenced.head_mask, backends, prove, check, report)
-    request = batch.request(text, found, images.image)
+    request, fed = batch.request(text, found, images.image), o.feeding(decoding, own.mask)
+    check_together(request, fed, wanted, spread.parallel)
     with working_together(spread.parallel):
         loading = model.loading(hub, weights=not weights.no_weights, parallel=spread.parallel)
-        answer = shown(env, o.asked(loading, request, o.feeding(decoding, own.mask)), wanted)
+        answer = shown(env, o.asked(loading, request, fed), wanted)
     deliver(env, answer, paths, drawing)
     if answer.problems:
         raise typer.Exit(ExitCode.FINDING)

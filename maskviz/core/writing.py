@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -84,8 +83,3 @@ def parameter(name: str, value: object = _NOTHING, *, shell: str | None = None) 
 def either(python: str, shell: str) -> str:
     """Advice that is another one in Python than in a shell."""
     return shell if _SHELL.get() else python
-
-
-def spoken(text: str) -> str:
-    """Words of ours that were written for a shell, with an option in brackets as whoever asked would write it."""
-    return re.sub(r"\(--([a-z-]+) (\w+)\)", lambda found: f"({parameter(found[1].replace('-', '_'), found[2])})", text)

@@ -145,7 +145,7 @@ def test_findings_are_a_picture_in_a_notebook_and_a_page_in_a_terminal(capsys: p
         ({"meant": "blocks"}, maskviz.MaskvizError, "no known rule"),
         ({"mask": [[1, 0], [1]]}, maskviz.MaskvizError, "no array of numbers"),
         ({"depth": 3}, TypeError, "unexpected keyword argument 'depth'"),
-        ({"head_mask": "0:1"}, TypeError, "unexpected keyword argument 'head_mask'"),
+        ({"pool": 8}, TypeError, "unexpected keyword argument 'pool'"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_pythons_words(

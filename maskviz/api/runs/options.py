@@ -1,26 +1,16 @@
-"""How Python says what is run: a model, a text, and options by name. Imports torch."""
+"""How Python says what is run: a model, a text, and options by name."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-import numpy as np
-import torch
-
-from maskviz.api.runs.traced import Asked, Feeding, Live
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import UsageError
-from maskviz.core.words import CacheKind, Parallel
-from maskviz.load.inputs.files import read_inputs
-from maskviz.load.models.loading import Loading
-from maskviz.load.models.model import load_tokenizer
-from maskviz.load.models.source import Source, resolve
-from maskviz.load.texts.request import Request, check
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -111,10 +101,6 @@ class RunOptions(ModelOptions, BatchOptions, total=False):
     mask: AnyArray | torch.Tensor | str | os.PathLike[str] | None
 
 
-# Each is of models by name, or of texts: beside a model object, or beside inputs, nobody would look at it.
-_OF_NAMES = ("weights", "random_weights", "device", "dtype", "parallel", "revision", "offline", "trust_remote_code")
-_OF_TEXTS = (*TextOptions.__annotations__, *BatchOptions.__annotations__)
-_PASSED_ON = ("inputs", "no_cache")
 _Word = TypeVar("_Word", bound=str)
 
 
@@ -136,138 +122,6 @@ def only(options: Mapping[str, Any], *kinds: type) -> Any:
     return {name: one for name, one in options.items() if name in names}
 
 
-def asked_of(model: Model, text: Text, options: RunOptions) -> Asked:
-    """What is asked for.
-
-    Args:
-        model: A name, or a model of transformers.
-        text: A text, several, or the arguments of the model's forward.
-        options: What else there is to say.
-
-    Raises:
-        UsageError: parts that do not go together, or values there are not.
-        NotFoundError: a model or file that is not there.
-    """
-    feeding = Feeding(
-        options.get("past"),
-        options.get("step"),
-        word(CacheKind, options.get("cache", "dynamic"), "kind of cache"),
-        mask_of(options.get("mask")),
-    )
-    arguments = _arguments(text, options)
-    request = Request(no_cache=options.get("no_cache", False))
-    if arguments is None:
-        assert not isinstance(text, Mapping)
-        request = request_of(text, options)
-    tokenizer = options.get("tokenizer")
-    at_hand = None if isinstance(tokenizer, str) else tokenizer
-    return Asked(model_of(model, options), request, feeding, arguments, at_hand)
-
-
-def model_of(model: Model, options: ModelOptions) -> Loading | Live:
-    """What model is asked for.
-
-    Raises:
-        UsageError: an option of names beside a model object.
-        NotFoundError: there is no such model.
-    """
-    tokenizer = options.get("tokenizer")
-    if not isinstance(model, str | os.PathLike):
-        named = [name for name in _OF_NAMES if name in options]
-        if named:
-            raise UsageError(f"{named[0]}= is for models by name, and this is a model object", f"leave out {named[0]}=")
-        return Live(model, _tokenizer(tokenizer))
-    if options.get("random_weights") is not None and not options.get("weights", True):
-        raise UsageError("weights=False and random_weights= are given together", "give one or the other")
-    parallel = options.get("parallel")
-    return Loading(
-        source_of(model, options),
-        weights=options.get("weights", True),
-        seed=options.get("random_weights"),
-        tokenizer=_tokenizer_source(tokenizer, options),
-        device=options.get("device", "auto"),
-        dtype=options.get("dtype", "auto"),
-        parallel=None if parallel is None else word(Parallel, parallel, "way to spread a model"),
-    )
-
-
-def source_of(model: str | os.PathLike[str], options: ModelOptions) -> Source:
-    """Where a named model is; raises as `resolve`."""
-    return resolve(
-        os.fspath(model),
-        revision=options.get("revision"),
-        offline=options.get("offline", False),
-        trust=options.get("trust_remote_code", False),
-    )
-
-
-def _tokenizer_source(tokenizer: Any, options: ModelOptions) -> Source | None:
-    if not isinstance(tokenizer, str):
-        return None
-    return resolve(tokenizer, offline=options.get("offline", False), trust=options.get("trust_remote_code", False))
-
-
-def _tokenizer(given: str | PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase | None:
-    if not isinstance(given, str):
-        return given
-    found, problem = load_tokenizer(resolve(given))
-    if found is None:
-        raise UsageError(f"no tokenizer in {given!r}: {problem}", "give a hub id or a folder that has one")
-    return found
-
-
-def _arguments(text: Text, options: RunOptions) -> Mapping[str, Any] | None:
-    """The arguments of the forward, as they are or out of a file; None where there is a text.
-
-    Raises:
-        UsageError: a text, other arguments or options of texts beside them.
-    """
-    file = options.get("inputs")
-    arguments = text if isinstance(text, Mapping) else None
-    if file is not None:
-        if text is not None:
-            raise UsageError("inputs= and a text are given together", "inputs are passed on as they are")
-        arguments = read_inputs(Path(file))
-    if arguments is not None:
-        beside = [name for name in _OF_TEXTS if name in options and name not in _PASSED_ON]
-        if beside:
-            raise UsageError(f"{beside[0]}= is for texts, and inputs are given", f"leave out {beside[0]}=")
-    return arguments
-
-
-def request_of(text: str | Sequence[str] | None, options: BatchOptions) -> Request:
-    """What is to be encoded.
-
-    Raises:
-        UsageError: parts that do not go together, or values there are not.
-    """
-    side, positions = options.get("padding_side"), options.get("position_ids", "plain")
-    if side not in (None, "left", "right"):
-        raise UsageError(f"there is no padding side {side!r}", "it is left or right")
-    if positions not in ("plain", "cumsum"):
-        raise UsageError(f"there are no position ids {positions!r}", "they are plain or cumsum")
-    longest = options.get("max_length")
-    if longest is not None and longest < 1:
-        raise UsageError(f"no text can be cut to {longest} tokens", "give at least 1")
-    request = Request(
-        texts=texts_of(text),
-        pairs=texts_of(options.get("pair")),
-        ids=_ids(options.get("ids")),
-        targets=texts_of(options.get("target")),
-        target_ids=_ids(options.get("target_ids")),
-        padding_side=side,
-        pad_to=options.get("pad_to"),
-        max_length=longest,
-        cumulative_positions=positions == "cumsum",
-        images=_paths(options.get("image")),
-        token_types=_ids(options.get("token_types")),
-        packed=options.get("packed", False),
-        no_cache=options.get("no_cache", False),
-    )
-    check(request)
-    return request
-
-
 def texts_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
     """One text or several.
 
@@ -281,38 +135,6 @@ def texts_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
         if not isinstance(one, str):
             raise UsageError(f"a text is a {type(one).__name__}", "give strings; ids go into ids=[[5, 17, 3]]")
     return texts
-
-
-def _ids(given: Sequence[Sequence[int]] | None) -> tuple[tuple[int, ...], ...]:
-    try:
-        return () if given is None else tuple(tuple(int(one) for one in row) for row in given)
-    except (TypeError, ValueError) as error:
-        raise UsageError("ids are no rows of numbers", "give a row for each text, such as ids=[[5, 17, 3]]") from error
-
-
-def _paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None) -> tuple[Path, ...]:
-    if given is None:
-        return ()
-    return (Path(given),) if isinstance(given, str | os.PathLike) else tuple(Path(one) for one in given)
-
-
-def mask_of(given: AnyArray | torch.Tensor | str | os.PathLike[str] | None) -> Path | torch.Tensor | None:
-    """A mask as an array, or the file of one."""
-    if given is None:
-        return None
-    return Path(given) if isinstance(given, str | os.PathLike) else tensor_of(given)
-
-
-def tensor_of(value: Any) -> torch.Tensor:
-    """Numbers as a tensor.
-
-    Raises:
-        UsageError: they are none.
-    """
-    try:
-        return value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"a {type(value).__name__} is no array of numbers", "give rows of one length") from error
 
 
 def word(kind: type[_Word], given: str, what: str) -> _Word:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from maskviz.core.words import Severity
-from maskviz.core.writing import spoken
 
 
 class Confidence(StrEnum):
@@ -79,7 +78,7 @@ class Finding:
     @property
     def fix(self) -> str:
         """What to do, one sentence."""
-        return spoken(self.cure or self.trap.fix)
+        return self.cure or self.trap.fix
 
 
 @dataclass(frozen=True, slots=True)

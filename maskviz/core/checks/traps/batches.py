@@ -38,7 +38,7 @@ TRAPS = (
         "left-pad-no-position-ids",
         Severity.ERROR,
         "Padding on the left shifts the positions of the real tokens where none are passed.",
-        "Pass position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0), as generate() does (--position-ids cumsum).",
+        "Pass position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0), as generate() does.",
         f"{_HF}#18478, {_HF}#3021, {_HF}#7552",
     ),
     Trap(
