@@ -182,6 +182,10 @@ def working_together(parallel: Parallel | None) -> Iterator[Share]:
     Args:
         parallel: How the model is spread; unless over processes, its texts are.
     """
+    alone = Share.of_environment(splits=parallel is not Parallel.TP)
+    if alone.world == 1:
+        yield alone
+        return
     from maskviz.load.models.parallel import in_processes  # torch starts here
 
     try:

@@ -28,8 +28,8 @@ from maskviz.core.words import (
 
 if TYPE_CHECKING:
     from maskviz.api.runs.examination import Masking
-    from maskviz.api.runs.long import LongOptions
     from maskviz.api.runs.traced import Asked, Feeding
+    from maskviz.api.trace import LongOptions
     from maskviz.load.models.loading import Loading
     from maskviz.load.models.source import Source
     from maskviz.load.texts.request import Request
@@ -388,7 +388,7 @@ class LongTextOptions(Group):
         Raises:
             UsageError: a size that is none.
         """
-        from maskviz.api.runs.long import LongOptions, parse_bytes
+        from maskviz.api.trace import LongOptions, parse_bytes
 
         most = None if self.max_memory is None else parse_bytes(self.max_memory)
         return LongOptions(self.pool, self.rows, region, layers, most)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskviz.api.runs.long import parse_bytes
+from maskviz.api.trace import parse_bytes
 from maskviz.core.errors import UsageError
 from tests.conftest import Response
 

@@ -214,6 +214,8 @@ def _encoded(loaded: Loaded, asked: Asked) -> Encoded:
             f"there is no tokenizer for the text: {loaded.tokenizer_problem}",
             either("give tokenizer=..., or ids=[[5, 17, 3]] instead of a text", "give --ids instead of a text"),
         )
+    if asked.request.inputs is None:
+        return encode(loaded, asked.request)
     return encoded_of(loaded, asked.request)
 
 
