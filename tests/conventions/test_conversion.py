@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskviz.conventions.conversion import read, write
-from maskviz.conventions.flex import block_mask, cells_of, mask_mod
 from maskviz.conventions.head_masks import read_gates, words_of
 from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.checks.dialects import CONVENTIONS
@@ -19,6 +18,7 @@ from maskviz.core.errors import UsageError
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.words import Dialect
 from tests.conventions import masks
+from tests.conventions.flex_masks import block_mask, cells_of, mask_mod
 
 D = Dialect
 PACKED = (D.SEQUENCE_NUMBERS, D.CU_SEQLENS)

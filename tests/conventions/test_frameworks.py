@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
 from maskviz.conventions.conversion import write
-from maskviz.conventions.flex import block_mask, cells_of, mask_mod
 from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.checks.given_array import Sizes
 from maskviz.core.words import Dialect
 from tests.conventions import masks
+from tests.conventions.flex_masks import block_mask, cells_of, mask_mod
 from tests.conventions.masks import BATCH, HEADS, KEYS, QUERIES, WIDTH, close, joined
 
 SIZES = Sizes(BATCH, HEADS, QUERIES, KEYS)

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskviz.conventions.flex import cells_of
 from maskviz.conventions.source import known, lines_of, mask_mod_of
 from maskviz.core.arrays import BoolArray
+from tests.conventions.flex_masks import cells_of
 from tests.core.test_rules import sees_by_diffusion
 
 
