@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from safetensors.torch import load_file, save
 
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import NotFoundError, UsageError
+from maskviz.core.opening import Opener
 
 _NAMES = ("attention_mask", "mask")
-_MOST_BYTES = 2**31
 # A small file may hold a view of one number, repeated without end.
 _MOST_CELLS = 2**30
 _WHOLE = (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -34,25 +33,7 @@ def read_mask(path: Path) -> torch.Tensor:
         UsageError: another suffix.
         NotFoundError: the file is missing or damaged, needs code, or does not hold one mask.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UsageError(f"cannot tell the format of mask {str(path)!r}", f"end it in one of {' '.join(_READERS)}")
-    try:
-        usable = path.is_file() and path.stat().st_size <= _MOST_BYTES
-    except (OSError, ValueError):
-        usable = False
-    if not usable:
-        raise NotFoundError(f"mask file {str(path)!r} does not exist, is no file, or has more than 2 GB", _SHAPES_HINT)
-    try:
-        tensor = reader(path)
-    except pickle.UnpicklingError as error:
-        raise NotFoundError(
-            f"mask file {str(path)!r} is damaged, or needs code to be opened: not loaded",
-            "save the tensor alone: torch.save(mask, 'mask.pt')",
-        ) from error
-    except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise NotFoundError(f"mask file {str(path)!r} cannot be read: {said}", _SHAPES_HINT) from error
+    tensor = _OPENER.open(path)
     if tensor.numel() > _MOST_CELLS:
         raise NotFoundError(
             f"mask file {str(path)!r} has {tensor.numel():,} cells, more than {_MOST_CELLS:,}",
@@ -103,6 +84,9 @@ _READERS: dict[str, Callable[[Path], torch.Tensor]] = {
     ".pt": _from_pt,
     ".safetensors": lambda path: _the_mask(load_file(path)),
 }
+_OPENER = Opener(
+    "mask", _READERS, _SHAPES_HINT, "save the tensor alone: torch.save(mask, 'mask.pt')", (SafetensorError,)
+)
 
 
 def values_of(tensor: torch.Tensor) -> tuple[AnyArray, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -15,7 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from maskviz.core.errors import NotFoundError, UsageError
+from maskviz.core.errors import UsageError
+from maskviz.core.opening import Opener, first_line
 from maskviz.core.writing import printable
 
 _MOST_BYTES = 2**31
@@ -29,35 +29,10 @@ def read_inputs(path: Path) -> dict[str, Any]:
         UsageError: another suffix, or nothing in it has a name.
         NotFoundError: the file is missing or damaged, needs code, or is larger than any batch.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UsageError(
-            f"cannot tell the format of inputs {str(path)!r}", f"end it in one of {' '.join(sorted(_READERS))}"
-        )
-    try:
-        size = path.stat().st_size if path.is_file() else -1
-    except (OSError, ValueError):
-        size = -1
-    if not 0 <= size <= _MOST_BYTES:
-        raise NotFoundError(f"inputs file {str(path)!r} does not exist, is no file, or has more than 2 GB", _HINT)
-    try:
-        content = reader(path)
-    except pickle.UnpicklingError as error:
-        raise NotFoundError(
-            f"inputs file {str(path)!r} is damaged, or needs code to be opened: not loaded",
-            "save tensors alone: torch.save({'input_ids': ids}, 'inputs.pt')",
-        ) from error
-    except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, RecursionError) as error:
-        raise NotFoundError(f"inputs file {str(path)!r} cannot be read: {_said(error)}", _HINT) from error
-    except (SafetensorError, zipfile.BadZipFile) as error:
-        raise NotFoundError(f"inputs file {str(path)!r} cannot be read: {_said(error)}", _HINT) from error
+    content = _OPENER.open(path)
     if not isinstance(content, Mapping) or not content or not all(isinstance(name, str) for name in content):
         raise UsageError(f"inputs file {str(path)!r} holds no arguments by name", _HINT)
     return {name: _argument(name, value, path) for name, value in content.items()}
-
-
-def _said(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
 
 
 def _argument(name: str, value: Any, path: Path) -> Any:
@@ -113,7 +88,7 @@ def _numbers(name: str, value: Any) -> Any:
     try:
         return torch.tensor(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"{printable(name)[:40]} is no array of numbers: {_said(error)}") from error
+        raise ValueError(f"{printable(name)[:40]} is no array of numbers: {first_line(error)}") from error
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {
@@ -122,3 +97,10 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".pt": _from_pt,
     ".safetensors": load_file,
 }
+_OPENER = Opener(
+    "inputs",
+    _READERS,
+    _HINT,
+    "save tensors alone: torch.save({'input_ids': ids}, 'inputs.pt')",
+    (SafetensorError, zipfile.BadZipFile),
+)
