@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import torch
 import transformers
@@ -29,7 +28,7 @@ from maskviz.load.models.model import Loaded, load_config, load_model
 from maskviz.load.models.source import in_one_line, resolve
 from maskviz.tracing.calling import Inputs
 from maskviz.tracing.outputs import largest_difference, main_output
-from maskviz.tracing.run import run_gated
+from maskviz.tracing.run import gated_output
 from maskviz.tracing.seam.auto_classes import auto_classes_of
 from maskviz.tracing.seam.running import running
 
@@ -84,7 +83,9 @@ def export(
     """
     check_folder(folder)
     kept, layout = kept_heads(loaded.model, plain, head_mask), layout_of(loaded.model)
-    masked = _gated_output(loaded.model, inputs, plain, head_mask)
+    masked = gated_output(loaded.model, inputs, plain, head_mask)
+    if masked is None:
+        raise CannotTraceError(f"{type(loaded.model).__name__} returns no output to compare", "nothing was written")
     place = folder.resolve()
     try:
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name[:40]}.") as beside:
@@ -115,20 +116,6 @@ def export(
         file_bytes=weights,
         notes=_notes(loaded.model, layout, kept),
     )
-
-
-def _gated_output(model: PreTrainedModel, inputs: Inputs, plain: Trace, head_mask: HeadMask) -> torch.Tensor:
-    """The whole main output under the mask; a trace keeps only what its reader looks at."""
-    returned: list[Any] = []
-    hook = model.register_forward_hook(lambda *heard: returned.append(heard[-1]))
-    try:
-        run_gated(model, inputs, plain, head_mask)
-    finally:
-        hook.remove()
-    output = main_output(returned[-1])
-    if output is None:
-        raise CannotTraceError(f"{type(model).__name__} returns no output to compare", "nothing was written")
-    return output
 
 
 def _write(loaded: Loaded, layout: Layout, kept: Sequence[Kept], folder: Path) -> None:
