@@ -143,7 +143,7 @@ nothing = 7
 """
 BROKEN_RULES = """
 from dataclasses import dataclass
-from maskviz.extending import Leaf, Reason
+from maskviz.extending import Leaf, Reason, Whole
 
 @dataclass(frozen=True)
 class Window(Leaf):
@@ -155,6 +155,18 @@ class Window(Leaf):
 @dataclass(frozen=True)
 class Mute(Leaf):
     kind = "mute"
+
+@dataclass(frozen=True)
+class Failing(Window):
+    kind = "failing"
+    form = {"size": Whole(3)}
+    size: int
+    def visible(self, at): return at.query == at.keys
+
+@dataclass(frozen=True)
+class Numbers(Window):
+    kind = "numbers"
+    def visible(self, at): return at.query - at.key
 
 class Plain(Window):
     kind = "plain"
@@ -209,6 +221,8 @@ CHECKED = ("check", "a text", "-m", "demo:gpt", "--select", "ACME1")
         ("rules", "broken_module:Window", BROKEN_RULES, TYPED, "a kind of rule called 'window', and maskviz.core"),
         ("rules", "broken_module:Mute", BROKEN_RULES, TYPED, "Mute does not say its __str__, reason, visible"),
         ("rules", "broken_module:Plain", BROKEN_RULES, TYPED, "Plain is no dataclass whose `form` says"),
+        ("rules", "broken_module:Failing", BROKEN_RULES, TYPED, "thing fails with AttributeError"),
+        ("rules", "broken_module:Numbers", BROKEN_RULES, TYPED, "mine, asked of cells, gives int64 [1, 1, 4, 4]"),
         ("rules", "broken_module:Reason", BROKEN_RULES, TYPED, "thing is neither a kind of rule nor a reader"),
     ],
 )

@@ -26,7 +26,3 @@ class MaskFunction:
     cells: Mapping[str, Any]
     function: Callable[..., Any]
     rule_of: Callable[[Callable[..., Any]], Rule]
-
-
-# Says which rule a function stands for; None where it is none that the reader knows.
-Reader = Callable[[MaskFunction], Rule | None]
