@@ -10,8 +10,8 @@ import pytest
 import transformers
 
 from tests.architectures import tiny
-from tests.cli.test_show import stable
 from tests.conftest import Response
+from tests.stable import stable
 
 Run = Callable[..., Response]
 PACKED = ("show", "-m", "demo:gpt", "The cat sat.", "The dog ran.", "--packed", "--layer", "0", "--head", "0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from maskviz import demo
 from tests.conftest import Response
 from tests.house.test_startup import run_without
+from tests.stable import stable
 
 Run = Callable[..., Response]
 Golden = Callable[[str, str], None]
@@ -56,11 +56,6 @@ def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "window.npy", np.where(causal & ~np.tril(causal, -3), 0, -np.inf).astype(np.float32))
     torch.save(torch.tensor([[1, 1, 1, 1, 0, 0]]), folder / "tokens.pt")
     return folder
-
-
-def stable(text: str) -> str:
-    """The text with what rounding decides taken out."""
-    return re.sub(r"\d\.\d\de[-+]\d\d", "0.00e+00", text)
 
 
 @pytest.mark.parametrize(

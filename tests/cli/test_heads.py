@@ -16,8 +16,8 @@ from maskviz.load.models.model import load_config, load_model
 from maskviz.load.models.source import resolve
 from maskviz.load.texts.probe import probe_of
 from tests.architectures import tiny
-from tests.cli.test_show import stable
 from tests.conftest import Response
+from tests.stable import stable
 
 Run = Callable[..., Response]
 Golden = Callable[[str, str], None]

@@ -12,14 +12,10 @@ import pytest
 from maskviz.api.trace import parse_bytes
 from maskviz.core.errors import UsageError
 from tests.conftest import Response
+from tests.stable import stable
 
 Run = Callable[..., Response]
 TEXT = "The cat sat on the mat and the dog ran into the house because it was cold, and the cat sat on the dog."
-
-
-def stable(text: str) -> str:
-    """The text with differences of rounding taken out."""
-    return re.sub(r"\d\.\de-\d\d", "0.0e-00", text)
 
 
 @pytest.mark.parametrize(

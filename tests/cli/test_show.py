@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import torch
 from maskviz import demo
 from tests.architectures import tiny
 from tests.conftest import Response
+from tests.stable import stable
 
 Run = Callable[..., Response]
 Golden = Callable[[str, str], None]
@@ -42,11 +42,6 @@ SENTENCE = "The animal didn't cross the street because it was too tired"
 )
 def test_the_picture_is_the_golden_one(maskviz: Run, golden: Golden, name: str, arguments: list[str]) -> None:
     golden(f"cli_{name}", stable(maskviz(*arguments).stdout))
-
-
-def stable(text: str) -> str:
-    """The text with the drift, a rounding error that differs between machines, taken out."""
-    return re.sub(r"\d\.\de-\d\d", "0.0e-00", text)
 
 
 @pytest.mark.parametrize("height", [24])

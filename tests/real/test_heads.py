@@ -11,13 +11,12 @@ from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.subject import Subject, Text
 from maskviz.analyse.head_statistics import read_heads
 from maskviz.core.results.head_reading import HeadReading
-from maskviz.core.run.trace import Trace
 from maskviz.core.words import Ablation, HeadRole, HeadStatistic, Measure
 from maskviz.load.models.model import Loaded, load_config, load_model
 from maskviz.load.models.source import resolve
-from maskviz.load.texts.encode import Encoded, Request, encode
+from maskviz.load.texts.encode import Request, encode
 from maskviz.load.texts.probe import PROBED, probe_of
-from maskviz.tracing.run import run
+from tests.traced import traced
 
 OPENINGS = Path(__file__).parents[2] / "samples" / "heads" / "texts.txt"
 
@@ -25,11 +24,6 @@ OPENINGS = Path(__file__).parents[2] / "samples" / "heads" / "texts.txt"
 def loaded_from(folder: Path) -> Loaded:
     source = resolve(str(folder))
     return load_model(source, load_config(source), device="cpu")
-
-
-def traced(loaded: Loaded, request: Request) -> tuple[Encoded, Trace]:
-    encoded = encode(loaded, request)
-    return encoded, run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
 
 
 def heads_of(reading: HeadReading, role: HeadRole) -> set[tuple[int, int]]:
@@ -44,7 +38,7 @@ def heads_of(reading: HeadReading, role: HeadRole) -> set[tuple[int, int]]:
 
 def test_minilm_parks_attention_on_special_tokens_and_has_neighbour_heads(minilm: Path) -> None:
     texts = tuple(OPENINGS.read_text("utf-8").splitlines())
-    reading = read_heads(traced(loaded_from(minilm), Request(texts))[1])
+    reading = read_heads(traced(loaded_from(minilm), Request(texts)).trace)
     assert heads_of(reading, HeadRole.PREVIOUS) == {(0, 2)}
     assert heads_of(reading, HeadRole.NEXT) == {(1, 8)}
     assert len(heads_of(reading, HeadRole.SPECIAL)) > 10
@@ -54,7 +48,7 @@ def test_minilm_parks_attention_on_special_tokens_and_has_neighbour_heads(minilm
 def test_silencing_smollm2s_induction_heads_costs_a_repeat_more_than_silencing_others(smollm2: Path) -> None:
     loaded = loaded_from(smollm2)
     probe = probe_of(loaded, 30, 2, 0)
-    encoded, trace = traced(loaded, probe.request(Request()))
+    _, encoded, trace = traced(loaded, probe.request(Request()))
     reading = read_heads(trace, probe.counted, PROBED)
     found = heads_of(reading, HeadRole.INDUCTION)
     assert 4 <= len(found) <= 20

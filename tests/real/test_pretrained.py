@@ -17,6 +17,7 @@ from maskviz.load.models.model import Loaded, load_config, load_model
 from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
+from tests.traced import Traced, traced
 
 # Against plain sdpa. The first releases of transformers 5 round once more on the way, on logits of up to 30.
 LARGEST_DRIFT = 1e-4 if Version(transformers.__version__) >= Version("5.23") else 5e-4
@@ -28,21 +29,19 @@ TEXTS = (
 )
 
 
-def traced(folder: Path) -> tuple[Loaded, Encoded, Trace]:
+def from_folder(folder: Path) -> Traced:
     source = resolve(str(folder))
-    loaded = load_model(source, load_config(source), device="cpu")
-    encoded = encode(loaded, Request(TEXTS))
-    return loaded, encoded, run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    return traced(load_model(source, load_config(source), device="cpu"), Request(TEXTS))
 
 
 @pytest.fixture(scope="module")
-def bert(minilm: Path) -> tuple[Loaded, Encoded, Trace]:
-    return traced(minilm)
+def bert(minilm: Path) -> Traced:
+    return from_folder(minilm)
 
 
 @pytest.fixture(scope="module")
-def llama(smollm2: Path) -> tuple[Loaded, Encoded, Trace]:
-    return traced(smollm2)
+def llama(smollm2: Path) -> Traced:
+    return from_folder(smollm2)
 
 
 def check_against(own: Any, encoded: Encoded, trace: Trace) -> None:

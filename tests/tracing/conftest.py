@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 from maskviz.core.run.trace import Trace
 from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded
-from maskviz.load.texts.encode import Encoded, Request, encode
-from maskviz.tracing.run import run
+from maskviz.load.texts.encode import Encoded, Request
 from tests.architectures import ARCHITECTURES, ENCODER_DECODERS, LEFT_PADDED, MORE, VOCABULARY, tiny
+from tests.traced import traced
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +51,7 @@ def loaded_tiny(model_type: str) -> Loaded:
 @cache
 def example_of(model_type: str) -> Example:
     loaded = loaded_tiny(model_type)
-    encoded = encode(loaded, padded_request(model_type))
-    trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+    _, encoded, trace = traced(loaded, padded_request(model_type))
     return Example(model_type, loaded.model, loaded, encoded, trace)
 
 

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from maskviz.core.run.trace import Trace
-from maskviz.load.models.model import Loaded
-from maskviz.load.texts.encode import Encoded, Request, encode
+from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.experiments.padding import (
     broken_padding,
     drifts_by_rounding,
@@ -22,18 +20,17 @@ from maskviz.tracing.experiments.padding import (
 from maskviz.tracing.experiments.prove import moved_by_last_token
 from maskviz.tracing.run import run
 from maskviz.tracing.seam.masks import uses_interface
+from tests.traced import Traced, traced
 from tests.tracing.conftest import loaded_tiny, random_rows
 
 
-def traced(model_type: str, side: str) -> tuple[Loaded, Encoded, Trace]:
-    loaded = loaded_tiny(model_type)
-    encoded = encode(loaded, Request(ids=random_rows((5, 9)), padding_side=side))
-    return loaded, encoded, run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+def padded(model_type: str, side: str) -> Traced:
+    return traced(loaded_tiny(model_type), Request(ids=random_rows((5, 9)), padding_side=side))
 
 
 @torch.no_grad()
 def test_left_padding_of_gpt2_moves_a_text_as_far_as_it_is_from_itself_alone() -> None:
-    loaded, encoded, trace = traced("gpt2", "left")
+    loaded, encoded, trace = padded("gpt2", "left")
     ids = encoded.inputs["input_ids"][:1, 4:]
     alone = loaded.model(input_ids=ids).logits[0]
     together = loaded.model(**encoded.inputs).logits[0, 4:]
@@ -47,7 +44,7 @@ def test_left_padding_of_gpt2_moves_a_text_as_far_as_it_is_from_itself_alone() -
 
 @torch.no_grad()
 def test_without_a_mask_it_is_said_how_far_a_mask_would_help() -> None:
-    loaded, encoded, trace = traced("bert", "right")
+    loaded, encoded, trace = padded("bert", "right")
     bare = {name: one for name, one in encoded.inputs.items() if name != "attention_mask"}
     (found,) = padded_texts(loaded.model, bare, trace, predicts_next=False)
     alone = loaded.model(input_ids=encoded.inputs["input_ids"][:1, :5]).logits[0]
@@ -58,7 +55,7 @@ def test_without_a_mask_it_is_said_how_far_a_mask_would_help() -> None:
 
 @torch.no_grad()
 def test_the_last_column_of_a_padded_row_is_read_beside_its_last_real_token() -> None:
-    loaded, encoded, trace = traced("llama", "right")
+    loaded, encoded, trace = padded("llama", "right")
     logits = loaded.model(**encoded.inputs).logits[0]
     (found,) = padded_texts(loaded.model, encoded.inputs, trace, predicts_next=True)
     assert found.last == (int(logits[-1].argmax()), int(logits[4].argmax()))
@@ -74,7 +71,7 @@ def test_texts_of_one_length_have_nothing_to_say() -> None:
 
 @torch.no_grad()
 def test_the_size_of_the_outputs_is_their_largest_number() -> None:
-    loaded, encoded, trace = traced("gpt2", "right")
+    loaded, encoded, trace = padded("gpt2", "right")
     size, rounding = output_size(loaded.model, encoded.inputs, trace)
     assert size == pytest.approx(float(loaded.model(**encoded.inputs).logits.abs().max()))
     assert rounding == 1e-3
@@ -82,7 +79,7 @@ def test_the_size_of_the_outputs_is_their_largest_number() -> None:
 
 @pytest.mark.parametrize(("implementation", "given"), [("eager", True), ("sdpa", False)])
 def test_attention_weights_are_returned_by_eager_attention_alone(implementation: str, given: bool) -> None:
-    loaded, encoded, _ = traced("llama", "right")
+    loaded, encoded, _ = padded("llama", "right")
     model: Any = loaded.model
     before = model.config._attn_implementation
     model.set_attn_implementation(implementation)
@@ -93,7 +90,7 @@ def test_attention_weights_are_returned_by_eager_attention_alone(implementation:
 
 
 def test_a_padding_token_whose_embedding_is_no_number_is_named() -> None:
-    loaded, encoded, trace = traced("bert", "right")
+    loaded, encoded, trace = padded("bert", "right")
     table: Any = loaded.model.get_input_embeddings().weight
     own = table.detach()[0].clone()
     assert broken_padding(loaded.model, trace) == ()
@@ -109,16 +106,16 @@ def test_a_padding_token_whose_embedding_is_no_number_is_named() -> None:
 
 @torch.no_grad()
 def test_an_encoder_called_as_a_decoder_moves_before_the_last_token() -> None:
-    loaded, encoded, trace = traced("bert", "right")
+    loaded, encoded, trace = padded("bert", "right")
     moved = moved_by_last_token(loaded.model, encoded.inputs, trace)
     assert moved is not None and moved[0] > 0.01
-    loaded, encoded, trace = traced("gpt2", "right")
+    loaded, encoded, trace = padded("gpt2", "right")
     moved = moved_by_last_token(loaded.model, encoded.inputs, trace)
     assert moved is not None and moved[0] < 1e-6
 
 
 def test_without_ids_nothing_is_asked() -> None:
-    loaded, encoded, trace = traced("gpt2", "right")
+    loaded, encoded, trace = padded("gpt2", "right")
     assert moved_by_last_token(loaded.model, {"inputs_embeds": torch.zeros(1, 2, 32)}, trace) is None
     short = replace(trace, batch=encode(loaded, Request(ids=((5,),))).batch)
     assert moved_by_last_token(loaded.model, encoded.inputs, short) is None

@@ -31,8 +31,9 @@ from maskviz.core.run.trace import Trace
 from maskviz.core.words import Stack
 from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded
-from maskviz.load.texts.encode import Encoded, Request, encode
-from maskviz.tracing.run import head_shapes, run, run_gated
+from maskviz.load.texts.encode import Request
+from maskviz.tracing.run import head_shapes, run_gated
+from tests.traced import Traced, traced
 from tests.tracing.conftest import random_rows
 
 _SIZES: dict[str, Any] = {
@@ -45,17 +46,15 @@ _SIZES: dict[str, Any] = {
 }
 
 
-def traced(
-    model: PreTrainedModel, *lengths: int, targets: tuple[int, ...] = (), sharp: float = 4.0
-) -> tuple[Trace, Encoded]:
+def sharpened(model: PreTrainedModel, *lengths: int, targets: tuple[int, ...] = (), sharp: float = 4.0) -> Traced:
+    """A run of a model whose weights are larger, so that its attention is no even one."""
     model.train(False)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(sharp)
     loaded = Loaded(model, None, card_of(model.config, "tiny", type(model).__name__))
-    encoded = encode(loaded, Request(ids=random_rows(lengths), target_ids=random_rows(targets)))
-    return run(model, encoded.inputs, encoded.batch, loaded.card), encoded
+    return traced(loaded, Request(ids=random_rows(lengths), target_ids=random_rows(targets)))
 
 
 def same_on_real_rows(trace: Trace, index: int, expected: FloatArray) -> None:
@@ -75,7 +74,7 @@ def longformer() -> LongformerModel:
 
 def test_longformers_band_is_laid_out() -> None:
     model = longformer()
-    trace, encoded = traced(model, 9, 12)
+    _, encoded, trace = sharpened(model, 9, 12)
     with torch.no_grad():
         bands: Any = model(**encoded.inputs, output_attentions=True).attentions
     for layer, band in enumerate(bands):  # [batch, head, query, 5]: keys from query - 2 to query + 2
@@ -94,7 +93,7 @@ def test_longformers_band_is_laid_out() -> None:
 
 def test_gates_on_laid_out_attention_zero_the_slice_of_the_projections_input() -> None:
     model = longformer()
-    trace, encoded = traced(model, 9, 12)
+    _, encoded, trace = sharpened(model, 9, 12)
     gated = run_gated(model, encoded.inputs, trace, parse_head_mask("0:1; 1:0,3", head_shapes(trace)))
     assert gated.outputs is not None
     assert gated.outputs.hidden is not None
@@ -114,7 +113,7 @@ def test_longt5s_local_blocks_are_a_window() -> None:
     torch.manual_seed(0)
     config = LongT5Config(vocab_size=99, d_model=32, d_kv=8, d_ff=40, num_layers=2, num_heads=4, local_radius=2)
     model = LongT5EncoderModel(config)
-    trace, encoded = traced(model, 7, 11, sharp=1.0)
+    _, encoded, trace = sharpened(model, 7, 11, sharp=1.0)
     with torch.no_grad():
         blocks: Any = model(**encoded.inputs, output_attentions=True).attentions
     for layer, block in enumerate(blocks):  # [batch, block, head, 3, 9]: keys of the block before, of it, and after
@@ -132,7 +131,7 @@ def test_longt5s_local_blocks_are_a_window() -> None:
 def test_a_weight_too_small_for_its_type_is_not_taken_for_a_blocked_cell() -> None:
     torch.manual_seed(0)
     config = LongT5Config(vocab_size=99, d_model=32, d_kv=8, d_ff=40, num_layers=1, num_heads=4, local_radius=2)
-    call = traced(LongT5EncoderModel(config), 11, sharp=8.0)[0].calls[0]
+    call = sharpened(LongT5EncoderModel(config), 11, sharp=8.0).trace.calls[0]
     assert call.pattern is not None
     assert (call.pattern[0, 0][call.mask.visible[0, 0]] == 0).any(), "this test needs weights that underflow"
     assert str(call.mask.rule) == "window(±2)"
@@ -151,7 +150,7 @@ def test_longt5s_block_averages_are_keys_behind_the_text() -> None:
         global_block_size=4,
         encoder_attention_type="transient-global",
     )
-    trace, _ = traced(LongT5EncoderModel(config), 12)
+    *_, trace = sharpened(LongT5EncoderModel(config), 12)
     call = trace.calls[0]
     assert call.pattern is not None
     assert call.pattern.shape == (1, 4, 12, 15)
@@ -174,7 +173,7 @@ def test_pegasus_x_staggers_its_chunks_and_adds_global_keys() -> None:
         block_size=4,
         stagger_local_blocks=True,
     )
-    trace, _ = traced(PegasusXForConditionalGeneration(config), 9, 7, targets=(3, 4))
+    *_, trace = sharpened(PegasusXForConditionalGeneration(config), 9, 7, targets=(3, 4))
     encoder = trace.of_stack(Stack.ENCODER)
     assert [str(call.mask.rule) for call in encoder] == ["(chunk(4) ∨ extra keys) ∧ padding"] * 2
     chunks = [call.mask.visible[0, 0, :, :9] for call in encoder]
@@ -210,7 +209,7 @@ def reformer(kind: str) -> ReformerModel:
 
 @pytest.mark.parametrize("kind", ["local", "lsh"])
 def test_reformers_buckets_are_laid_out(kind: str) -> None:
-    trace, _ = traced(reformer(kind), 16)
+    *_, trace = sharpened(reformer(kind), 16)
     call = trace.calls[0]
     assert call.pattern is not None
     assert call.pattern.shape == (1, 4, 16, 16)
@@ -219,7 +218,7 @@ def test_reformers_buckets_are_laid_out(kind: str) -> None:
 
 
 def test_reformers_local_chunks_see_themselves_and_the_chunk_before() -> None:
-    trace, _ = traced(reformer("local"), 16)
+    *_, trace = sharpened(reformer("local"), 16)
     visible = trace.calls[0].mask.visible[0, 0]
     for query in range(16):
         for key in range(16):
@@ -230,7 +229,7 @@ def test_reformers_local_chunks_see_themselves_and_the_chunk_before() -> None:
 def test_canines_chunks_are_laid_out_and_its_pooled_tokens_keep_their_own_axes() -> None:
     torch.manual_seed(0)
     model = CanineModel(CanineConfig(**_SIZES, local_transformer_stride=8), add_pooling_layer=False)
-    trace, _ = traced(model, 12, 16)
+    *_, trace = sharpened(model, 12, 16)
     assert [call.mask.visible.shape[2:] for call in trace.calls] == [(16, 16), (4, 4), (4, 4), (16, 16)]
     for call in trace.calls:
         assert call.pattern is not None
@@ -243,7 +242,7 @@ def test_funnels_pooled_queries_keep_their_own_axes() -> None:
         vocab_size=99, d_model=32, n_head=4, d_head=8, d_inner=40, block_sizes=[1, 2], num_decoder_layers=1
     )
     model = FunnelBaseModel(config)
-    trace, encoded = traced(model, 12)
+    _, encoded, trace = sharpened(model, 12)
     with torch.no_grad():
         own: Any = model(**encoded.inputs, output_attentions=True).attentions
     assert [call.mask.visible.shape[2:] for call in trace.calls] == [tuple(one.shape[2:]) for one in own]
@@ -255,7 +254,7 @@ def test_bigbirds_blocks_attend_twice_to_the_block_their_random_ones_fall_on() -
     """Out of training its random blocks are all block 0: a query's weight on it counts twice, so that rows sum to 1."""
     torch.manual_seed(0)
     config = BigBirdConfig(**_SIZES, block_size=2, num_random_blocks=1, attention_type="block_sparse")
-    trace, _ = traced(BigBirdModel(config, add_pooling_layer=False), 24)
+    *_, trace = sharpened(BigBirdModel(config, add_pooling_layer=False), 24)
     call = trace.calls[0]
     assert call.pattern is not None
     np.testing.assert_allclose(call.pattern.sum(-1), 1, atol=1e-5)

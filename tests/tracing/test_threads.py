@@ -18,6 +18,7 @@ from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.long.run import rehearse
 from maskviz.tracing.run import run
 from tests.architectures import tiny
+from tests.traced import traced
 from tests.tracing.conftest import loaded_tiny, padded_request
 
 IDS = {"input_ids": torch.tensor([[5, 6, 7, 8, 9, 10]])}
@@ -53,10 +54,8 @@ def running_meanwhile(*models: Any) -> Iterator[list[torch.Tensor]]:
         raise failed[0]
 
 
-def traced(model_type: str) -> Trace:
-    loaded = loaded_tiny(model_type)
-    encoded = encode(loaded, padded_request(model_type))
-    return run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
+def trace_of(model_type: str) -> Trace:
+    return traced(loaded_tiny(model_type), padded_request(model_type)).trace
 
 
 def assert_same(one: Trace, other: Trace) -> None:
@@ -73,13 +72,13 @@ def assert_same(one: Trace, other: Trace) -> None:
 # On the attention interface, with windows, written by hand, an encoder-decoder.
 @pytest.mark.parametrize(("model_type", "times"), [("llama", 50), ("gemma3", 10), ("bloom", 10), ("t5", 10)])
 def test_traces_are_those_without_another_model_in_a_thread(model_type: str, times: int) -> None:
-    alone = traced(model_type)
+    alone = trace_of(model_type)
     others = [tiny("llama", seed=1, attention="eager"), tiny("bert", seed=1, attention="eager"), tiny("mistral")]
     with torch.no_grad():
         expected = [model(**IDS).logits for model in others]
     with running_meanwhile(*others) as found:
         for _ in range(times):
-            assert_same(traced(model_type), alone)
+            assert_same(trace_of(model_type), alone)
     for index, output in enumerate(found):
         torch.testing.assert_close(output, expected[index % len(others)], atol=1e-5, rtol=1e-5)
 

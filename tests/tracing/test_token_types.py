@@ -10,12 +10,11 @@ import torch
 from transformers import masking_utils
 
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.trace import Trace
 from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded
-from maskviz.load.texts.encode import Encoded, Request, encode
-from maskviz.tracing.run import run
+from maskviz.load.texts.encode import Request
 from tests.image_text import tiny_image_text
+from tests.traced import Traced, traced
 from tests.tracing.conftest import random_rows
 
 # Gemma 3: 1 is an image. PaliGemma: 0 is the prefix.
@@ -42,16 +41,13 @@ def loaded(name: str) -> Loaded:
     return Loaded(model, None, card_of(model.config, name, type(model).__name__))
 
 
-def traced(name: str, types: tuple[tuple[int, ...], ...]) -> tuple[Trace, Encoded]:
-    one = loaded(name)
-    request = Request(ids=random_rows((8, 5)), token_types=types, padding_side="left")
-    encoded = encode(one, request)
-    return run(one.model, encoded.inputs, encoded.batch, one.card), encoded
+def with_types(name: str, types: tuple[tuple[int, ...], ...]) -> Traced:
+    return traced(loaded(name), Request(ids=random_rows((8, 5)), token_types=types, padding_side="left"))
 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_spans_are_where_the_model_attends_and_their_rule_is_read(name: str) -> None:
-    trace, encoded = traced(name, TYPES[name])
+    _, encoded, trace = with_types(name, TYPES[name])
     with torch.no_grad():
         own: Any = tiny_image_text(name, attention="eager")(**encoded.inputs, output_attentions=True).attentions
     assert {str(call.mask.rule) for call in trace.calls} == (RULES if NEW else OLDER_RULES)[name]
@@ -70,7 +66,7 @@ def test_spans_are_where_the_model_attends_and_their_rule_is_read(name: str) -> 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_a_span_sees_itself_whole_and_the_rest_of_the_future_stays_future(name: str) -> None:
-    trace, _ = traced(name, TYPES[name])
+    *_, trace = with_types(name, TYPES[name])
     visible, reasons = trace.calls[0].mask.visible[0, 0], trace.calls[0].mask.reasons[0, 0]
     inside = 1 if name == "gemma3" else 0
     span = [place for place, kind in enumerate(TYPES[name][0]) if kind == inside][:3]
@@ -83,14 +79,14 @@ def test_a_span_sees_itself_whole_and_the_rest_of_the_future_stays_future(name: 
 
 def test_without_token_types_the_models_own_default_is_shown() -> None:
     """Without types Gemma 3 is causal. PaliGemma: causal in transformers 5.23, one whole prefix in 5.0."""
-    trace, _ = traced("gemma3", ())
+    *_, trace = with_types("gemma3", ())
     assert str(trace.calls[0].mask.rule) == "causal ∧ padding"
-    trace, _ = traced("paligemma", ())
+    *_, trace = with_types("paligemma", ())
     assert str(trace.calls[0].mask.rule) == "causal ∧ padding" if NEW else "(causal ∨ same span) ∧ padding"
 
 
 def test_token_types_are_kept_with_the_batch() -> None:
-    trace, encoded = traced("gemma3", TYPES["gemma3"])
+    _, encoded, trace = with_types("gemma3", TYPES["gemma3"])
     assert trace.batch.token_types is not None
     assert trace.batch.token_types.tolist() == [list(TYPES["gemma3"][0]), [0, 0, 0, *TYPES["gemma3"][1]]]
     assert torch.equal(encoded.inputs["token_type_ids"], torch.tensor(trace.batch.token_types.copy()))

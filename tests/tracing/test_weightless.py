@@ -19,9 +19,10 @@ from maskviz.load.models.model import Loaded
 from maskviz.load.models.weights import with_random_weights, without_weights
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.calling import check_fits, is_weightless
-from maskviz.tracing.listen.shadow import Shadow
-from maskviz.tracing.run import head_shapes, run, run_gated
+from maskviz.tracing.listen.shadow import Shadow, is_weightless
+from maskviz.tracing.run import head_shapes, run_gated
 from tests.architectures import ARCHITECTURES, MORE
+from tests.traced import traced
 from tests.tracing.conftest import Example, padded_request, random_rows
 
 
@@ -33,14 +34,12 @@ def bare(model_type: str) -> PreTrainedModel:
     return model
 
 
-def traced(model: PreTrainedModel, request: Request) -> Trace:
-    loaded = Loaded(model, None, card_of(model.config, "bare", type(model).__name__))
-    encoded = encode(loaded, request)
-    return run(model, encoded.inputs, encoded.batch, loaded.card)
+def trace_of(model: PreTrainedModel, request: Request) -> Trace:
+    return traced(Loaded(model, None, card_of(model.config, "bare", type(model).__name__)), request).trace
 
 
 def test_masks_and_rules_are_those_of_the_run_with_weights(example: Example) -> None:
-    trace = traced(bare(example.model_type), padded_request(example.model_type))
+    trace = trace_of(bare(example.model_type), padded_request(example.model_type))
     assert trace.silent == ()
     for call, weighted in zip(trace.calls, example.trace.calls, strict=True):
         assert (call.stack, call.layer, call.heads) == (weighted.stack, weighted.layer, weighted.heads)
@@ -96,18 +95,18 @@ def test_a_mask_that_depends_on_content_is_said_to_and_not_guessed() -> None:
         pad_token_id=0,
     )
     model_class: Any = transformers.AutoModelForCausalLM
-    trace = traced(without_weights(model_class.from_config, config), Request(ids=random_rows((9,))))
+    trace = trace_of(without_weights(model_class.from_config, config), Request(ids=random_rows((9,))))
     assert trace.calls == ()
     assert {(layer.layer, layer.kind) for layer in trace.silent} == {(0, CONTENT), (1, CONTENT)}
     assert trace.notes == ("layers 0-1: which cells are blocked depends on content, so weights are needed to tell",)
-    weighted = traced(with_random_weights(model_class.from_config, config, 0), Request(ids=random_rows((9,))))
+    weighted = trace_of(with_random_weights(model_class.from_config, config, 0), Request(ids=random_rows((9,))))
     assert (weighted.calls[0].mask.visible[0, 0].sum(-1) == [1, 2, 3, 3, 3, 3, 3, 3, 3]).all()
     assert str(weighted.calls[0].mask.rule) == "causal ∧ opaque(model.layers.0.self_attn: its own choice)"
 
 
 def test_gates_are_refused_where_there_are_no_numbers() -> None:
     model = bare("bert")
-    trace = traced(model, padded_request("bert"))
+    trace = trace_of(model, padded_request("bert"))
     with pytest.raises(UsageError, match="no"):
         run_gated(model, {}, trace, parse_head_mask("0:1", head_shapes(trace)))
 
@@ -129,7 +128,7 @@ def test_a_model_that_fails_without_weights_is_said_to(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(model, "forward", forward)
     with pytest.raises(CannotTraceError, match="cannot be run without weights: RuntimeError: no such thing"):
-        traced(model, padded_request("bert"))
+        trace_of(model, padded_request("bert"))
 
 
 @pytest.mark.parametrize("seed", [None, 3])
@@ -157,7 +156,7 @@ def test_experts_are_passed_over_and_put_back() -> None:
     model = bare("gpt_oss")
     experts = [module for module in model.modules() if type(module).__name__.endswith("Experts")]
     assert experts
-    traced(model, padded_request("gpt_oss"))
+    trace_of(model, padded_request("gpt_oss"))
     assert not any("forward" in vars(module) for module in experts)
 
 
