@@ -25,7 +25,7 @@ from tests.pages_of_heads import only, text_of
 Golden = Callable[[str, str], None]
 
 
-def page_of(trace: Trace, by: HeadStatistic = HeadStatistic.ENTROPY, choice: Choice | None = None) -> Page:
+def page_of_heads(trace: Trace, by: HeadStatistic = HeadStatistic.ENTROPY, choice: Choice | None = None) -> Page:
     return heads_page(trace, read_heads(trace), HeadsAsked(choice or Choice(), by))
 
 
@@ -37,19 +37,19 @@ def broken(trace: Trace) -> Trace:
 
 
 def test_the_page_of_two_texts_is_the_golden_one(golden: Golden) -> None:
-    golden("heads", text_of(page_of(trace_of(7, lengths=(9, 6), causal=False), HeadStatistic.SINK)))
+    golden("heads", text_of(page_of_heads(trace_of(7, lengths=(9, 6), causal=False), HeadStatistic.SINK)))
 
 
 def test_every_map_has_the_mean_of_its_head_and_nothing_where_there_is_none() -> None:
     trace = trace_of(1, lengths=(6, 5))
-    matrix = only(page_of(trace, HeadStatistic.INDUCTION), Matrix)
+    matrix = only(page_of_heads(trace, HeadStatistic.INDUCTION), Matrix)
     for line, layer in enumerate(read_heads(trace).layers):
         np.testing.assert_allclose(matrix.values[line], layer.measured[HeadStatistic.INDUCTION].mean, atol=1e-6)
 
 
 def test_the_table_is_in_order_and_says_chance_and_queries() -> None:
     trace = trace_of(3, lengths=(8,))
-    page = page_of(trace, HeadStatistic.DISTANCE)
+    page = page_of_heads(trace, HeadStatistic.DISTANCE)
     table = next(panel for panel in page.panels if isinstance(panel, Table) and panel.title.startswith("highest"))
     layers = read_heads(trace).layers
     values = []
@@ -65,13 +65,13 @@ def test_the_table_is_in_order_and_says_chance_and_queries() -> None:
 
 
 def test_layers_and_heads_that_are_chosen_are_the_only_ones() -> None:
-    matrix = only(page_of(trace_of(1), choice=Choice(layers="1", heads="0,2")), Matrix)
+    matrix = only(page_of_heads(trace_of(1), choice=Choice(layers="1", heads="0,2")), Matrix)
     assert matrix.row_names == ("layer 1",)
     assert matrix.column_names == ("head 0", "head 2")
 
 
 def test_rows_that_are_not_numbers_are_said_to_be_left_out() -> None:
-    page = page_of(broken(trace_of(1, lengths=(7,))))
+    page = page_of_heads(broken(trace_of(1, lengths=(7,))))
     warnings = [panel.text for panel in page.panels if isinstance(panel, Note) and panel.tone is Tone.WARNING]
     assert warnings == ["1 row of attention that is not numbers (NaN) is left out"]
     assert math.isfinite(only(page, Matrix).values.min())
@@ -89,19 +89,19 @@ def test_a_row_with_nothing_left_is_blocked_and_not_zeros() -> None:
     assert "nothing left and are blocked whole" in said
     sees = left.calls[0].mask.visible[0].any(axis=-1)
     assert not sees[:, 0].any()
-    assert text_of(page_of(left))
+    assert text_of(page_of_heads(left))
 
 
 def test_a_statistic_without_a_query_is_refused() -> None:
     with pytest.raises(UsageError, match="--by next"):
-        page_of(trace_of(1), HeadStatistic.NEXT)
+        page_of_heads(trace_of(1), HeadStatistic.NEXT)
 
 
 def test_without_a_pattern_there_is_nothing_to_read() -> None:
     trace = trace_of(1)
     bare = replace(trace, calls=tuple(replace(call, pattern=None) for call in trace.calls))
     with pytest.raises(UsageError, match="no attention"):
-        page_of(bare)
+        page_of_heads(bare)
 
 
 def test_maps_are_those_of_every_layer_and_the_last_one_large() -> None:

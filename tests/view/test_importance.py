@@ -20,22 +20,29 @@ from tests.pages_of_heads import CARD, CHANGE, CROSSED, KEY_SITES, TEXTS, import
 GRADIENTS = np.abs(CHANGE)[None] * np.array([[1.0], [2.0], [3.0]])
 
 
+<<<<<<< HEAD
 def page_of(value: Importance, *, top: int = 20, normalise: bool = False) -> Page:
     return importance_page(CARD, ranked(value, normalise=normalise), TEXTS, top=top)
+=======
+def page_of_importance(value: Importance, *, top: int = 20, normalise: bool = False) -> Page:
+    return importance_page(CARD, ranked(value, normalise=normalise), TEXTS, "maskviz importance", top=top)
+>>>>>>> e451754 (Each page that tests make has a name of its own)
 
 
 def test_the_page_of_an_importance(golden: Callable[[str, str], None]) -> None:
-    golden("importance", text_of(page_of(importance(gradients=GRADIENTS), top=4)))
+    golden("importance", text_of(page_of_importance(importance(gradients=GRADIENTS), top=4)))
 
 
 def test_the_page_of_an_encoder_decoder(golden: Callable[[str, str], None]) -> None:
-    golden("importance_stacks", text_of(page_of(importance(CROSSED, ablation=Ablation.RESAMPLE), top=4), 100))
+    golden(
+        "importance_stacks", text_of(page_of_importance(importance(CROSSED, ablation=Ablation.RESAMPLE), top=4), 100)
+    )
 
 
 def test_the_page_of_key_heads_by_gradient(golden: Callable[[str, str], None]) -> None:
     gradients = np.array([[0.3, 0.4, 0.0, 0.0]])
     value = importance(KEY_SITES, gradients=gradients, method=Method.GRADIENT, texts=1)
-    golden("importance_gradient", text_of(page_of(replace(value, effects=Effects({}, {})), normalise=True)))
+    golden("importance_gradient", text_of(page_of_importance(replace(value, effects=Effects({}, {})), normalise=True)))
 
 
 @pytest.mark.parametrize(
@@ -51,18 +58,18 @@ def test_the_page_of_key_heads_by_gradient(golden: Callable[[str, str], None]) -
     ],
 )
 def test_the_first_sentence_says_what_stood_in_for_a_head(ablation: Ablation, words: str) -> None:
-    first = page_of(importance(ablation=ablation)).panels[0]
+    first = page_of_importance(importance(ablation=ablation)).panels[0]
     assert isinstance(first, Note)
     assert words in first.text
     assert first.text.endswith("change of loss, nats per token.")
 
 
 def test_a_map_holds_the_mean_of_each_head_at_its_place() -> None:
-    matrix = only(page_of(importance()), Matrix)
+    matrix = only(page_of_importance(importance()), Matrix)
     assert matrix.values == pytest.approx(CHANGE.reshape(2, 4).astype(np.float32))
     assert matrix.centred
     assert matrix.top == pytest.approx(0.4)
-    of_keys = only(page_of(importance(KEY_SITES)), Matrix)
+    of_keys = only(page_of_importance(importance(KEY_SITES)), Matrix)
     assert of_keys.column_names == ("key head 0", "key head 1")
 
 
@@ -70,7 +77,7 @@ def test_colours_end_before_a_score_that_would_make_all_others_pale() -> None:
     value = importance(tuple(Site("decoder", layer, (head,)) for layer in range(10) for head in range(4)))
     loss = np.array(value.effects.changes[Measure.LOSS])
     loss[:, 0] = 100.0
-    page = page_of(replace(value, effects=Effects({Measure.LOSS: loss}, {})))
+    page = page_of_importance(replace(value, effects=Effects({Measure.LOSS: loss}, {})))
     matrix = only(page, Matrix)
     assert matrix.top == pytest.approx(0.4)
     assert "colours end at 0.400, 1 lie beyond" in matrix.caption
@@ -78,12 +85,12 @@ def test_colours_end_before_a_score_that_would_make_all_others_pale() -> None:
 
 def test_measures_that_cannot_be_negative_have_a_scale_from_zero() -> None:
     value = replace(importance(), measure=Measure.KL)
-    assert not only(page_of(value), Matrix).centred
-    assert len([panel for panel in page_of(value).panels if isinstance(panel, Bars)]) == 1
+    assert not only(page_of_importance(value), Matrix).centred
+    assert len([panel for panel in page_of_importance(value).panels if isinstance(panel, Bars)]) == 1
 
 
 def test_bars_are_the_most_important_and_those_that_help_when_removed() -> None:
-    page = page_of(importance(), top=3)
+    page = page_of_importance(importance(), top=3)
     most = only(page, Bars, "most important heads")
     assert most.names == ("0.0", "1.1", "1.3")
     assert most.caption.startswith("the first 3 of 8 heads; intervals: 95 % confidence")
@@ -97,11 +104,11 @@ def test_bars_are_the_most_important_and_those_that_help_when_removed() -> None:
 
 
 def test_heads_that_help_are_not_drawn_twice() -> None:
-    assert only(page_of(importance(), top=8), Bars).names[-1] == "1.2"
+    assert only(page_of_importance(importance(), top=8), Bars).names[-1] == "1.2"
 
 
 def test_one_text_has_no_intervals() -> None:
-    page = page_of(importance(texts=1))
+    page = page_of_importance(importance(texts=1))
     bars = only(page, Bars)
     assert bars.low is None
     assert "one text, so no interval" in bars.caption
@@ -109,7 +116,7 @@ def test_one_text_has_no_intervals() -> None:
 
 
 def test_the_table_ranks_and_shows_every_measure() -> None:
-    table = only(page_of(importance(gradients=GRADIENTS), top=2), Table, "heads by importance")
+    table = only(page_of_importance(importance(gradients=GRADIENTS), top=2), Table, "heads by importance")
     assert table.columns == ("#>", "head", "loss>", "± 95 %>", "KL>", "flips>", "token rank>", "|dL/d gate|>")
     assert table.rows == (
         ("1", "0.0", "+0.400", "0.497", "0.200", "10.0%", "+4.00", "0.800"),
@@ -119,22 +126,24 @@ def test_the_table_ranks_and_shows_every_measure() -> None:
 
 
 def test_agreement_is_shown_where_there_are_gradients_beside_exact_changes() -> None:
-    page = page_of(importance(gradients=GRADIENTS))
+    page = page_of_importance(importance(gradients=GRADIENTS))
     table = only(page, Table, "does the gradient order them")
     assert table.rows[0][3] == "3 of 4"
     assert table.rows[1] == ("|dL/d gate|", "|change of loss|", "+1.00", "4 of 4")
     assert "over 8 heads" in table.caption
-    assert not any("gradient" in getattr(panel, "title", "") for panel in page_of(importance()).panels)
+    assert not any("gradient" in getattr(panel, "title", "") for panel in page_of_importance(importance()).panels)
 
 
 def test_stacks_and_key_heads_are_named() -> None:
-    assert only(page_of(importance(CROSSED), top=1), Bars, "most important").names == ("encoder 0.0",)
-    assert only(page_of(importance(KEY_SITES), top=1), Bars, "most important").names == ("kv:0.0",)
-    assert "key head silenced alone with all query heads that read it" in notes(page_of(importance(KEY_SITES)))
+    assert only(page_of_importance(importance(CROSSED), top=1), Bars, "most important").names == ("encoder 0.0",)
+    assert only(page_of_importance(importance(KEY_SITES), top=1), Bars, "most important").names == ("kv:0.0",)
+    assert "key head silenced alone with all query heads that read it" in notes(
+        page_of_importance(importance(KEY_SITES))
+    )
 
 
 def test_what_compensates_is_said_once_and_notes_come_last() -> None:
-    page = page_of(replace(importance(), notes=("the model drops tokens",)))
+    page = page_of_importance(replace(importance(), notes=("the model drops tokens",)))
     assert notes(page).count("Hydra") == 1
     assert page.panels[-1] == Note("the model drops tokens", Tone.WARNING)
 
@@ -142,7 +151,9 @@ def test_what_compensates_is_said_once_and_notes_come_last() -> None:
 def test_a_plain_run_without_numbers_is_a_warning() -> None:
     value = importance()
     loss = np.array([2.0, np.nan, 3.0])
-    page = page_of(replace(value, effects=Effects(value.effects.changes, {Measure.LOSS: loss, Measure.RANK: loss})))
+    page = page_of_importance(
+        replace(value, effects=Effects(value.effects.changes, {Measure.LOSS: loss, Measure.RANK: loss}))
+    )
     assert page.panels[1] == Note(
         "Text 2: no loss and no token rank in the plain run; there is nothing to predict, or the outputs are not "
         "numbers (NaN). Means leave it out.",
@@ -154,7 +165,7 @@ def test_heads_without_a_number_are_counted_and_come_last() -> None:
     value = importance()
     loss = np.array(value.effects.changes[Measure.LOSS])
     loss[:, 0] = np.nan
-    page = page_of(replace(value, effects=Effects({Measure.LOSS: loss}, {})))
+    page = page_of_importance(replace(value, effects=Effects({Measure.LOSS: loss}, {})))
     assert "No score that is a number: 1 head." in notes(page)
     assert only(page, Table).rows[-1][:3] == ("8", "0.0", "")
     assert "layer 0" in text_of(page)
@@ -163,12 +174,12 @@ def test_heads_without_a_number_are_counted_and_come_last() -> None:
 def test_heads_silenced_all_along_are_named() -> None:
     gates = np.ones((2, 4), np.float32)
     gates[1, 3] = 0
-    page = page_of(replace(importance(), base=HeadMask({"decoder": gates})))
+    page = page_of_importance(replace(importance(), base=HeadMask({"decoder": gates})))
     assert "Silenced all along, in the plain run too: 1:3." in notes(page)
     assert page.facts["silenced all along"] == "1:3"
 
 
 def test_the_title_names_the_texts_and_the_facts_the_command() -> None:
-    page = page_of(importance())
+    page = page_of_importance(importance())
     assert page.title == "head importance: The cat sat on the mat. (+2 more)"
     assert page.facts == {"model": "made-up", "text": " | ".join(TEXTS), "command": "maskviz importance"}

@@ -29,7 +29,7 @@ from tests.tracing.conftest import example_of, loaded_tiny, random_rows
 Shown = TypeVar("Shown")
 
 
-def page_of(model_type: str, choice: Choice) -> Page:
+def page_of_run(model_type: str, choice: Choice) -> Page:
     return show_page(example_of(model_type).trace, choice)
 
 
@@ -46,7 +46,7 @@ def what_if_page(model_type: str, mask: str, choice: Choice) -> Page:
 
 
 def test_each_distinct_mask_is_drawn_once_per_text_with_the_layers_that_share_it() -> None:
-    titles = [panel.title for panel in panels(page_of("gemma3", Choice()), MaskGrid)]
+    titles = [panel.title for panel in panels(page_of_run("gemma3", Choice()), MaskGrid)]
     assert titles == [
         *[f"layer 0, text {text}: causal ∧ padding" for text in (1, 2, 3)],
         *[f"layers 1-2, text {text}: causal ∧ window(4) ∧ padding" for text in (1, 2, 3)],
@@ -103,7 +103,7 @@ def test_a_large_batch_is_cut_and_says_so() -> None:
 
 def test_a_mask_panel_shows_reasons_labels_and_padding_rows() -> None:
     trace = example_of("llama").trace
-    panel = panels(page_of("llama", Choice(text=1)), MaskGrid)[0]
+    panel = panels(page_of_run("llama", Choice(text=1)), MaskGrid)[0]
     assert [token.text for token in panel.keys] == list(trace.batch.tokens[0])
     assert panel.meaningless.tolist() == [True] * 4 + [False] * 5
     assert panel.codes[8, 0] == Reason.PADDING
@@ -117,7 +117,7 @@ def test_a_mask_panel_shows_reasons_labels_and_padding_rows() -> None:
 
 def test_choosing_a_layer_and_head_draws_one_large_map() -> None:
     trace = example_of("llama").trace
-    page = page_of("llama", Choice(layers="2", heads="3", text=2))
+    page = page_of_run("llama", Choice(layers="2", heads="3", text=2))
     (panel,) = panels(page, Heatmap)
     assert panel.title == "head 2.3, text 2 of 3"
     assert trace.calls[2].pattern is not None
@@ -127,7 +127,7 @@ def test_choosing_a_layer_and_head_draws_one_large_map() -> None:
 
 
 def test_other_choices_draw_a_grid_of_heads_on_one_scale() -> None:
-    (grid,) = panels(page_of("llama", Choice(layers="0,-1", heads="1-2")), HeadGrid)
+    (grid,) = panels(page_of_run("llama", Choice(layers="0,-1", heads="1-2")), HeadGrid)
     assert grid.row_names == ("layer 0", "layer 2")
     assert grid.column_names == ("head 1", "head 2")
     assert len(grid.tiles) == 4
@@ -135,9 +135,9 @@ def test_other_choices_draw_a_grid_of_heads_on_one_scale() -> None:
 
 
 def test_encoder_decoders_draw_every_stack() -> None:
-    page = page_of("t5", Choice(text=1))
+    page = page_of_run("t5", Choice(text=1))
     assert [grid.title.split()[0] for grid in panels(page, HeadGrid)] == ["encoder", "decoder", "cross"]
-    cross = panels(page_of("t5", Choice(stack="cross", text=2)), MaskGrid)[0]
+    cross = panels(page_of_run("t5", Choice(stack="cross", text=2)), MaskGrid)[0]
     assert cross.codes.shape == (6, 9)
     strips = panels(page, TokenStrip)
     assert [strip.title for strip in strips] == ["encoder tokens", "decoder tokens"]
@@ -154,13 +154,13 @@ def test_encoder_decoders_draw_every_stack() -> None:
 )
 def test_choices_that_are_not_there_are_said(choice: Choice, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        page_of("llama", choice)
+        page_of_run("llama", choice)
 
 
 def test_sinks_are_named_where_rows_do_not_sum_to_one() -> None:
-    (panel,) = panels(page_of("gpt_oss", Choice(layers="0", heads="0")), Heatmap)
+    (panel,) = panels(page_of_run("gpt_oss", Choice(layers="0", heads="0")), Heatmap)
     assert "goes to a sink outside the text" in panel.caption
-    (panel,) = panels(page_of("llama", Choice(layers="0", heads="0")), Heatmap)
+    (panel,) = panels(page_of_run("llama", Choice(layers="0", heads="0")), Heatmap)
     assert "sums to 1" in panel.caption
 
 
@@ -248,7 +248,7 @@ def test_a_config_that_words_layers_otherwise_than_they_are_is_contradicted() ->
 
 
 def test_drift_is_said_and_notes_are_warnings() -> None:
-    notes = panels(page_of("llama", Choice()), Note)
+    notes = panels(page_of_run("llama", Choice()), Note)
     assert "from a plain sdpa run" in notes[-1].text
     assert notes[-1].tone is Tone.QUIET
 

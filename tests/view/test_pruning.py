@@ -16,16 +16,21 @@ from maskviz.view.heads.pruning import pruning_page
 from tests.pages_of_heads import CARD, TEXTS, notes, only, pruning, text_of
 
 
+<<<<<<< HEAD
 def page_of(value: Pruning) -> Page:
     return pruning_page(CARD, value, TEXTS)
+=======
+def page_of_pruning(value: Pruning) -> Page:
+    return pruning_page(CARD, value, TEXTS, "maskviz prune")
+>>>>>>> e451754 (Each page that tests make has a name of its own)
 
 
 def test_the_page_of_a_pruning(golden: Callable[[str, str], None]) -> None:
-    golden("pruning", text_of(page_of(pruning())))
+    golden("pruning", text_of(page_of_pruning(pruning())))
 
 
 def test_the_curve_is_the_loss_itself_beside_that_of_the_plain_run() -> None:
-    curve = only(page_of(pruning()), Curve)
+    curve = only(page_of_pruning(pruning()), Curve)
     assert curve.x.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert [one.name for one in curve.lines] == ["least important first", "random (2 orders)", "most important first"]
     ranked, random, reverse = curve.lines
@@ -38,7 +43,7 @@ def test_the_curve_is_the_loss_itself_beside_that_of_the_plain_run() -> None:
 
 
 def test_measures_without_a_plain_value_are_drawn_as_changes() -> None:
-    curve = only(page_of(replace(pruning(chosen=False), measure=Measure.KL)), Curve)
+    curve = only(page_of_pruning(replace(pruning(chosen=False), measure=Measure.KL)), Curve)
     assert curve.lines[0].values == pytest.approx([0.0, 0.05, 0.25, 1.0, 2.5])
     assert curve.level is None
     assert curve.y_name == "KL divergence from the plain run, nats"
@@ -46,7 +51,7 @@ def test_measures_without_a_plain_value_are_drawn_as_changes() -> None:
 
 def test_one_random_order_has_no_band() -> None:
     value = pruning(chosen=False)
-    page = page_of(replace(value, lines=(*value.of(Order.RANKED), value.of(Order.RANDOM)[0])))
+    page = page_of_pruning(replace(value, lines=(*value.of(Order.RANKED), value.of(Order.RANDOM)[0])))
     curve = only(page, Curve)
     assert [one.name for one in curve.lines] == ["least important first", "random (1 order)"]
     assert curve.lines[1].low is None
@@ -72,7 +77,7 @@ def test_one_random_order_has_no_band() -> None:
 )
 def test_the_verdict_follows_from_the_steps_below_the_whole_band(ranked: list[float], tone: Tone, words: str) -> None:
     """Neither the step that removes nothing nor the one that removes all counts."""
-    page = page_of(pruning(ranked))
+    page = page_of_pruning(pruning(ranked))
     verdict = next(panel for panel in page.panels if isinstance(panel, Note) and "random orders" in panel.text)
     assert words in verdict.text
     assert verdict.tone is tone
@@ -81,13 +86,13 @@ def test_the_verdict_follows_from_the_steps_below_the_whole_band(ranked: list[fl
 
 def test_without_random_orders_there_is_no_verdict() -> None:
     value = pruning(chosen=False)
-    page = page_of(replace(value, lines=value.of(Order.RANKED)))
+    page = page_of_pruning(replace(value, lines=value.of(Order.RANKED)))
     assert "random" not in notes(page)
     assert len(only(page, Curve).lines) == 1
 
 
 def test_the_table_has_a_row_for_each_step() -> None:
-    table = only(page_of(pruning()), Table, "heads removed")
+    table = only(page_of_pruning(pruning()), Table, "heads removed")
     assert table.columns == (
         *("removed>", "share>", "least first>", "random>", "from>", "to>", "most first>"),
         *("KL>", "flips>"),
@@ -102,13 +107,13 @@ def test_a_long_curve_is_listed_at_every_few_steps_and_its_last() -> None:
         replace(one, changes={measure: np.repeat(values, 10, axis=1) for measure, values in one.changes.items()})
         for one in value.lines
     )
-    table = only(page_of(replace(value, removed=tuple(range(50)), lines=lines, sites=value.sites * 7)), Table)
+    table = only(page_of_pruning(replace(value, removed=tuple(range(50)), lines=lines, sites=value.sites * 7)), Table)
     assert [row[0] for row in table.rows] == [*map(str, range(0, 50, 3)), "49"]
     assert "18 of 50 steps" in table.caption
 
 
 def test_chosen_heads_are_named_in_the_grammar_of_head_masks_with_their_joint_cost() -> None:
-    page = page_of(pruning())
+    page = page_of_pruning(pruning())
     assert "5 of 8 heads go, 37.5% stay: loses at most 0.7 nats. As a head mask: 0:*; 1:2" in notes(page)
     assert "No head is left in layer 0." in notes(page)
     assert only(page, Table, "what it costs").rows == (
@@ -122,19 +127,19 @@ def test_no_chosen_head_is_said() -> None:
     value = pruning()
     assert value.chosen is not None
     mask = value.lines[0].masks[0]
-    page = page_of(replace(value, chosen=Chosen(mask, (), 1.0, value.chosen.changes, "loses at most 0 nats")))
+    page = page_of_pruning(replace(value, chosen=Chosen(mask, (), 1.0, value.chosen.changes, "loses at most 0 nats")))
     assert "No head goes: loses at most 0 nats." in notes(page)
 
 
 def test_the_first_sentence_says_how_heads_were_ranked() -> None:
-    assert "Ranked by the change of loss when each is silenced alone, once" in notes(page_of(pruning()))
-    by_gradient = notes(page_of(replace(pruning(), by=Method.GRADIENT, reranked=True)))
+    assert "Ranked by the change of loss when each is silenced alone, once" in notes(page_of_pruning(pruning()))
+    by_gradient = notes(page_of_pruning(replace(pruning(), by=Method.GRADIENT, reranked=True)))
     assert "Ranked by |dL/d gate| (Michel et al. 2019), anew at each step." in by_gradient
 
 
 def test_a_text_without_a_loss_is_left_out_of_the_level_and_said() -> None:
     value = pruning(chosen=False)
-    page = page_of(replace(value, plain={Measure.LOSS: np.array([2.0, np.nan, 3.0])}))
+    page = page_of_pruning(replace(value, plain={Measure.LOSS: np.array([2.0, np.nan, 3.0])}))
     assert only(page, Curve).level == 2.5
     assert "Text 2: no loss in the plain run" in notes(page)
 
