@@ -19,7 +19,7 @@ from maskviz.load.models.model import Loaded
 from maskviz.load.models.weights import with_random_weights, without_weights
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.calling import check_fits, is_weightless
-from maskviz.tracing.listen.shadow import Shadow, is_weightless
+from maskviz.tracing.listen.shadow import Shadow
 from maskviz.tracing.run import head_shapes, run_gated
 from tests.architectures import ARCHITECTURES, MORE
 from tests.traced import traced

@@ -20,13 +20,8 @@ from tests.pages_of_heads import CARD, CHANGE, CROSSED, KEY_SITES, TEXTS, import
 GRADIENTS = np.abs(CHANGE)[None] * np.array([[1.0], [2.0], [3.0]])
 
 
-<<<<<<< HEAD
-def page_of(value: Importance, *, top: int = 20, normalise: bool = False) -> Page:
-    return importance_page(CARD, ranked(value, normalise=normalise), TEXTS, top=top)
-=======
 def page_of_importance(value: Importance, *, top: int = 20, normalise: bool = False) -> Page:
-    return importance_page(CARD, ranked(value, normalise=normalise), TEXTS, "maskviz importance", top=top)
->>>>>>> e451754 (Each page that tests make has a name of its own)
+    return importance_page(CARD, ranked(value, normalise=normalise), TEXTS, top=top)
 
 
 def test_the_page_of_an_importance(golden: Callable[[str, str], None]) -> None:
@@ -182,4 +177,4 @@ def test_heads_silenced_all_along_are_named() -> None:
 def test_the_title_names_the_texts_and_the_facts_the_command() -> None:
     page = page_of_importance(importance())
     assert page.title == "head importance: The cat sat on the mat. (+2 more)"
-    assert page.facts == {"model": "made-up", "text": " | ".join(TEXTS), "command": "maskviz importance"}
+    assert page.facts == {"model": "made-up", "text": " | ".join(TEXTS)}

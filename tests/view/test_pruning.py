@@ -16,13 +16,8 @@ from maskviz.view.heads.pruning import pruning_page
 from tests.pages_of_heads import CARD, TEXTS, notes, only, pruning, text_of
 
 
-<<<<<<< HEAD
-def page_of(value: Pruning) -> Page:
-    return pruning_page(CARD, value, TEXTS)
-=======
 def page_of_pruning(value: Pruning) -> Page:
-    return pruning_page(CARD, value, TEXTS, "maskviz prune")
->>>>>>> e451754 (Each page that tests make has a name of its own)
+    return pruning_page(CARD, value, TEXTS)
 
 
 def test_the_page_of_a_pruning(golden: Callable[[str, str], None]) -> None:

@@ -19,7 +19,7 @@ from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
 from maskviz.core.checks.given_array import GivenArray, Sizes
 from maskviz.core.checks.meant import at_one_end, upside_down_padding
 from maskviz.core.errors import CannotTraceError, UsageError
-from maskviz.core.rules.block_kinds import BlockCausal, BlockDiffusion, Prefix
+from maskviz.core.rules.kinds import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules.recognise import recognise
 from maskviz.core.words import Dialect
 from maskviz.core.writing import either, parameter

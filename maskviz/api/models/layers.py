@@ -8,7 +8,7 @@ from typing import Any
 
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.rules.algebra import Rule
-from maskviz.core.rules.kinds import Ahead, Band, Chunk, Window
+from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
 from maskviz.load.models.facts import claimed_choices, claimed_windows, unused_because, with_numbers
 from maskviz.load.models.loading import meaningless_request
@@ -113,4 +113,4 @@ def windowed(trace: Trace) -> bool:
 
 def is_local(rule: Rule) -> bool:
     """Whether a rule has a window or chunks."""
-    return any(isinstance(leaf, Window | Band | Ahead | Chunk) for leaf in rule.leaves())
+    return any(leaf.reason in (Reason.WINDOW, Reason.CHUNK) for leaf in rule.leaves())
