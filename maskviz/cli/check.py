@@ -12,12 +12,13 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.files import MASK_SUFFIXES, deliver, deliver_page, parse_backends, print_out
 from maskviz.cli.files import checked as checked_paths
-from maskviz.cli.groups import Group
+from maskviz.cli.files import deliver, deliver_page, parse_backends, print_out
+from maskviz.cli.options import Group
+from maskviz.cli.saved_runs import MASK_SUFFIXES
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import ExitCode, UsageError
-from maskviz.core.words import Backend, Dialect, Purpose, Severity
+from maskviz.core.words import Backend, Dialect, Positions, Purpose, Severity
 from maskviz.store.files import write_whole
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class PurposeOptions(Group):
         typer.Option(
             "--attn",
             metavar="BACKEND",
-            help=o.backends_help("The attention backend to ask, of {}; default: the model's own."),
+            help=f"The attention backend to ask, of {', '.join(Backend)}; default: the model's own.",
         ),
     ] = None
     head_mask: Annotated[
@@ -288,7 +289,7 @@ def _check_as_they_are(text: o.TextOptions, batch: o.BatchOptions, images: o.Ima
         "image": images.image,
         "token-types": batch.token_types,
         "packed": batch.packed,
-        "position-ids": batch.position_ids is not o.Positions.PLAIN,
+        "position-ids": batch.position_ids is not Positions.PLAIN,
     }
     for name, given in asked.items():
         if given:

@@ -13,8 +13,8 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.files import saved_run
-from maskviz.cli.groups import Typed
+from maskviz.cli.options import Typed
+from maskviz.cli.saved_runs import saved_run
 from maskviz.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -10,7 +11,16 @@ from maskviz.api.together import refuse_slopes_beside
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
-from maskviz.core.words import Method
+from maskviz.cli.options import Group
+from maskviz.core.words import (
+    Ablation,
+    MaskedReading,
+    Measure,
+    Method,
+)
+
+if TYPE_CHECKING:
+    from maskviz.api.runs.examination import Masking
 
 MethodName = Annotated[
     Method,
@@ -22,13 +32,49 @@ Normalise = Annotated[
 Top = Annotated[int, typer.Option("--top", min=1, help="Heads in the ranked bars.")]
 
 
+@dataclass(frozen=True, slots=True)
+class SilencingOptions(Group):
+    """What silencing a head means, and what it is measured by."""
+
+    PANEL: ClassVar[str] = "Silencing heads"
+    ablation: Annotated[
+        Ablation,
+        typer.Option(
+            "--ablation",
+            help="What a silenced head puts out: nothing, its mean over the texts, its output on another text; "
+            "frozen: nothing, while later attention is held as it was.",
+        ),
+    ] = Ablation.ZERO
+    measure: Annotated[
+        Measure | None,
+        typer.Option("--measure", help="What is ranked by; default: the loss, or what the model's outputs allow."),
+    ] = None
+    key_heads: Annotated[
+        bool, typer.Option("--key-heads", help="Silence key heads, each with the query heads that read it.")
+    ] = False
+    mlm_reading: Annotated[
+        MaskedReading,
+        typer.Option("--mlm-reading", help="Loss of a masked LM: each token masked in turn, or as it stands, visible."),
+    ] = MaskedReading.MASKED
+    mlm_sample: Annotated[
+        int | None,
+        typer.Option("--mlm-sample", min=1, help="Mask at most so many tokens of a text, drawn with --seed."),
+    ] = None
+
+    def masking(self, seed: int) -> Masking:
+        """How the loss of a masked language model is read."""
+        from maskviz.api.runs.examination import Masking
+
+        return Masking(self.mlm_reading, self.mlm_sample, seed)
+
+
 def importance(
     env: Env,
     model: o.ModelOptions,
     spread: o.ParallelOptions,
     hub: o.HubOptions,
     text: o.TextOptions,
-    silencing: o.SilencingOptions,
+    silencing: SilencingOptions,
     picture: o.PictureOptions,
     texts: o.Texts = None,
     file: o.File = None,

@@ -1,53 +1,147 @@
-"""Options that several commands share, each declared once, in the groups that `--help` shows."""
+"""Options that several commands share, each declared once, in groups that share a heading of --help."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import inspect
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
+from typer.models import ParameterInfo
 
 from maskviz.cli.env import Env
 from maskviz.cli.files import parse_ids, read_texts
-from maskviz.cli.groups import Group
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.words import (
-    Ablation,
-    Backend,
     CacheKind,
-    MaskedReading,
-    Measure,
     Parallel,
+    Positions,
     Scale,
+    Side,
     Stack,
     Style,
 )
 
 if TYPE_CHECKING:
-    from maskviz.api.runs.examination import Masking
     from maskviz.api.runs.traced import Asked, Feeding
-    from maskviz.api.trace import LongOptions
     from maskviz.load.models.loading import Loading
     from maskviz.load.models.source import Source
     from maskviz.load.texts.request import Request
     from maskviz.view.choosing import Choice
 
 
-class Side(StrEnum):
-    """Side padding is put on."""
-
-    LEFT = "left"
-    RIGHT = "right"
+# What stands under no heading of its own.
+_OTHER = "Options"
 
 
-class Positions(StrEnum):
-    """Position ids passed to the model."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Options that belong together, a field each; they share a heading of `--help`."""
 
-    PLAIN = "plain"
-    CUMSUM = "cumsum"
+    PANEL: ClassVar[str] = _OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What of a command's options somebody typed, and did not leave as it is.
+
+    Attributes:
+        names: Their parameters, in the order of the signature.
+    """
+
+    names: tuple[str, ...]
+
+    def besides(self, known: frozenset[str]) -> str | None:
+        """The first that was typed and is not among those; None where there is none."""
+        return next((name for name in self.names if name not in known), None)
+
+
+class PanelledCommand(TyperCommand):
+    """A command whose help has a heading for each group of its options."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then each group of options; those without a group last."""
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                own = getattr(parameter, "rich_help_panel", None) or _OTHER
+                panels.setdefault("Arguments" if parameter.param_type_name == "argument" else own, []).append(record)
+        panels[_OTHER] = panels.pop(_OTHER, [])
+        for name, records in panels.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """A command as typer reads it: the fields of its groups are options, and it is handed the groups.
+
+    A parameter of type `Env` is the world outside, and one of type `Typed` says what was typed.
+    """
+    signature = inspect.signature(command, eval_str=True)
+
+    def run(ctx: typer.Context, **given: Any) -> None:
+        made: dict[str, Any] = {}
+        for name, parameter in signature.parameters.items():
+            if parameter.annotation is Env:
+                made[name] = ctx.obj
+            elif parameter.annotation is Typed:
+                made[name] = Typed(tuple(_typed(ctx)))
+            elif is_group(parameter.annotation):
+                made[name] = parameter.annotation(**{one.name: given[one.name] for one in fields(parameter.annotation)})
+            else:
+                made[name] = given[name]
+        command(**made)
+
+    parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
+    parameters += _spread(signature)
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
+
+
+def is_group(annotation: object) -> bool:
+    """Whether a parameter is a group of options."""
+    return isinstance(annotation, type) and issubclass(annotation, Group) and is_dataclass(annotation)
+
+
+def _typed(ctx: typer.Context) -> Iterator[str]:
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            yield name
+
+
+def _spread(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
+    for parameter in signature.parameters.values():
+        if parameter.annotation in (Env, Typed):
+            continue
+        if not is_group(parameter.annotation):
+            yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            continue
+        group = parameter.annotation
+        hints = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            annotation = _under(hints[field.name], group.PANEL)
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _under(annotation: Any, panel: str) -> Any:
+    """An option under the heading of its group."""
+    assert get_origin(annotation) is Annotated
+    kind, information = get_args(annotation)
+    assert isinstance(information, ParameterInfo)
+    own = copy(information)
+    own.rich_help_panel = panel
+    return Annotated[kind, own]
 
 
 Texts = Annotated[
@@ -57,7 +151,6 @@ Texts = Annotated[
 File = Annotated[
     Path | None, typer.Option("--file", help="Texts from a UTF-8 file, one per line.", rich_help_panel="Input")
 ]
-MODEL_HELP = "Hub id, folder, config.json, .gguf file, or demo:bert, demo:gpt, demo:t5."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +176,10 @@ class ModelOptions(Group):
     """Which model, with which weights, where it computes."""
 
     PANEL: ClassVar[str] = "Model"
-    model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL_HELP)] = "demo:bert"
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Hub id, folder, config.json, .gguf file, or demo:bert, demo:gpt, demo:t5."),
+    ] = "demo:bert"
     random_weights: Annotated[
         int | None,
         typer.Option(
@@ -356,80 +452,6 @@ class RegionOptions(Group):
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
-class LongTextOptions(Group):
-    """Attention that is added up as it is made."""
-
-    PANEL: ClassVar[str] = "Long texts"
-    pool: Annotated[
-        int | None,
-        typer.Option(
-            "--pool",
-            metavar="N",
-            min=8,
-            max=1024,
-            help="Add attention up in N x N tiles per head, keeping no map whole; 128 where whole maps do not fit.",
-        ),
-    ] = None
-    rows: Annotated[
-        str | None,
-        typer.Option("--rows", metavar="ROWS", help="Queries of a long run kept at full resolution, 100,2000-2010."),
-    ] = None
-    max_memory: Annotated[
-        str | None,
-        typer.Option(
-            "--max-memory", metavar="SIZE", help="Memory attention may take, such as 8GB; default: 70% of what is free."
-        ),
-    ] = None
-
-    def long(self, region: str | None, layers: str | None) -> LongOptions:
-        """When a run is a long one, and what is kept of it.
-
-        Raises:
-            UsageError: a size that is none.
-        """
-        from maskviz.api.trace import LongOptions, parse_bytes
-
-        most = None if self.max_memory is None else parse_bytes(self.max_memory)
-        return LongOptions(self.pool, self.rows, region, layers, most)
-
-
-@dataclass(frozen=True, slots=True)
-class SilencingOptions(Group):
-    """What silencing a head means, and what it is measured by."""
-
-    PANEL: ClassVar[str] = "Silencing heads"
-    ablation: Annotated[
-        Ablation,
-        typer.Option(
-            "--ablation",
-            help="What a silenced head puts out: nothing, its mean over the texts, its output on another text; "
-            "frozen: nothing, while later attention is held as it was.",
-        ),
-    ] = Ablation.ZERO
-    measure: Annotated[
-        Measure | None,
-        typer.Option("--measure", help="What is ranked by; default: the loss, or what the model's outputs allow."),
-    ] = None
-    key_heads: Annotated[
-        bool, typer.Option("--key-heads", help="Silence key heads, each with the query heads that read it.")
-    ] = False
-    mlm_reading: Annotated[
-        MaskedReading,
-        typer.Option("--mlm-reading", help="Loss of a masked LM: each token masked in turn, or as it stands, visible."),
-    ] = MaskedReading.MASKED
-    mlm_sample: Annotated[
-        int | None,
-        typer.Option("--mlm-sample", min=1, help="Mask at most so many tokens of a text, drawn with --seed."),
-    ] = None
-
-    def masking(self, seed: int) -> Masking:
-        """How the loss of a masked language model is read."""
-        from maskviz.api.runs.examination import Masking
-
-        return Masking(self.mlm_reading, self.mlm_sample, seed)
-
-
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything drawn at random.")]
 Resolution = Annotated[int, typer.Option("--dpi", min=30, max=1200, help="Resolution of PNG files.")]
 
@@ -478,11 +500,6 @@ def _output(suffixes: str) -> typer.models.OptionInfo:
 Output = Annotated[list[Path] | None, _output(".html .png .svg .pdf .txt .json .npz")]
 DataOutput = Annotated[list[Path] | None, _output(".png .svg .pdf .txt .json")]
 PageOutput = Annotated[list[Path] | None, _output(".png .svg .pdf .txt")]
-
-
-def backends_help(said: str) -> str:
-    """The help of an option that takes attention backends."""
-    return said.format(", ".join(Backend))
 
 
 def asked(loading: Loading, request: Request, fed: Feeding | None = None) -> Asked:

@@ -12,7 +12,8 @@ from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
-from maskviz.cli.groups import Group
+from maskviz.cli.importance import SilencingOptions
+from maskviz.cli.options import Group
 from maskviz.core.errors import MaskvizError, UsageError
 from maskviz.store.files import check_writable
 
@@ -54,7 +55,7 @@ class ChosenOptions(Group):
         Path | None, typer.Option("--export", metavar="FOLDER", help="Write the model without the heads that go.")
     ] = None
 
-    def check(self, paths: list[Path], silencing: o.SilencingOptions, spread: o.ParallelOptions) -> None:
+    def check(self, paths: list[Path], silencing: SilencingOptions, spread: o.ParallelOptions) -> None:
         """Refuse what does not go together, before torch is imported.
 
         Raises:
@@ -87,7 +88,7 @@ def prune(
     hub: o.HubOptions,
     text: o.TextOptions,
     removal: RemovalOptions,
-    silencing: o.SilencingOptions,
+    silencing: SilencingOptions,
     chosen: ChosenOptions,
     picture: o.PictureOptions,
     texts: o.Texts = None,

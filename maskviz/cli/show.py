@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -10,6 +11,10 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver, parse_backends
 from maskviz.core.errors import ExitCode
+from maskviz.core.words import Backend
+
+if TYPE_CHECKING:
+    from maskviz.api.trace import LongOptions
 
 Check = Annotated[
     bool,
@@ -32,12 +37,49 @@ BackendNames = Annotated[
     typer.Option(
         "--attn",
         metavar="A,B",
-        help=o.backends_help(
-            "Also say what these backends would be handed, of {}; on the page, not in .json and .npz."
-        ),
+        help=f"Also say what these backends would be handed, of {', '.join(Backend)}; "
+        "on the page, not in .json and .npz.",
         rich_help_panel="What else to ask",
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class LongTextOptions(o.Group):
+    """Attention that is added up as it is made."""
+
+    PANEL: ClassVar[str] = "Long texts"
+    pool: Annotated[
+        int | None,
+        typer.Option(
+            "--pool",
+            metavar="N",
+            min=8,
+            max=1024,
+            help="Add attention up in N x N tiles per head, keeping no map whole; 128 where whole maps do not fit.",
+        ),
+    ] = None
+    rows: Annotated[
+        str | None,
+        typer.Option("--rows", metavar="ROWS", help="Queries of a long run kept at full resolution, 100,2000-2010."),
+    ] = None
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--max-memory", metavar="SIZE", help="Memory attention may take, such as 8GB; default: 70% of what is free."
+        ),
+    ] = None
+
+    def long(self, region: str | None, layers: str | None) -> LongOptions:
+        """When a run is a long one, and what is kept of it.
+
+        Raises:
+            UsageError: a size that is none.
+        """
+        from maskviz.api.trace import LongOptions, parse_bytes
+
+        most = None if self.max_memory is None else parse_bytes(self.max_memory)
+        return LongOptions(self.pool, self.rows, region, layers, most)
 
 
 def show(
@@ -54,7 +96,7 @@ def show(
     silenced: o.HeadMaskOptions,
     draw: o.ChoiceOptions,
     part: o.RegionOptions,
-    long: o.LongTextOptions,
+    long: LongTextOptions,
     picture: o.PictureOptions,
     texts: o.Texts = None,
     file: o.File = None,

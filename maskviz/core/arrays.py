@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -40,3 +41,9 @@ class Content:
 
     def __repr__(self) -> str:
         return f"Content(shape={self.array.shape}, dtype={self.array.dtype})"
+
+
+def top_value(maps: Iterable[FloatArray]) -> float:
+    """The largest value of some maps, the upper end of their common scale; 1 where there is nothing to see."""
+    top = max((float(values.max()) for values in maps if values.size), default=0.0)
+    return top if top > 0 else 1.0

@@ -186,3 +186,17 @@ class Dialect(StrEnum):
     CU_SEQLENS = "cu-seqlens"
     HEAD_MASK = "head-mask"
     WEIGHTS = "weights"
+
+
+class Side(StrEnum):
+    """Side padding is put on."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
+class Positions(StrEnum):
+    """Position ids passed to the model."""
+
+    PLAIN = "plain"
+    CUMSUM = "cumsum"

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Footer, Static
 from textual.worker import get_current_worker
 
-from maskviz.core.arrays import FloatArray
+from maskviz.core.arrays import FloatArray, top_value
 from maskviz.core.errors import MaskvizError
 from maskviz.core.results.why import Explanation
 from maskviz.core.rules.reasons import primary
@@ -32,7 +32,6 @@ from maskviz.render.terminal.screen import Screen
 from maskviz.store.saved import Saved
 from maskviz.view.choosing import Choice, axes_of, card_line, page_title
 from maskviz.view.explore import cell_lines, change_lines, moves, peaks
-from maskviz.view.masks.regions import top_value
 from maskviz.view.pictures import heatmap
 
 _PEAKS = "brightness: how sharply a head looks (mean over queries of its largest weight)"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from maskviz.core.arrays import BoolArray, ByteArray, FloatArray
+from maskviz.core.arrays import BoolArray, ByteArray, FloatArray, top_value
 from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, LegendEntry, MaskGrid, Note, Tone
 from maskviz.core.rules.algebra import Everything
 from maskviz.core.rules.reasons import primary, shares
@@ -15,7 +15,7 @@ from maskviz.core.run.trace import AttentionCall, Mask, Trace, crossing_of
 from maskviz.core.words import Scale
 from maskviz.core.writing import ranges
 from maskviz.view.choosing import axes_of
-from maskviz.view.masks.regions import cells_of, part_of, region_words, top_value
+from maskviz.view.masks.regions import cells_of, part_of, region_words
 
 
 def mask_panels(

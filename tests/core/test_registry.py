@@ -38,7 +38,7 @@ def named(path: Path) -> Iterator[str]:
 def test_only_who_reads_the_mask_functions_of_transformers_names_many_kinds() -> None:
     files = [path for path in PACKAGE.rglob("*.py") if not path.is_relative_to(PACKAGE / "core/rules")]
     many = {str(path.relative_to(PACKAGE)) for path in files if len(set(named(path))) > 4}
-    assert many == {"tracing/seam/mask_functions.py"}
+    assert many == {"tracing/seam/masks.py"}
 
 
 def test_kinds_of_the_house_can_be_told_from_each_other_and_written() -> None:

@@ -16,7 +16,7 @@ import pytest
 import maskviz as package_of_maskviz
 from maskviz.core.extensions import ExtensionError, extensions
 from maskviz.core.rules.brought import brought_kinds
-from maskviz.tracing.seam.mask_functions import rule_of
+from maskviz.tracing.seam.masks import rule_of
 from tests.conftest import Response
 from tests.own_code import both_ways_folder
 

@@ -12,7 +12,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, masking_utils
 import maskviz
 from maskviz.core.rules.algebra import Grid, Opaque
 from maskviz.core.words import Stack
-from maskviz.tracing.seam.mask_functions import rule_of
+from maskviz.tracing.seam.masks import rule_of
 from tests.architectures import tiny
 
 IDS = {"input_ids": torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12]])}

@@ -16,7 +16,7 @@ from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Rep
 from maskviz.core.words import Stack
 from maskviz.tracing.meaning.hearing import layers_of, stacks_of
 from maskviz.tracing.outputs import visible_cells
-from maskviz.tracing.seam.mask_functions import rule_of
+from maskviz.tracing.seam.masks import rule_of
 
 KEEP = torch.tensor([[False, True, True, True], [True, True, True, True]])
 PACKED = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1]])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.rules.algebra import Rule
+from maskviz.core.rules.algebra import Leaf, Rule
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
 from maskviz.load.models.facts import claimed_choices, claimed_windows, unused_because, with_numbers
@@ -113,4 +113,5 @@ def windowed(trace: Trace) -> bool:
 
 def is_local(rule: Rule) -> bool:
     """Whether a rule has a window or chunks."""
-    return any(leaf.reason in (Reason.WINDOW, Reason.CHUNK) for leaf in rule.leaves())
+    local = (Reason.WINDOW, Reason.CHUNK)
+    return any(isinstance(leaf, Leaf) and leaf.reason in local for leaf in rule.leaves())

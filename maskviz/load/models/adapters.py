@@ -37,13 +37,12 @@ _HEAD = re.compile(r"\.(score|classifier|classifier\.out_proj)\.weight$")
 
 
 def trained_for(source: Source, config: PreTrainedConfig) -> PreTrainedConfig:
-    """The config of an adapter's base, naming the class the adapter was trained for; any other as it is.
+    """The config of an adapter's base, naming the class the adapter was trained for.
 
     Raises:
         CannotTraceError: the adapter is no part of the model's own layers.
     """
-    if source.adapter is None:
-        return config
+    assert source.adapter is not None
     said = read_adapter(source.adapter, source.name)
     kind = str(said.get("peft_type"))
     if kind in _OF_PROMPTS:

@@ -150,7 +150,7 @@ def read_config(source: Source) -> tuple[PreTrainedConfig, dict[str, Any]]:
         config: PreTrainedConfig = AutoConfig.from_pretrained(source.location, **source.arguments)
     except Exception as error:
         raise explanation(source, "config", error, ", ".join(named_values(source, error))) from error
-    config = trained_for(source, config)
+    config = config if source.adapter is None else trained_for(source, config)
     return config, raw if isinstance(raw, dict) else {}
 
 

@@ -23,11 +23,11 @@ from maskviz.tracing.listen.recorder import Captured, Heard, Recorder, broadcast
 from maskviz.tracing.listen.shadow import real
 from maskviz.tracing.outputs import to_array, to_floats, visible_cells
 from maskviz.tracing.seam.experts import experts_passed_over
-from maskviz.tracing.seam.mask_functions import rule_of
 from maskviz.tracing.seam.masks import (
     eager_attention_replaced,
     mask_functions_replaced,
     offsets_of,
+    rule_of,
     uses_interface,
     without_skips,
 )

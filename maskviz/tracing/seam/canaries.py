@@ -5,7 +5,6 @@ from __future__ import annotations
 from maskviz.tracing.seam import (
     auto_classes,
     experts,
-    mask_functions,
     masks,
     onednn,
     running,
@@ -16,7 +15,6 @@ from maskviz.tracing.seam.replacing import Canary, troubles
 CANARIES: tuple[Canary, ...] = (
     *masks.CANARIES,
     *running.CANARIES,
-    *mask_functions.CANARIES,
     *experts.CANARIES,
     *auto_classes.CANARIES,
     *torch_names.CANARIES,

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from maskviz.core.arrays import top_value
 from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Panel, Table, Tone
 from maskviz.core.results.results import Comparison, PatternDiff, PlaceDiff
 from maskviz.core.run.heads import Head, HeadMask
 from maskviz.core.run.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
 from maskviz.core.writing import plural
-from maskviz.view.masks.regions import top_value
 from maskviz.view.pictures import blocked_cells, heatmap
 
 Names = Callable[[int], str]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maskviz.core.arrays import top_value
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Page, Panel, Table, Tone
 from maskviz.core.results.head_reading import HeadReading, LayerReading
@@ -26,7 +27,6 @@ from maskviz.view.choosing import (
     text_line,
     token_strips,
 )
-from maskviz.view.masks.regions import top_value
 from maskviz.view.pictures import blocked_cells
 
 # What each statistic is called, and its unit.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from maskviz.core.arrays import top_value
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Note, Page, Panel, Tone
 from maskviz.core.run.trace import AttentionCall, Trace
@@ -12,7 +13,6 @@ from maskviz.core.words import Scale
 from maskviz.core.writing import parameter, printable
 from maskviz.view.choosing import Choice, card_line, chosen_calls, evidence_line, page_facts, token_strips
 from maskviz.view.heads.heads import drawn_row, title_of
-from maskviz.view.masks.regions import top_value
 from maskviz.view.pictures import blocked_cells, heatmap
 
 _MEAN = "Means over the heads of each layer."

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskviz.core.arrays import BoolArray, FloatArray
+from maskviz.core.arrays import BoolArray, FloatArray, top_value
 from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Pooled, Token
 from maskviz.core.results.long_reading import CallReading
 from maskviz.core.rules.algebra import Grid
 from maskviz.core.run.long import LongCall, LongTrace, Region
 from maskviz.core.words import Scale
 from maskviz.view.choosing import tokens_of
-from maskviz.view.masks.regions import region_words, top_value
+from maskviz.view.masks.regions import region_words
 from maskviz.view.pictures import rows_words
 
 _SHARES = "the share of its queries' attention that falls on its keys"

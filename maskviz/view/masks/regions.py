@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
-from maskviz.core.arrays import FloatArray
+from maskviz.core.arrays import top_value
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import HeadGrid, Heatmap
 from maskviz.core.run.long import Region
@@ -79,9 +78,3 @@ def cut_grid(grid: HeadGrid, calls: list[AttentionCall], region: Region) -> Head
         )
     title = f"{grid.title}, {region_words(part_of(calls[0], region))}"
     return replace(grid, title=title, tiles=tuple(tiles), top=top_value(one.values[~one.meaningless] for one in tiles))
-
-
-def top_value(maps: Iterable[FloatArray]) -> float:
-    """The largest value of some maps, the upper end of their common scale; 1 where there is nothing to see."""
-    top = max((float(values.max()) for values in maps if values.size), default=0.0)
-    return top if top > 0 else 1.0
