@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import StrEnum
+from pathlib import PurePath
 
 # Named where a name says more than a code point.
 _NAMED = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
@@ -74,6 +76,8 @@ def parameter(name: str, value: object = _NOTHING, *, shell: str | None = None) 
         value: What is given; none names the parameter alone. In a shell an option that is on stands by itself.
         shell: The option, where it is not the name with dashes.
     """
+    if isinstance(value, StrEnum | PurePath):
+        value = str(value)
     if not _SHELL.get():
         return f"{name}=" if value is _NOTHING else f"{name}={value!r}"
     option = shell or f"--{name.replace('_', '-')}"

@@ -104,7 +104,7 @@ def test_a_cut_is_the_tokenizers_own_and_is_said(bert: Loaded) -> None:
 def test_lengths_that_leave_no_room_are_refused(bert: Loaded) -> None:
     with pytest.raises(UsageError, match="leaves no room"):
         encode(bert, Request(("one two three",), max_length=1))
-    with pytest.raises(UsageError, match="--pad-to 2 is less than the"):
+    with pytest.raises(UsageError, match="pad_to=2 is less than the"):
         encode(bert, Request(("one two three",), pad_to=2))
 
 
@@ -116,7 +116,7 @@ def test_more_tokens_than_positions_are_refused(bert: Loaded) -> None:
     with pytest.raises(CannotTraceError, match="has positions for") as caught:
         encode(bert, Request(("word " * 5000,)))
     assert caught.value.hint is not None
-    assert "--max-length" in caught.value.hint
+    assert "max_length=" in caught.value.hint
 
 
 def test_cumulative_positions_count_real_tokens(gpt: Loaded) -> None:
@@ -144,7 +144,7 @@ def test_without_a_target_the_decoder_is_shown_its_start_token(t5: Loaded) -> No
     encoded = encode(t5, Request(("The cat sat.",)))
     assert encoded.batch.decoder is not None
     assert encoded.batch.decoder.length == 1
-    assert any("--target" in note for note in encoded.notes)
+    assert any("target=" in note for note in encoded.notes)
 
 
 @pytest.mark.parametrize(
@@ -153,16 +153,16 @@ def test_without_a_target_the_decoder_is_shown_its_start_token(t5: Loaded) -> No
         (Request(), "there is no text"),
         (Request(("a",), ids=((1,),)), "given together"),
         (Request(("a", "  ")), "text 2 is empty"),
-        (Request(("a", "b"), pairs=("c",)), "there are 1 --pair and 2 texts"),
+        (Request(("a", "b"), pairs=("c",)), "there are 1 pair= and 2 texts"),
         (Request(ids=((1, 2), ())), "a row of ids is empty"),
         (Request(ids=((10**9,),)), "id 1000000000 is not in the vocabulary"),
         (Request(ids=((-1,),)), "id -1 is not in the vocabulary"),
         (Request(("a",), targets=("b",)), "has no decoder"),
         (Request(("bad \udce4",)), "not valid UTF-8"),
-        (Request(ids=((1,),), pairs=("a",)), "--pair and --ids"),
-        (Request(("a",), targets=("b",), target_ids=((1,),)), "--target and --target-ids"),
-        (Request(("a",), token_types=((0, 0), (1, 1))), "there are 2 --token-types and 1 texts"),
-        (Request(("a",), token_types=((0, 0),)), "--token-types 1 has 2 numbers and text 1 has 3 tokens"),
+        (Request(ids=((1,),), pairs=("a",)), "pair= and ids="),
+        (Request(("a",), targets=("b",), target_ids=((1,),)), "target= and target_ids="),
+        (Request(("a",), token_types=((0, 0), (1, 1))), "there are 2 token_types= and 1 texts"),
+        (Request(("a",), token_types=((0, 0),)), "row 1 of token_types= has 2 numbers and text 1 has 3 tokens"),
         (Request(("a",), token_types=((0, -1, 0),)), "token type -1 is negative"),
         (Request(("a",), cumulative_positions=True), "takes no positions"),
     ],

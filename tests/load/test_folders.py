@@ -130,7 +130,7 @@ def test_a_folder_with_no_weights_at_all_says_so_once(tmp_path: Path, files: tup
         (("model.onnx",), "model.onnx was passed over"),
         (("onnx/model.onnx", "tf_model.h5", "flax_model.msgpack"), "tf_model.h5, onnx/model.onnx were passed over"),
         (("tf_model.h5",), "tf_model.h5 was passed over"),
-        (("model-q4.gguf",), "model-q4.gguf reads it"),
+        (("model-q4.gguf",), "model-q4.gguf' reads it"),
         (("openvino_model.bin",), "openvino_model.bin was passed over"),
     ],
 )
@@ -409,7 +409,7 @@ def test_texts_are_cut_as_sentence_transformers_cuts_them_and_that_is_said(tmp_p
     whole = tokenizer(text)["input_ids"]
     assert cut.notes == (
         f"text 1 was cut from {len(whole)} to 5 tokens (as sentence-transformers cuts it: its max_seq_length; "
-        "--max-length allows more)",
+        "max_length= allows more)",
     )
     asked = encode(loaded, Request(texts=(text,), max_length=len(whole)))
     assert (asked.batch.ids[0].tolist(), asked.notes) == (whole, ())

@@ -45,8 +45,8 @@ def test_no_attention_mask_is_passed_and_every_text_has_its_special_tokens() -> 
     ("model_type", "request_", "kind", "said"),
     [
         ("llama", Request(ids=((5, 6),), packed=True), UsageError, "needs more than one text"),
-        ("llama", Request(ids=((5,), (6,)), packed=True, pad_to=9), UsageError, "--packed and --pad-to"),
-        ("llama", Request(ids=((5,), (6,)), packed=True, cumulative_positions=True), UsageError, "cumsum are given"),
+        ("llama", Request(ids=((5,), (6,)), packed=True, pad_to=9), UsageError, "packed= and pad_to="),
+        ("llama", Request(ids=((5,), (6,)), packed=True, cumulative_positions=True), UsageError, "'cumsum' are given"),
         ("llama", Request(ids=((5,), (6,)), packed=True, target_ids=((1,), (2,))), UsageError, "and a target"),
         ("llama", Request(ids=((5,), tuple(range(3, 90))), packed=True), CannotTraceError, "has positions for 64"),
         ("t5", Request(ids=((5,), (6,)), packed=True), CannotTraceError, "an encoder and a decoder"),

@@ -126,7 +126,7 @@ def test_code_that_comes_with_a_model_needs_consent(bert_folder: Path) -> None:
     (bert_folder / "own.py").write_text("raise SystemExit('ran')")
     with pytest.raises(CannotTraceError, match="brings its own code") as caught:
         load_config(resolve(str(bert_folder)))
-    assert "--trust-remote-code" in str(caught.value.hint)
+    assert "trust_remote_code=" in str(caught.value.hint)
 
 
 def test_a_model_without_tokenizer_loads(tmp_path: Path) -> None:

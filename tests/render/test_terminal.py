@@ -193,7 +193,7 @@ def test_all_heads_fit_three_screens_or_the_rest_is_named() -> None:
     assert "not shown" not in drawn(page(small), height=24)
     output = drawn(page(large), height=24)
     left_out = int(re.search(r"(\d+) more rows are not shown", output)[1])  # type: ignore[index]
-    assert f"--layer {30 - left_out}-29, or -o file.png" in output
+    assert f"layer='{30 - left_out}-29', or save('file.png')" in " ".join(output.split())
     assert f"layer {30 - left_out - 1}\n" in output
 
 

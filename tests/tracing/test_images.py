@@ -160,7 +160,7 @@ def test_images_are_dealt_one_per_text_or_all_to_a_single_text(seen: Seen, tmp_p
     other = picture(tmp_path / "other.jpg", seed=1)
     each = encode(seen.loaded, Request(TEXTS, images=(seen.image, other)))
     assert not torch.equal(each.inputs["pixel_values"][0], each.inputs["pixel_values"][1])
-    with pytest.raises(UsageError, match="there are 3 --image and 2 texts"):
+    with pytest.raises(UsageError, match="there are 3 image= and 2 texts"):
         encode(seen.loaded, Request(TEXTS, images=(seen.image,) * 3))
     if seen.folder.name != "paligemma":  # reads one image a text
         both = encode(seen.loaded, Request(TEXTS[:1], images=(seen.image, other)))
@@ -183,14 +183,14 @@ def test_an_image_sees_itself_whole_and_no_image_sees_a_later_one(tmp_path: Path
 
 
 FORBIDDEN: list[tuple[Request, str]] = [
-    (Request(ids=((5,),), images=(Path("a.png"),)), "--image and --ids"),
-    (Request(("a",), pairs=("b",), images=(Path("a.png"),)), "--image and --pair"),
-    (Request(("a",), targets=("b",), images=(Path("a.png"),)), "--image and --target"),
-    (Request(("a", "b"), packed=True, images=(Path("a.png"),)), "--image and --packed"),
-    (Request(("a",), pad_to=9, images=(Path("a.png"),)), "--image and --pad-to"),
-    (Request(("a",), max_length=9, images=(Path("a.png"),)), "--image and --max-length"),
-    (Request(("a",), token_types=((1,),), images=(Path("a.png"),)), "--image and --token-types"),
-    (Request(("a",), cumulative_positions=True, images=(Path("a.png"),)), "--image and --position-ids"),
+    (Request(ids=((5,),), images=(Path("a.png"),)), "image= and ids="),
+    (Request(("a",), pairs=("b",), images=(Path("a.png"),)), "image= and pair="),
+    (Request(("a",), targets=("b",), images=(Path("a.png"),)), "image= and target="),
+    (Request(("a", "b"), packed=True, images=(Path("a.png"),)), "image= and packed="),
+    (Request(("a",), pad_to=9, images=(Path("a.png"),)), "image= and pad_to="),
+    (Request(("a",), max_length=9, images=(Path("a.png"),)), "image= and max_length="),
+    (Request(("a",), token_types=((1,),), images=(Path("a.png"),)), "image= and token_types="),
+    (Request(("a",), cumulative_positions=True, images=(Path("a.png"),)), "image= and position_ids="),
 ]
 
 

@@ -310,12 +310,12 @@ def test_a_run_that_does_not_fit_says_what_would() -> None:
     assert check_long_fits(loaded.card, encoded.batch, rehearsed, keeping, total).total == total
     with pytest.raises(CannotTraceError) as refused:
         check_long_fits(loaded.card, encoded.batch, rehearsed, keeping, total - 1)
-    assert refused.value.hint == "--pool 30 would fit"
+    assert refused.value.hint == "pool=30 would fit"
     smallest = need_of(loaded.card, encoded.batch, rehearsed, replace(keeping, tile=8)).total
     with pytest.raises(CannotTraceError) as refused:
         check_long_fits(loaded.card, encoded.batch, rehearsed, keeping, smallest - 100_000)
     assert refused.value.hint is not None
-    assert "layers would fit, such as --layer 0" in refused.value.hint or "cut the text" in refused.value.hint
+    assert "layers would fit, such as layer='0-" in refused.value.hint or "cut the text" in refused.value.hint
 
 
 @pytest.mark.parametrize(("first", "most"), [(0, 64), (0, 5), (12, 8)])

@@ -93,7 +93,7 @@ def test_a_row_with_nothing_left_is_blocked_and_not_zeros() -> None:
 
 
 def test_a_statistic_without_a_query_is_refused() -> None:
-    with pytest.raises(UsageError, match="--by next"):
+    with pytest.raises(UsageError, match="by='next'"):
         page_of_heads(trace_of(1), HeadStatistic.NEXT)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +15,17 @@ from maskviz.core.panels.page import HeadGrid, Heatmap, Matrix, Page, Pooled, Ta
 from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Scale, Stack, Statistic, Way
+from maskviz.core.writing import in_a_shell
 from maskviz.view.choosing import Choice
 from maskviz.view.long.page import drawn_row, long_page
 from tests.long_traces import HEADS, LAYERS, QUERIES, REGION, TILE, dense, keep, long_call, long_trace, visible
 from tests.pages_of_heads import notes, only, text_of
+
+
+@pytest.fixture(autouse=True)
+def at_a_shell() -> Iterator[None]:
+    with in_a_shell():
+        yield
 
 
 def page_of_long(choice: Choice, trace: LongTrace | None = None) -> Page:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 
 from maskviz.core.errors import UsageError
-from maskviz.core.writing import parameter
+from maskviz.core.writing import either, parameter
 from maskviz.load.models.model import Loaded
 
 # The names models take them under: segments and prefixes, and what of a row is text or an image.
@@ -35,7 +35,7 @@ def checked_types(given: Sequence[Sequence[int]], rows: Sequence[Sequence[int]])
     for number, (types, row) in enumerate(zip(given, rows, strict=True)):
         if len(types) != len(row):
             raise UsageError(
-                f"{parameter('token_types')} {number + 1} has {len(types)} numbers "
+                f"{either('row ', '--token-types ')}{number + 1}{either(' of token_types=', '')} has {len(types)} numbers "
                 f"and text {number + 1} has {len(row)} tokens",
                 "give one number per token, special tokens included",
             )

@@ -11,7 +11,7 @@ from rich.text import Text
 from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, MaskGrid, Token, first_place
 from maskviz.core.words import Scale
-from maskviz.core.writing import parameter
+from maskviz.core.writing import either, parameter
 from maskviz.render.fold import (
     Fill,
     FoldedMask,
@@ -468,7 +468,7 @@ def _left_out(names: tuple[str, ...]) -> str:
     """Return the sentence about rows that were not drawn and how to see them."""
     rows = "row is" if len(names) == 1 else "rows are"
     first, last = names[0].split()[-1], names[-1].split()[-1]
-    option = (
-        f"{parameter('layer')} {first if first == last else f'{first}-{last}'}, or " if (first + last).isdigit() else ""
-    )
-    return f"{len(names)} more {rows} not shown, from {names[0]} on: {option}-o file.png"
+    layers = first if first == last else f"{first}-{last}"
+    option = f"{parameter('layer', layers)}, or " if (first + last).isdigit() else ""
+    file = either("save('file.png')", "-o file.png")
+    return f"{len(names)} more {rows} not shown, from {names[0]} on: {option}{file}"

@@ -104,7 +104,7 @@ def _fitting(card: ModelCard, batch: Batch, rehearsed: Rehearsed, keeping: Keepi
     layers = len({part.layer for part in rehearsed.parts.values() if keeping.wants(part.layer)})
     fitting = int((usable - need.running - need.squares) / max(1, need.kept) * layers)
     if fitting >= 1:
-        return f"{fitting} of the {layers} layers would fit, such as {parameter('layer', 0)}-{fitting - 1}"
+        return f"{fitting} of the {layers} layers would fit, such as {parameter('layer', f'0-{fitting - 1}')}"
     if need.squares:
         share = (usable - need.running) / (need.squares + need.kept)
         return f"cut the text: about {int(longest * max(0.0, share) ** 0.5)} tokens fit ({parameter('max_length')})"
