@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 try:
-    from maskviz.cli.interrupts import CODE, leave, leave_at_interrupt
+    from maskviz.cli.app import CODE, leave, leave_at_interrupt
 
     leave_at_interrupt()
 except KeyboardInterrupt:  # before there is anybody who could say it

@@ -26,8 +26,7 @@ from maskviz.core.run.trace import Trace
 from maskviz.core.writing import plural
 from maskviz.load.models.model import Loaded, load_config, load_model
 from maskviz.load.models.source import in_one_line, resolve
-from maskviz.tracing.calling import Inputs
-from maskviz.tracing.outputs import largest_difference, main_output
+from maskviz.tracing.calling import Inputs, largest_difference, main_output
 from maskviz.tracing.run import gated_output
 from maskviz.tracing.seam.auto_classes import auto_classes_of
 from maskviz.tracing.seam.running import running

@@ -21,7 +21,7 @@ from maskviz.ablate.subject import Answer, Subject, Text
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.trace import Batch, OutputKind
 from maskviz.core.words import Measure
-from maskviz.tracing.outputs import main_output, predicted_tokens
+from maskviz.tracing.calling import main_output, predicted_tokens
 
 # Logits looked at together: a few rows of a large vocabulary, which stay in the processor's cache.
 _AT_ONCE = 1 << 19

@@ -12,15 +12,14 @@ from transformers import PreTrainedModel
 
 from maskviz.ablate.layouts import LAYOUTS, place
 from maskviz.core.arrays import AnyArray, DoubleArray
-from maskviz.core.checks.behaviour import Ablated
+from maskviz.core.checks.case import Ablated
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import Trace
 from maskviz.core.writing import parameter
-from maskviz.tracing.calling import Calling, Inputs, called, same_randomness
-from maskviz.tracing.experiments.padding import ROUNDING
+from maskviz.tracing.calling import Calling, Inputs, called, joined_output, same_randomness, to_array
+from maskviz.tracing.experiments.changes import ROUNDING
 from maskviz.tracing.meaning.hearing import gates_of
-from maskviz.tracing.outputs import joined_output, to_array
 from maskviz.tracing.run import gated_output
 from maskviz.tracing.seam.running import evaluating
 

@@ -4,22 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from maskviz.analyse.lints import (
-    causal,
-    contents,
-    heads,
-    labels,
-    layers,
-    meant,
-    numbers,
-    packing,
-    padding,
-    padding_seen,
-    polarity,
-    positions,
-    running,
-    shape,
-)
+from maskviz.analyse.lints import batches, layers, masks, numbers, padding, padding_seen
 from maskviz.core.checks.brought import brought_lints
 from maskviz.core.checks.case import Case
 from maskviz.core.checks.findings import Finding, Unasked
@@ -30,18 +15,10 @@ from maskviz.core.checks.traps import TRAPS
 LINTS: tuple[Lint, ...] = (
     *padding.LINTS,
     *padding_seen.LINTS,
-    *positions.LINTS,
-    *labels.LINTS,
-    *contents.LINTS,
-    *polarity.LINTS,
-    *shape.LINTS,
-    *meant.LINTS,
+    *batches.LINTS,
+    *masks.LINTS,
     *numbers.LINTS,
-    *running.LINTS,
-    *causal.LINTS,
     *layers.LINTS,
-    *packing.LINTS,
-    *heads.LINTS,
 )
 
 

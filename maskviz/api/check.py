@@ -14,8 +14,7 @@ from maskviz.analyse.check import check as ask
 from maskviz.analyse.check import unasked
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.checking.array import MaskNumbers, array_of, guessed
-from maskviz.api.checking.case import examined
-from maskviz.api.checking.subject import Subject
+from maskviz.api.checking.case import Subject, examined
 from maskviz.api.runs.asking import mask_of, model_of, request_of, tensor_of
 from maskviz.api.runs.options import BatchOptions, ModelOptions, only, refuse_unknown, word
 from maskviz.api.runs.traced import Live
@@ -23,10 +22,9 @@ from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.conventions.files import read_mask
 from maskviz.conventions.packed import PACKED, packed_words
 from maskviz.conventions.source import known
-from maskviz.core.checks.case import Case
+from maskviz.core.checks.case import Case, GivenArray, Sizes
 from maskviz.core.checks.choosing import chosen_rules
 from maskviz.core.checks.findings import Checked, Finding
-from maskviz.core.checks.given_array import GivenArray, Sizes
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page, Panel
 from maskviz.core.results.converted import Converted, Written

@@ -23,8 +23,8 @@ from maskviz.conventions.numbers import bias_of
 from maskviz.conventions.packed import PACKED
 from maskviz.conventions.source import Known, known, lines_of, mask_mod_of
 from maskviz.core.arrays import AnyArray, FloatArray
+from maskviz.core.checks.case import Sizes
 from maskviz.core.checks.dialects import CONVENTIONS
-from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.panels.page import Page
 from maskviz.core.results.converted import Converted, Written

@@ -1,10 +1,14 @@
-"""The typer app and the one boundary where errors become exit codes."""
+"""The typer app, the one boundary where errors become exit codes, and Ctrl-C."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -13,11 +17,42 @@ from typer.core import TyperGroup
 import maskviz
 from maskviz.cli import check, convert, diff, explain, explore, heads, importance, info, mask, mlm, prune, show, view
 from maskviz.cli.env import Env, fall_silent, guard_streams
-from maskviz.cli.interrupts import SAID, interruptible
 from maskviz.cli.options import PanelledCommand, spread
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
 from maskviz.core.machine import Share
 from maskviz.core.writing import in_a_shell, printable
+
+SAID = "maskviz: interrupted\n"
+CODE = 130
+
+
+def leave(number: int = 0, frame: object = None) -> None:
+    """Say it and end this process, whatever Python is doing. Has the form of a signal's handler."""
+    del number, frame
+    with suppress(AttributeError, OSError, ValueError):  # it may be closed, or full
+        os.write(sys.stderr.fileno(), SAID.encode())  # and not `write`, which may be what is interrupted
+    os._exit(CODE)
+
+
+def leave_at_interrupt() -> None:
+    """Let Ctrl-C end this process at once; where it is ignored (nohup), it stays ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, leave)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is said and written, and Python unmade
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt in the block, in a process that else would leave at once."""
+    ours = signal.getsignal(signal.SIGINT) is leave
+    try:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, leave)
+
 
 # typer keeps the parser's exceptions to itself; the base of the one it shows is what every wrong usage is.
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[1]

@@ -23,8 +23,8 @@ from maskviz.store.files import write_whole
 
 if TYPE_CHECKING:
     from maskviz.api.check import Findings
-    from maskviz.api.checking.subject import Subject
-    from maskviz.core.checks.given_batch import GivenBatch
+    from maskviz.api.checking.case import Subject
+    from maskviz.core.checks.case import GivenBatch
     from maskviz.load.texts.request import Request
 
 # Of files with the arguments of a forward.
@@ -226,7 +226,7 @@ def check(
     paths = out.paths(file)
     if model.model is None and not texts and file is None and not text.ids and own.mask is not None:
         from maskviz.api.check import MaskAsked, checked_mask  # torch starts here
-        from maskviz.core.checks.given_array import Sizes
+        from maskviz.core.checks.case import Sizes
 
         sizes = Sizes(own.batch, own.heads, own.queries, own.keys, own.window)
         found = checked_mask(own.mask, MaskAsked(own.dialect, sizes, model.dtype, own.meant), chosen)
@@ -298,7 +298,7 @@ def _check_as_they_are(text: o.TextOptions, batch: o.BatchOptions, images: o.Ima
 
 def _subject(given: _Given, own: GivenMaskOptions, asking: PurposeOptions, file: Path | None) -> Subject:
     """What is to be checked."""
-    from maskviz.api.checking.subject import Subject
+    from maskviz.api.checking.case import Subject
     from maskviz.conventions.files import read_mask
     from maskviz.load.inputs.files import read_inputs
 

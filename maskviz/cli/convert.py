@@ -74,7 +74,7 @@ def convert(
         )
 
     from maskviz.api.convert import ConvertWanted, converted, suffixes_of, target_of
-    from maskviz.core.checks.given_array import Sizes
+    from maskviz.core.checks.case import Sizes
 
     target = target_of(to)
     paths = checked(output, suffixes_of(target), file)

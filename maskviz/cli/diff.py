@@ -79,14 +79,15 @@ def diff(
         text.check_ids()
         texts = text.read(env, things, file)
 
-        from maskviz.api.diff import between_backends, between_models  # torch and transformers start here
+        from maskviz.api.diff import between_backends, between_models
+        from maskviz.api.runs.traced import Asked  # torch and transformers start here
 
         request, fed = batch.request(text, texts), o.feeding(past, own.mask)
-        one = o.asked(model.loading(hub, weights=not weights.no_weights), request, fed)
+        one = Asked(model.loading(hub, weights=not weights.no_weights), request, fed)
         if backends is not None:
             found = between_backends(env, one, backends, choice)
         else:
-            other = o.asked(model.loading(hub, weights=not weights.no_weights, name=against), request, fed)
+            other = Asked(model.loading(hub, weights=not weights.no_weights, name=against), request, fed)
             found = between_models(env, (one, other), choice)
     deliver(env, found, paths, drawing)
     if exit_code and found:

@@ -92,13 +92,10 @@ def explain(
     text.check_ids()
     found = text.read(env, texts, file, images.image)
 
-    from maskviz.api.runs.traced import (
-        ready,  # torch and transformers start here
-        traced,
-    )
+    from maskviz.api.runs.traced import Asked, ready, traced  # torch and transformers start here
 
     request, loading = batch.request(text, found, images.image), model.loading(hub, weights=not weights.no_weights)
-    trace = traced(env, ready(env, o.asked(loading, request, o.feeding(decoding, own.mask)))).trace
+    trace = traced(env, ready(env, Asked(loading, request, o.feeding(decoding, own.mask)))).trace
     deliver(env, reason_in_run(trace, cell, choice), paths, drawing)
 
 

@@ -54,8 +54,10 @@ def explore(
     if path is None:
         text.check_ids()
         found = text.read(env, texts, file, images.image)
+        from maskviz.api.runs.traced import Asked  # torch and transformers start here
+
         request, loading = batch.request(text, found, images.image), model.loading(hub, weights=not weights.no_weights)
-        saved, answers = _live(env, o.asked(loading, request, o.feeding(decoding, own.mask)), silenced.head_mask)
+        saved, answers = _live(env, Asked(loading, request, o.feeding(decoding, own.mask)), silenced.head_mask)
     else:
         saved, answers = _read(path)
     if not saved.trace.calls:

@@ -74,11 +74,12 @@ def heads(
     found = () if probing.probe else text.read(env, texts, file)
 
     from maskviz.api.heads import HeadsWanted, Probe, heads_read  # torch and transformers start here
+    from maskviz.api.runs.traced import Asked
 
     probe = Probe(probing.probe_length, probing.probe_seeds, probing.seed) if probing.probe else None
     maps = reading.mean, reading.rollout
     wanted = HeadsWanted(reading.by, reading.top, probe, *maps, reading.words, reading.no_sink, draw.choice())
     with working_together(spread.parallel):
         request, loading = batch.request(text, found), model.loading(hub, parallel=spread.parallel)
-        answer = heads_read(env, o.asked(loading, request, o.feeding(past)), wanted)
+        answer = heads_read(env, Asked(loading, request, o.feeding(past)), wanted)
     deliver(env, answer, paths, drawing)

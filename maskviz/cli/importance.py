@@ -91,10 +91,11 @@ def importance(
     found = text.read(env, texts, file)
 
     from maskviz.api.importance import ImportanceWanted, heads_ranked  # torch and transformers start here
+    from maskviz.api.runs.traced import Asked
 
     silenced = silencing.ablation, silencing.measure, silencing.key_heads
     wanted = ImportanceWanted(method, *silenced, normalise, top, silencing.masking(seed))
     with working_together(spread.parallel) as share:
         loading = model.loading(hub, parallel=spread.parallel)
-        answer = heads_ranked(env, o.asked(loading, text.request(found)), wanted, share)
+        answer = heads_ranked(env, Asked(loading, text.request(found)), wanted, share)
     deliver(env, answer, paths, drawing)

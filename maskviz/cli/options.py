@@ -28,7 +28,7 @@ from maskviz.core.words import (
 )
 
 if TYPE_CHECKING:
-    from maskviz.api.runs.traced import Asked, Feeding
+    from maskviz.api.runs.traced import Feeding
     from maskviz.load.models.loading import Loading
     from maskviz.load.models.source import Source
     from maskviz.load.texts.request import Request
@@ -500,10 +500,3 @@ def _output(suffixes: str) -> typer.models.OptionInfo:
 Output = Annotated[list[Path] | None, _output(".html .png .svg .pdf .txt .json .npz")]
 DataOutput = Annotated[list[Path] | None, _output(".png .svg .pdf .txt .json")]
 PageOutput = Annotated[list[Path] | None, _output(".png .svg .pdf .txt")]
-
-
-def asked(loading: Loading, request: Request, fed: Feeding | None = None) -> Asked:
-    """One run that is asked for."""
-    from maskviz.api.runs.traced import Asked, Feeding
-
-    return Asked(loading, request, fed or Feeding())

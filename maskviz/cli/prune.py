@@ -105,6 +105,7 @@ def prune(
 
     from maskviz.ablate.export import check_folder
     from maskviz.api.prune import PruneWanted, heads_pruned, ranked_by  # torch and transformers start here
+    from maskviz.api.runs.traced import Asked
 
     if chosen.export is not None:
         check_folder(chosen.export)
@@ -124,7 +125,7 @@ def prune(
     unwritten: MaskvizError | None = None
     with working_together(spread.parallel) as share:
         loading = model.loading(hub, parallel=spread.parallel)
-        curve = heads_pruned(env, o.asked(loading, text.request(found)), wanted, share)
+        curve = heads_pruned(env, Asked(loading, text.request(found)), wanted, share)
         if chosen.save is not None and env.leads:
             env.say(f"wrote {curve.save_mask(chosen.save)}")
         if chosen.export is not None and env.leads:

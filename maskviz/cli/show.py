@@ -111,6 +111,7 @@ def show(
     backends = parse_backends(attn)
     found = text.read(env, texts, file, images.image)
 
+    from maskviz.api.runs.traced import Asked
     from maskviz.api.trace import Wanted, check_together, shown  # torch and transformers start here
 
     report = next((f"-o {path}" for path in paths if path.suffix.lower() == ".html"), "")
@@ -120,7 +121,7 @@ def show(
     check_together(request, fed, wanted, spread.parallel)
     with working_together(spread.parallel):
         loading = model.loading(hub, weights=not weights.no_weights, parallel=spread.parallel)
-        answer = shown(env, o.asked(loading, request, fed), wanted)
+        answer = shown(env, Asked(loading, request, fed), wanted)
     deliver(env, answer, paths, drawing)
     if answer.problems:
         raise typer.Exit(ExitCode.FINDING)

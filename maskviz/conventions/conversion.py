@@ -10,8 +10,8 @@ from maskviz.conventions.module import read_module, write_module
 from maskviz.conventions.packed import read_offsets, read_sequence_numbers, write_offsets, write_sequence_numbers
 from maskviz.conventions.tokens import read_hf_2d, read_torch_padding, write_hf_2d, write_torch_padding
 from maskviz.core.arrays import AnyArray, BoolArray
+from maskviz.core.checks.case import Sizes
 from maskviz.core.checks.dialects import CONVENTIONS
-from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 from maskviz.core.writing import either

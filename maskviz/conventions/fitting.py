@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.checks.given_array import Sizes
+from maskviz.core.checks.case import Sizes
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 from maskviz.core.writing import either, parameter

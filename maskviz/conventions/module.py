@@ -8,7 +8,7 @@ from maskviz.conventions.fitting import check_room, differing
 from maskviz.conventions.numbers import cells_of_booleans, cells_of_scores, scores_of_cells
 from maskviz.conventions.shapes import wrong_shape
 from maskviz.core.arrays import AnyArray, BoolArray
-from maskviz.core.checks.given_array import Sizes
+from maskviz.core.checks.case import Sizes
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect
 from maskviz.core.writing import parameter

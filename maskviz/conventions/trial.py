@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray
-from maskviz.core.checks.given_array import GivenArray, Trial
+from maskviz.core.checks.case import GivenArray, Trial
 from maskviz.core.checks.meant import TORCH_MHA, batch_of, meant_by
 from maskviz.core.words import Dialect
 

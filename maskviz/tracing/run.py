@@ -14,14 +14,23 @@ from maskviz.core.errors import CannotTraceError, NoWeightsError
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import Batch, ModelCard, Outputs, Trace
 from maskviz.core.words import Stack
-from maskviz.tracing.calling import Calling, Inputs, called, explained, is_weightless, same_randomness
+from maskviz.tracing.calling import (
+    Calling,
+    Inputs,
+    called,
+    explained,
+    is_weightless,
+    joined_output,
+    kept_outputs,
+    largest_difference,
+    same_randomness,
+)
 from maskviz.tracing.listen.recorder import Expected, Recorder, shards_of
 from maskviz.tracing.listen.shadow import Shadow
 from maskviz.tracing.listen.taps import for_hand_written, listening
 from maskviz.tracing.meaning.evidence import doubts, drifted, may_depart, rounding_of
 from maskviz.tracing.meaning.hearing import Hearing, gates_of, hearing_of, silent_layers, towers_of
 from maskviz.tracing.meaning.own_masks import departure_note, own_masks
-from maskviz.tracing.outputs import joined_output, kept_outputs, largest_difference
 from maskviz.tracing.seam.canaries import what_has_moved
 from maskviz.tracing.seam.running import evaluating, implementation_of
 

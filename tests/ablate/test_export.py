@@ -27,7 +27,7 @@ from maskviz.core.run.trace import Trace
 from maskviz.load.models.model import Loaded, load_config, load_model, quiet
 from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Encoded, Request, encode
-from maskviz.tracing.outputs import main_output
+from maskviz.tracing.calling import main_output
 from maskviz.tracing.run import head_shapes, run, run_gated
 from tests.tracing.conftest import loaded_tiny, padded_request
 from tools.model_types import model_types

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from maskviz.ablate.mistakes import held_against
-from maskviz.core.checks.behaviour import Ablated
+from maskviz.core.checks.case import Ablated
 from maskviz.core.errors import UsageError
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.load.models.model import Loaded

@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maskviz.analyse.handover import handed_groups
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.rules.algebra import Everything, Opaque, all_of
 from maskviz.core.rules.kinds import Causal, Chunk
 from maskviz.core.rules.reasons import Reason
-from maskviz.core.run.handover import HandedCall, HandOver
+from maskviz.core.run.handover import HandedCall, HandOver, handed_groups
 from maskviz.core.run.trace import Mask, Trace
 from maskviz.core.words import Backend
 from tests.tracing.conftest import example_of

@@ -51,7 +51,6 @@ def interrupted(arguments: list[str], module: str = "", more: str = "") -> subpr
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("maskviz.cli.interrupts", ["--version"]),
         ("maskviz.cli.app", ["--version"]),  # before there is a command line
         ("maskviz.cli.env", ["--version"]),
         ("maskviz.store.archive", ["view", str(RUN)]),  # while the command runs

@@ -16,9 +16,8 @@ from maskviz.api.checking.array import given_array
 from maskviz.conventions.conversion import write
 from maskviz.conventions.files import mask_bytes
 from maskviz.core.arrays import BoolArray
-from maskviz.core.checks.case import Case
+from maskviz.core.checks.case import Case, Sizes
 from maskviz.core.checks.dialects import CONVENTIONS
-from maskviz.core.checks.given_array import Sizes
 from maskviz.core.words import Dialect
 from tests.conftest import Response
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from maskviz.conventions.conversion import read, write
 from maskviz.conventions.head_masks import read_gates, words_of
 from maskviz.core.arrays import AnyArray, BoolArray
+from maskviz.core.checks.case import Sizes
 from maskviz.core.checks.dialects import CONVENTIONS
-from maskviz.core.checks.given_array import Sizes
 from maskviz.core.errors import UsageError
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.words import Dialect

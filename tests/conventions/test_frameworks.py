@@ -16,7 +16,7 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from maskviz.conventions.conversion import write
 from maskviz.core.arrays import AnyArray, BoolArray
-from maskviz.core.checks.given_array import Sizes
+from maskviz.core.checks.case import Sizes
 from maskviz.core.words import Dialect
 from tests.conventions import masks
 from tests.conventions.flex_masks import block_mask, cells_of, mask_mod

@@ -10,11 +10,10 @@ import torch
 from transformers import AttentionInterface
 
 from maskviz.analyse.check import check
-from maskviz.core.checks.behaviour import Behaviour
-from maskviz.core.checks.case import Case
+from maskviz.core.checks.case import Behaviour, Case
 from maskviz.load.models.facts import facts_of
 from maskviz.load.texts.encode import Request, encode
-from maskviz.tracing.experiments.padding import output_size
+from maskviz.tracing.experiments.changes import output_size
 from maskviz.tracing.experiments.prove import moved_by_last_token
 from maskviz.tracing.run import run
 from tests.tracing.conftest import loaded_tiny, random_rows

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskviz.core.checks.given_batch import GivenBatch
+from maskviz.core.checks.case import GivenBatch
 from maskviz.core.errors import UsageError
 from maskviz.load.inputs.given import documents_of, encoded_rows, given_of
 from maskviz.load.models.model import Loaded

@@ -17,9 +17,8 @@ from transformers import masking_utils, modeling_flash_attention_utils
 from transformers.integrations import flex_attention as flex_integration
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from maskviz.analyse.handover import handed_groups
 from maskviz.core.arrays import BoolArray
-from maskviz.core.run.handover import HandedGroup, HandOver
+from maskviz.core.run.handover import HandedGroup, HandOver, handed_groups
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import Backend, CacheKind, Stack
 from maskviz.load.models.card import card_of

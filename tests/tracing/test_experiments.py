@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from maskviz.load.texts.encode import Request, encode
-from maskviz.tracing.experiments.padding import (
+from maskviz.tracing.experiments.changes import (
     broken_padding,
     drifts_by_rounding,
     output_size,

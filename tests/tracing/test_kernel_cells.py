@@ -11,7 +11,7 @@ import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from maskviz.core.arrays import BoolArray
-from maskviz.tracing.backends.kernel_cells import (
+from maskviz.tracing.backends.kernels import (
     Sequence,
     added_cells,
     block_cells,

@@ -14,8 +14,8 @@ from maskviz.core.arrays import Content
 from maskviz.core.rules.algebra import Everything, Grid, Opaque, Rule, all_of, any_of
 from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Repositioned, Window
 from maskviz.core.words import Stack
+from maskviz.tracing.calling import visible_cells
 from maskviz.tracing.meaning.hearing import layers_of, stacks_of
-from maskviz.tracing.outputs import visible_cells
 from maskviz.tracing.seam.masks import rule_of
 
 KEEP = torch.tensor([[False, True, True, True], [True, True, True, True]])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import transformers
 
-from maskviz.analyse.handover import handed_groups
 from maskviz.core.panels.page import MaskGrid, Note, Panel, Table, Tone
-from maskviz.core.run.handover import HandOver
+from maskviz.core.run.handover import HandOver, handed_groups
 from maskviz.core.words import Backend
 from maskviz.load.models.card import card_of
 from maskviz.load.models.model import Loaded

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from maskviz.core.checks.case import GivenArray
 from maskviz.core.checks.findings import Finding
-from maskviz.core.checks.given_array import GivenArray
 from maskviz.core.checks.traps import TRAPS
 
 

@@ -1,4 +1,4 @@
-"""Rules about the patterns of layers: what the config, the mask and the backend say beside what each layer sees."""
+"""Rules on layers and heads: what their masks are beside what the config, the class or a what-if says."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from maskviz.analyse.lints.found import found
+from maskviz.analyse.lints.masks import bool_in_eager, ones_as_additive, whole_numbers
+from maskviz.analyse.lints.numbers import constant
 from maskviz.analyse.lints.padding import pad_without_mask
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.analyse.user_mask import parts_of
-from maskviz.core.checks.behaviour import Behaviour
-from maskviz.core.checks.case import Case
+from maskviz.core.arrays import BoolArray
+from maskviz.core.checks.case import Behaviour, Case, Tried
 from maskviz.core.checks.findings import Confidence, Finding
 from maskviz.core.checks.lint import Lint, Need
-from maskviz.core.rules.kinds import Band, Causal, Chunk, Window
+from maskviz.core.rules.algebra import Everything, Grid, Rule
+from maskviz.core.rules.kinds import Band, Causal, Chunk, Padding, Window
 from maskviz.core.rules.reasons import Reason
+from maskviz.core.rules.recognise import recognise
 from maskviz.core.run.handover import HandedGroup
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Backend, Role, Stack
@@ -308,7 +312,7 @@ def layers_in(calls: Sequence[AttentionCall], trace: Trace) -> str:
     return ", ".join(words)
 
 
-LINTS: tuple[Lint, ...] = (
+_OF_LAYERS: tuple[Lint, ...] = (
     Lint("L2", window_off_by_one, (Need.RUN,)),
     Lint("L3", mask_replaces_rules, (Need.RUN, Need.ARRAY)),
     Lint("L4", window_on_wrong_layers, (Need.RUN,)),
@@ -322,3 +326,159 @@ LINTS: tuple[Lint, ...] = (
     Lint("L13", unused_window, (Need.MODEL,)),
     Lint("L12", misnamed_mask_function, (Need.RUN,)),
 )
+
+
+def causal_leak(case: Case) -> Iterator[Finding]:
+    """L1: a model that predicts the next token, whose earlier outputs move when a later token is changed."""
+    run = case.run
+    if run is None or case.model is None or run.earlier is None or run.earlier <= run.noticeable_alike:
+        return
+    if not case.model.predicts_next and run.trace.batch.decoder is None:
+        return
+    meant = case.meant is not None and _shows_later(case.meant, run.trace)
+    if meant or _sees_ahead_by_rule(run.trace):
+        return
+    side = Stack.DECODER if run.trace.batch.decoder is not None else None
+    ahead = [call for call in run.trace.calls if side in (None, call.stack) and _sees_ahead(call)]
+    where = layers_in(ahead, run.trace)
+    shown = f"the masks of {where} show later tokens" if ahead else "no mask shows later tokens"
+    mended = next((one for one in run.earlier_with if one.left <= run.noticeable_alike), None)
+    of_the_user = run.plain is not None and not any(map(_sees_ahead, run.plain.calls))
+    if of_the_user:
+        shown = f"the mask that was given shows later tokens in {where}"
+    yield found(
+        "L1",
+        where if of_the_user else case.model.architecture,
+        f"outputs depend on later tokens; {shown}",
+        measured=f"with another later token, earlier outputs move by up to {run.earlier:.2g}",
+        confidence=Confidence.MEASURED,
+        tried="" if mended is None else f"with {mended.change}: {mended.left:.2g}",
+        cure=_cure_of_leak(case, mended, of_the_user),
+    )
+
+
+def _cure_of_leak(case: Case, mended: Tried | None, of_the_user: bool) -> str:
+    """What to do by what was tried; "" where nothing else than the class is left."""
+    if of_the_user:
+        of_type = next((one.trap.id for rule in _OF_TYPES for one in rule(case)), None)
+        if of_type is not None:
+            return f"Mend what {of_type} says of its numbers: as they are, they block nothing for sure."
+        cure = f"Give {mended.change}." if mended is not None else "Join it with the triangle: mask & causal."
+        rule = None if case.array is None or case.array.visible is None else known_rule(case.array.visible)
+        return cure if rule is None else f"{cure} If {rule} is what is meant, say so, and it is no leak."
+    return "" if mended is None else f"Use {mended.change}."
+
+
+# Rules about numbers that block nothing where they are added.
+_OF_TYPES = (ones_as_additive, bool_in_eager, whole_numbers, constant)
+
+
+def known_rule(visible: BoolArray) -> str | None:
+    """A rule of more than padding that has these cells, in words; None where there is none."""
+    rule = recognise(visible[:, :1], None)
+    says_more = any(not isinstance(leaf, Everything | Padding) for leaf in rule.leaves())
+    return str(rule) if rule.readable and says_more else None
+
+
+def _shows_later(rule: Rule, trace: Trace) -> bool:
+    """Whether a rule lets some token of the batch see a later one."""
+    side = trace.batch.decoder or trace.batch
+    at = Grid.of(side.rows, side.length, side.length, 0)
+    return bool((rule.visible(at) & (at.key > at.query)).any())
+
+
+def _sees_ahead(call: AttentionCall) -> bool:
+    return bool(np.triu(call.mask.visible.any(axis=(0, 1)), k=1 + call.mask.query_offset).any())
+
+
+def _sees_ahead_by_rule(trace: Trace) -> bool:
+    """Whether a rule lets tokens of one span see each other: a prefix or an image, both by design."""
+    return any(leaf.exception for call in trace.calls for leaf in call.mask.rule.leaves() if _sees_ahead(call))
+
+
+_OF_CAUSAL: tuple[Lint, ...] = (Lint("L1", causal_leak, (Need.RUN, Need.WEIGHTS)),)
+
+
+def ablated_after_projection(case: Case) -> Iterator[Finding]:
+    """H1: outputs that are those of slices of the projection's result set to zero."""
+    one = case.ablated
+    if one is None or one.after_projection is None or one.right <= one.noticeable:
+        return
+    if one.after_projection <= one.noticeable:
+        yield found(
+            "H1",
+            one.name,
+            f"these are the outputs with heads {one.heads} zeroed behind the output projection",
+            measured=f"off by up to {one.right:.2g} from those with the heads silenced, and by "
+            f"{one.after_projection:.2g} from those with the slices behind the projection zeroed",
+            confidence=Confidence.MEASURED,
+        )
+
+
+def heads_taken_in_turn(case: Case) -> Iterator[Finding]:
+    """H3: outputs that are those of the query heads h % key heads instead of h // group."""
+    one = case.ablated
+    if one is None or one.in_turn is None or one.right <= one.noticeable:
+        return
+    if one.in_turn <= one.noticeable:
+        yield found(
+            "H3",
+            one.name,
+            f"these are the outputs with other query heads silenced than {one.heads}: every n-th instead of a group",
+            measured=f"off by up to {one.right:.2g} from those with the groups silenced, and by {one.in_turn:.2g} from "
+            "those with every n-th head silenced",
+            confidence=Confidence.MEASURED,
+        )
+
+
+_OF_HEADS: tuple[Lint, ...] = (
+    Lint("H1", ablated_after_projection, (Need.ABLATED,)),
+    Lint("H3", heads_taken_in_turn, (Need.ABLATED,)),
+)
+
+
+def not_as_meant(case: Case) -> Iterator[Finding]:
+    """T11: cells of real tokens that differ from those of the rule that was said to be meant."""
+    if case.meant is None:
+        return
+    if case.run is not None:
+        yield from _of_layers(case.run.trace, case.meant)
+    elif case.array is not None and case.array.visible is not None and case.array.visible.shape[2] > 1:
+        visible = case.array.visible
+        rows, _, queries, keys = visible.shape
+        at = Grid.of(rows, queries, keys, max(0, keys - queries))
+        wanted = np.broadcast_to(case.meant.visible(at), visible.shape)
+        if (wanted != visible).any():
+            yield found("T11", case.array.name, _differences(visible, wanted, case.meant))
+
+
+def _of_layers(trace: Trace, meant: Rule) -> Iterator[Finding]:
+    groups: dict[str, list[AttentionCall]] = {}
+    for call in trace.calls:
+        queries, keys = trace.sides(call)
+        if queries is not keys or (trace.batch.decoder is not None and keys is trace.batch):
+            continue  # a rule is meant for the stack that generates
+        visible = call.mask.visible[..., : keys.length]
+        asked = trace.real_queries(call)[:, None, :, None] & keys.keep[:, None, None, :]
+        at = Grid.of(keys.rows, visible.shape[2], visible.shape[3], call.mask.query_offset)
+        wanted = np.broadcast_to(meant.visible(at), visible.shape) & asked
+        if ((visible & asked) != wanted).any():
+            groups.setdefault(_differences(visible & asked, wanted, meant), []).append(call)
+    for message, calls in groups.items():
+        yield found("T11", layers_in(calls, trace), message, confidence=Confidence.MEASURED)
+
+
+def _differences(visible: BoolArray, wanted: BoolArray, meant: Rule) -> str:
+    """How many cells are shown and blocked against the rule, and the first of them."""
+    more, less = (np.asarray(one.any(axis=1)) for one in (visible & ~wanted, wanted & ~visible))
+    parts = []
+    for cells, what in ((more, "visible that the rule blocks"), (less, "blocked that the rule shows")):
+        if cells.any():
+            row, query, key = np.argwhere(cells)[0].tolist()
+            parts.append(f"{int(cells.sum())} {what}, the first query {query}, key {key} of row {row + 1}")
+    return f"other cells than {meant}: {'; '.join(parts)}"
+
+
+_OF_MEANT: tuple[Lint, ...] = (Lint("T11", not_as_meant, (Need.MEANT,)),)
+
+LINTS = (*_OF_LAYERS, *_OF_CAUSAL, *_OF_HEADS, *_OF_MEANT)

@@ -9,9 +9,8 @@ import numpy as np
 
 from maskviz.analyse.lints.found import found, leak_of, not_numbers_of
 from maskviz.core.arrays import BoolArray, DoubleArray
-from maskviz.core.checks.case import Case
+from maskviz.core.checks.case import Case, GivenArray
 from maskviz.core.checks.findings import Confidence, Finding
-from maskviz.core.checks.given_array import GivenArray
 from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.checks.meant import ADDITIVE, weak_constant
 from maskviz.core.words import Dialect, Severity

@@ -1,4 +1,4 @@
-"""Rules about what a run made of padding: masks that show it, and outputs that it moves."""
+"""Rules on who sees padding."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import numpy as np
 
 from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.layers import cross_attention_unmasked, layers_in, recurrence_sees_padding
+from maskviz.analyse.lints.masks import inverted, queries_and_keys_swapped
 from maskviz.analyse.lints.numbers import minimum_twice
 from maskviz.analyse.lints.padding import mask_of_other_length
-from maskviz.analyse.lints.polarity import inverted
-from maskviz.analyse.lints.shape import queries_and_keys_swapped
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.arrays import BoolArray
-from maskviz.core.checks.case import Case
+from maskviz.core.checks.case import Case, Row
 from maskviz.core.checks.findings import Confidence, Finding
-from maskviz.core.checks.given_batch import Row
 from maskviz.core.checks.lint import Lint, Need
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.writing import plural

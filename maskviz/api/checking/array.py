@@ -15,8 +15,8 @@ from maskviz.conventions.fitting import RoomError
 from maskviz.conventions.numbers import bias_of
 from maskviz.conventions.trial import tried
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
+from maskviz.core.checks.case import GivenArray, Sizes
 from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
-from maskviz.core.checks.given_array import GivenArray, Sizes
 from maskviz.core.checks.meant import at_one_end, upside_down_padding
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.rules.kinds import BlockCausal, BlockDiffusion, Prefix

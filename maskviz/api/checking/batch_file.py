@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from maskviz.core.checks.given_batch import OFFSETS, Axes, GivenBatch, Row
+from maskviz.core.checks.case import OFFSETS, Axes, GivenBatch, Row
 from maskviz.core.errors import NotFoundError, UsageError
 from maskviz.store.reading import bytes_of, decoded
 

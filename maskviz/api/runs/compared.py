@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from maskviz.analyse.diff import compare_runs, read_alike
-from maskviz.analyse.handover import handed_groups
 from maskviz.api.runs.traced import Asked, Ready, names_of, plain_inputs, ready, traced
 from maskviz.api.watcher import Watcher
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.results.diff import OutputChange, RunDiff
+from maskviz.core.run.handover import handed_groups
 from maskviz.core.run.trace import Mask, OutputKind, Trace
 from maskviz.core.words import Backend
 from maskviz.tracing.backends.handing import hand_over

@@ -13,7 +13,6 @@ import torch
 from transformers import PreTrainedModel
 
 from maskviz.analyse.comparison import compare
-from maskviz.analyse.handover import handed_groups
 from maskviz.analyse.user_mask import with_user_mask
 from maskviz.api.runs.head_masks import Gates, head_mask_for
 from maskviz.api.watcher import Watcher
@@ -21,6 +20,7 @@ from maskviz.conventions.files import read_mask
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.panels.page import Panel
 from maskviz.core.results.results import Comparison, Proof
+from maskviz.core.run.handover import handed_groups
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import Trace, crossing_of
 from maskviz.core.words import Backend, CacheKind, Stack

@@ -1,4 +1,4 @@
-"""What a check finds: the trap, where, and what it costs in this run."""
+"""What a check finds: the traps, how sure a finding is, and how the findings of a check are told."""
 
 from __future__ import annotations
 

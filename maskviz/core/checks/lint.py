@@ -1,4 +1,4 @@
-"""What a rule of `check` is, and what it needs to be asked."""
+"""A rule of a check, with what it needs."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray
+from maskviz.core.checks.case import GivenArray
 from maskviz.core.checks.dialects import BLOCKED
-from maskviz.core.checks.given_array import GivenArray
 from maskviz.core.words import Dialect
 
 # Dialects whose numbers are added to the scores; of sdpa those that are no booleans.

@@ -125,7 +125,7 @@ def is_adapted(model: Any) -> bool:
 
 
 def tokenizer_folder(source: Source) -> Path:
-    """Where a source's tokenizer lies: beside the adapter, where there is one that has its own."""
+    """Where the tokenizer of a source with an adapter lies: beside that, where it has its own."""
     own = source.adapter
     return own if own is not None and any(own.glob("tokenizer*")) else source.folder
 

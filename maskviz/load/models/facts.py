@@ -11,7 +11,7 @@ from typing import Any
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from maskviz.core.checks.behaviour import ModelFacts
+from maskviz.core.checks.case import ModelFacts
 from maskviz.load.models.card import text_part
 from maskviz.load.models.model import Loaded
 from maskviz.tracing.seam.running import implementation_of

@@ -157,7 +157,7 @@ def read_config(source: Source) -> tuple[PreTrainedConfig, dict[str, Any]]:
 def load_tokenizer(source: Source) -> tuple[PreTrainedTokenizerBase | None, str]:
     """Load a tokenizer; where the model comes without a usable one, return None and the reason."""
     quiet()
-    folder = tokenizer_folder(source)
+    folder = source.folder if source.adapter is None else tokenizer_folder(source)
     if folder.is_dir() and source.gguf_file is None and not any(any(folder.glob(name)) for name in _TOKENIZER_FILES):
         return None, "it has no tokenizer files"  # some releases of transformers make one up
     location = str(folder) if folder.is_dir() else source.location

@@ -125,7 +125,7 @@ def _demo(name: str) -> Source:
     if demo_name not in demo.NAMES:
         known = ", ".join(f"demo:{known}" for known in demo.NAMES)
         raise UsageError(f"there is no demo model {name!r}", f"there are {known}")
-    return Source(name, str(demo.folder(demo_name)), demo=True)
+    return Source(name, str(demo.MODELS / demo_name), demo=True)
 
 
 def _of_folder(name: str, path: Path, offline: bool, trust: bool) -> Source:

@@ -34,9 +34,9 @@ def checked_types(given: Sequence[Sequence[int]], rows: Sequence[Sequence[int]])
     """
     for number, (types, row) in enumerate(zip(given, rows, strict=True)):
         if len(types) != len(row):
+            which = either(f"row {number + 1} of token_types=", f"--token-types {number + 1}")
             raise UsageError(
-                f"{either('row ', '--token-types ')}{number + 1}{either(' of token_types=', '')} has {len(types)} numbers "
-                f"and text {number + 1} has {len(row)} tokens",
+                f"{which} has {len(types)} numbers and text {number + 1} has {len(row)} tokens",
                 "give one number per token, special tokens included",
             )
         if min(types) < 0:

@@ -20,8 +20,7 @@ from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.handover import HandedCall, HandOver
 from maskviz.core.run.trace import AttentionCall, Delivery, Trace
 from maskviz.core.words import Backend, Stack
-from maskviz.tracing.backends.kernel_cells import added_cells
-from maskviz.tracing.backends.kernels import Handed, Offered, handed
+from maskviz.tracing.backends.kernels import Handed, Offered, added_cells, handed
 from maskviz.tracing.calling import Calling, Inputs, called, explained, is_weightless, same_randomness
 from maskviz.tracing.listen.recorder import Captured, Expected, Recorder, shards_of
 from maskviz.tracing.listen.shadow import Shadow

@@ -11,8 +11,15 @@ from transformers import PreTrainedModel
 from maskviz.core.results.diff import OutputChange
 from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Backend
-from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
-from maskviz.tracing.outputs import joined_output, largest_difference
+from maskviz.tracing.calling import (
+    Calling,
+    Inputs,
+    called,
+    explained,
+    joined_output,
+    largest_difference,
+    same_randomness,
+)
 from maskviz.tracing.seam.running import evaluating, running
 
 

@@ -20,11 +20,19 @@ from maskviz.core.results.results import CallProof, FutureProof, Proof
 from maskviz.core.run.trace import AttentionCall, Batch, Delivery, Trace
 from maskviz.core.words import Stack
 from maskviz.core.writing import parameter
-from maskviz.tracing.calling import Calling, Inputs, called, explained, is_weightless, same_randomness
+from maskviz.tracing.calling import (
+    Calling,
+    Inputs,
+    called,
+    explained,
+    is_weightless,
+    joined_output,
+    same_randomness,
+    to_array,
+)
 from maskviz.tracing.listen.mixing import MixingListener
 from maskviz.tracing.listen.recorder import Expected, Recorder, shards_of
 from maskviz.tracing.listen.taps import module_path_hooks
-from maskviz.tracing.outputs import joined_output, to_array
 from maskviz.tracing.seam.running import evaluating
 
 # One backward pass for each query of each call: beyond this it takes minutes.

@@ -13,9 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.run.trace import Delivery
-from maskviz.tracing.calling import RandomState, same_randomness
+from maskviz.tracing.calling import RandomState, same_randomness, to_array, to_floats, visible_cells
 from maskviz.tracing.listen.recorder import Captured, Recorder, broadcast_cells, gated
-from maskviz.tracing.outputs import to_array, to_floats, visible_cells
 
 _VALUES = ("value", "value_global", "v_proj", "v", "value_proj", "v_lin", "v_head", "project_v", "linear_v")
 _QUERIES = ("query", "query_global", "q_proj", "q", "query_proj", "q_lin", "q_head", "project_q", "linear_q")

@@ -17,11 +17,10 @@ from maskviz.core.rules.algebra import Rule, all_of
 from maskviz.core.rules.kinds import Padding
 from maskviz.core.run.trace import Delivery
 from maskviz.tracing.attend import attend_heads
-from maskviz.tracing.calling import MaskBehind
+from maskviz.tracing.calling import MaskBehind, to_array, to_floats, visible_cells
 from maskviz.tracing.listen.layout import blocks_heard
 from maskviz.tracing.listen.recorder import Captured, Heard, Recorder, broadcast_cells, gated
 from maskviz.tracing.listen.shadow import real
-from maskviz.tracing.outputs import to_array, to_floats, visible_cells
 from maskviz.tracing.seam.experts import experts_passed_over
 from maskviz.tracing.seam.masks import (
     eager_attention_replaced,

@@ -11,8 +11,8 @@ import torch
 from maskviz.core.arrays import BoolArray, FloatArray, IntArray
 from maskviz.core.run.long import Region
 from maskviz.core.words import Statistic
+from maskviz.tracing.calling import to_array
 from maskviz.tracing.meaning.evidence import Earlier
-from maskviz.tracing.outputs import to_array
 
 
 @dataclass(frozen=True, slots=True)

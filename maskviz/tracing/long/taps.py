@@ -21,6 +21,7 @@ from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.extents import Lengths
 from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Way
+from maskviz.tracing.calling import visible_cells
 from maskviz.tracing.listen.recorder import Recorder, broadcast_cells
 from maskviz.tracing.listen.taps import Dialect, SoftmaxListener, module_path_hooks
 from maskviz.tracing.long.blockwise import Heads, attend_by_blocks
@@ -29,7 +30,6 @@ from maskviz.tracing.long.freeing import give_back
 from maskviz.tracing.long.promised import KnownMask, Masks, masks_promised
 from maskviz.tracing.long.tally import Keeping, Place, Sides, Tallied, Tally, blocks_of
 from maskviz.tracing.meaning.hearing import Place as CallPlace
-from maskviz.tracing.outputs import visible_cells
 from maskviz.tracing.seam.masks import eager_attention_replaced
 from maskviz.tracing.seam.onednn import multiplied_by_onednn
 from maskviz.tracing.seam.running import evaluating, running

@@ -24,9 +24,17 @@ from maskviz.core.rules.recognise import recognise
 from maskviz.core.run.trace import CONTENT, AttentionCall, Batch, Delivery, Mask, ModelCard, Trace
 from maskviz.core.words import Role, Stack
 from maskviz.core.writing import parameter, ranges
-from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
+from maskviz.tracing.calling import (
+    Calling,
+    Inputs,
+    called,
+    explained,
+    joined_output,
+    largest_difference,
+    main_output,
+    same_randomness,
+)
 from maskviz.tracing.listen.recorder import Captured, Heard, Recorder
-from maskviz.tracing.outputs import joined_output, largest_difference, main_output
 from maskviz.tracing.seam.running import evaluating, mapped
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from maskviz.conventions.trial import tried
 from maskviz.core.arrays import AnyArray, BoolArray
-from maskviz.core.checks.case import Case
-from maskviz.core.checks.given_array import GivenArray, Sizes
+from maskviz.core.checks.case import Case, GivenArray, Sizes
 from maskviz.core.words import Dialect
 from tests.analyse.lints.cases import Example, rows
 

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.checks.behaviour import Ablated, Behaviour, PaddedText
-from maskviz.core.checks.case import Case
-from maskviz.core.checks.given_array import GivenArray
+from maskviz.core.checks.case import Ablated, Behaviour, Case, GivenArray, PaddedText
 from maskviz.core.rules.algebra import Everything, Opaque, all_of, any_of
 from maskviz.core.rules.kinds import Causal, Chunk, Span, Window
 from maskviz.core.rules.reasons import Reason

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.checks.behaviour import Behaviour, ModelFacts
-from maskviz.core.checks.case import Case
-from maskviz.core.checks.given_batch import GivenBatch
+from maskviz.core.checks.case import Behaviour, Case, GivenBatch, ModelFacts
 from maskviz.core.rules.algebra import Grid, Rule
 from maskviz.core.rules.kinds import Padding
 from maskviz.core.run.trace import AttentionCall, Batch, Mask, ModelCard, Trace

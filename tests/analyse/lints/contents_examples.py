@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from maskviz.core.checks.behaviour import ModelFacts
-from maskviz.core.checks.case import Case
+from maskviz.core.checks.case import Case, ModelFacts
 from tests.analyse.lints.cases import DECODER, ENCODER, Example, rows
 
 READS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "labels")

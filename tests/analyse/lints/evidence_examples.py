@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.checks.behaviour import Behaviour, PaddedText, Tried
-from maskviz.core.checks.case import Case
-from maskviz.core.checks.given_array import GivenArray
+from maskviz.core.checks.case import Behaviour, Case, GivenArray, PaddedText, Tried
 from maskviz.core.rules.algebra import Everything, all_of
 from maskviz.core.rules.kinds import Causal, UserMask, Window
 from maskviz.core.run.trace import Crossing

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from maskviz.core.checks.behaviour import PaddedText
-from maskviz.core.checks.case import Case
+from maskviz.core.checks.case import Case, PaddedText
 from maskviz.core.rules.algebra import all_of
 from maskviz.core.rules.kinds import Causal
 from maskviz.core.words import Backend, Purpose

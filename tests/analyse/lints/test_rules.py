@@ -11,13 +11,11 @@ import pytest
 import torch
 
 import maskviz.analyse.check
-import maskviz.core.checks.behaviour
-import maskviz.core.checks.lint
+import maskviz.core.checks.case
+import maskviz.core.checks.findings
 from maskviz.analyse.check import LINTS, check, unasked
-from maskviz.core.checks.behaviour import Ablated, Behaviour, ModelFacts, PaddedText, Tried
-from maskviz.core.checks.case import Case
+from maskviz.core.checks.case import Ablated, Behaviour, Case, ModelFacts, PaddedText, Trial, Tried
 from maskviz.core.checks.findings import Unasked
-from maskviz.core.checks.given_array import Trial
 from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
 from maskviz.core.rules.kinds import Causal
 from maskviz.core.run.trace import Crossing
@@ -65,11 +63,11 @@ def attributes(path: Path) -> set[str]:
 
 
 def test_every_number_that_a_run_measures_is_read_by_a_rule() -> None:
-    needs = Path(maskviz.core.checks.lint.__file__)
+    needs = Path(maskviz.core.checks.findings.__file__)
     read = set().union(*(attributes(path) for path in (needs, *LINTS_FOLDER.glob("*.py"))))
     asking = attributes(Path(maskviz.analyse.check.__file__))  # which rules could not be asked is said there
     # `noticeable` is made of them
-    derived = {"size", "rounding"} & attributes(Path(maskviz.core.checks.behaviour.__file__))
+    derived = {"size", "rounding"} & attributes(Path(maskviz.core.checks.case.__file__))
     for kind in (Behaviour, ModelFacts, PaddedText, Tried, Ablated, Crossing, Trial):
         names = {field.name for field in dataclasses.fields(kind)}
         assert names - read - asking - derived <= {"passes"}, kind  # the cost line says how many passes
