@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.checks.case import Case
-from maskviz.core.checks.findings import Confidence, Finding, Trap
-from maskviz.core.checks.lint import Check, Need
+from maskviz.core.checks.findings import Check, Confidence, Finding, Need, Trap
 from maskviz.core.rules.algebra import Everything, Grid, Leaf, Rule, all_of, any_of
 from maskviz.core.rules.forms import Flag, Form, PerRow, PerToken, Said, Whole
 from maskviz.core.rules.mask_function import MaskFunction

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from maskviz.analyse.lints import batches, layers, masks, numbers, padding, padding_seen
-from maskviz.core.checks.brought import brought_lints
-from maskviz.core.checks.case import Case
-from maskviz.core.checks.findings import Finding, Unasked
-from maskviz.core.checks.lint import Lint, Need
-from maskviz.core.checks.traps import TRAPS
+from maskviz.core.checks.case import Case, Unasked
+from maskviz.core.checks.findings import Finding, Lint, Need
+from maskviz.core.checks.known import TRAPS, brought_lints
 
 # A trap may have several rules, for what it looks like in a batch, in an array and in a run.
 LINTS: tuple[Lint, ...] = (
     *padding.LINTS,
     *padding_seen.LINTS,
-    *batches.LINTS,
     *masks.LINTS,
     *numbers.LINTS,
     *layers.LINTS,
+    *batches.LINTS,
 )
 
 

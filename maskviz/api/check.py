@@ -23,8 +23,8 @@ from maskviz.conventions.files import read_mask
 from maskviz.conventions.packed import PACKED, packed_words
 from maskviz.conventions.source import known
 from maskviz.core.checks.case import Case, GivenArray, Sizes
-from maskviz.core.checks.choosing import chosen_rules
 from maskviz.core.checks.findings import Checked, Finding
+from maskviz.core.checks.known import chosen_rules
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page, Panel
 from maskviz.core.results.converted import Converted, Written

@@ -209,7 +209,7 @@ def check(
     ] = None,
 ) -> None:
     """Ask a batch, a mask file or a model for every known trap; exit code 5 where one is found."""
-    from maskviz.core.checks.choosing import chosen_rules
+    from maskviz.core.checks.known import chosen_rules
 
     chosen = chosen_rules(asking.select, asking.ignore)
     if asking.listed:
@@ -353,7 +353,7 @@ def _list(env: Env, chosen: tuple[str, ...], out: FindingsOptions) -> None:
     Raises:
         UsageError: it is asked for as data, which findings alone are written as.
     """
-    from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
+    from maskviz.core.checks.known import NOT_CHECKED, TRAPS
     from maskviz.view.findings import traps_page
 
     if out.data:

@@ -469,11 +469,9 @@ class DpiOptions(Group):
 
 
 @dataclass(frozen=True, slots=True)
-class PictureOptions(Group):
+class PictureOptions(DpiOptions):
     """How pictures in files are drawn, and for whom."""
 
-    PANEL: ClassVar[str] = "Output"
-    dpi: Resolution = 150
     style: Annotated[
         Style, typer.Option("--style", help="screen; paper: as wide as a column, with one caption that has the facts.")
     ] = Style.SCREEN

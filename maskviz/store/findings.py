@@ -7,7 +7,7 @@ from typing import Any
 
 import maskviz
 from maskviz.core.checks.findings import Checked, Finding, Trap
-from maskviz.core.checks.traps import TRAPS
+from maskviz.core.checks.known import TRAPS
 from maskviz.core.words import Severity
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

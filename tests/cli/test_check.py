@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskviz.core.checks.traps import TRAPS
+from maskviz.core.checks.known import TRAPS
 from tests.conftest import Response
 from tests.store.test_findings import sarif_schema
 

@@ -16,7 +16,7 @@ import typer.main
 import maskviz
 from maskviz.cli.app import app
 from maskviz.core.arrays import Content
-from maskviz.core.checks.traps import TRAPS
+from maskviz.core.checks.known import TRAPS
 from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.rules.reasons import Reason
 from maskviz.render.palette import REASONS

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from maskviz.analyse.check import LINTS
-from maskviz.core.checks.lint import Need
-from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
+from maskviz.core.checks.findings import Need
+from maskviz.core.checks.known import NOT_CHECKED, TRAPS
 
 WORDS = {
     Need.ARRAY: "a mask",

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from maskviz.core.checks.findings import Checked, Confidence, Finding
-from maskviz.core.checks.traps import TRAPS
+from maskviz.core.checks.known import TRAPS
 from maskviz.store.findings import findings_json, findings_sarif
 
 _TITLE = b"Static Analysis Results Format (SARIF) Version 2.1.0 JSON Schema"

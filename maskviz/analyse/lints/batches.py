@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.masks import wrong_offsets
 from maskviz.core.checks.case import Case, GivenBatch, ModelFacts, Row
-from maskviz.core.checks.findings import Confidence, Finding
-from maskviz.core.checks.lint import Lint, Need
+from maskviz.core.checks.findings import Confidence, Finding, Lint, Need
+from maskviz.core.checks.known import found
 from maskviz.core.rules.positions import starts_of_blocks
 from maskviz.core.words import Backend, Severity
 from maskviz.core.writing import plural

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.masks import bool_in_eager, ones_as_additive, whole_numbers
 from maskviz.analyse.lints.numbers import constant
 from maskviz.analyse.lints.padding import pad_without_mask
@@ -14,8 +13,8 @@ from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.analyse.user_mask import parts_of
 from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.case import Behaviour, Case, Tried
-from maskviz.core.checks.findings import Confidence, Finding
-from maskviz.core.checks.lint import Lint, Need
+from maskviz.core.checks.findings import Confidence, Finding, Lint, Need
+from maskviz.core.checks.known import found
 from maskviz.core.rules.algebra import Everything, Grid, Rule
 from maskviz.core.rules.kinds import Band, Causal, Chunk, Padding, Window
 from maskviz.core.rules.reasons import Reason

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.found import found, leak_of, not_numbers_of
 from maskviz.core.arrays import BoolArray, DoubleArray
 from maskviz.core.checks.case import Case, GivenArray
-from maskviz.core.checks.findings import Confidence, Finding
-from maskviz.core.checks.lint import Lint, Need
+from maskviz.core.checks.findings import Confidence, Finding, Lint, Need
+from maskviz.core.checks.known import found, leak_of, not_numbers_of
 from maskviz.core.checks.meant import ADDITIVE, weak_constant
 from maskviz.core.words import Dialect, Severity
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.found import found
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.checks.case import Behaviour, Case, Row
-from maskviz.core.checks.findings import Confidence, Finding
-from maskviz.core.checks.lint import Lint, Need
+from maskviz.core.checks.findings import Confidence, Finding, Lint, Need
+from maskviz.core.checks.known import found
 from maskviz.core.rules.positions import positions_of, starts_of_blocks
 from maskviz.core.words import Backend, Purpose, Severity
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskviz.analyse.lints.found import found
 from maskviz.analyse.lints.layers import cross_attention_unmasked, layers_in, recurrence_sees_padding
 from maskviz.analyse.lints.masks import inverted, queries_and_keys_swapped
 from maskviz.analyse.lints.numbers import minimum_twice
@@ -14,8 +13,8 @@ from maskviz.analyse.lints.padding import mask_of_other_length
 from maskviz.analyse.padding_share import attention_on_padding
 from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.case import Case, Row
-from maskviz.core.checks.findings import Confidence, Finding
-from maskviz.core.checks.lint import Lint, Need
+from maskviz.core.checks.findings import Confidence, Finding, Lint, Need
+from maskviz.core.checks.known import found
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.writing import plural
 

@@ -30,8 +30,8 @@ from maskviz.core.checks.case import (
     PaddedText,
     Sizes,
     Tried,
+    Unasked,
 )
-from maskviz.core.checks.findings import Unasked
 from maskviz.core.errors import CannotTraceError, MaskvizError, UsageError
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.grammar import parse_rule
@@ -39,7 +39,6 @@ from maskviz.core.rules.positions import positions_of, starts_of_blocks
 from maskviz.core.run.handover import handed_groups
 from maskviz.core.run.trace import Batch, Trace, crossing_of
 from maskviz.core.words import Backend, Dialect, Purpose
-from maskviz.load.inputs.forward_inputs import encoded_of
 from maskviz.load.inputs.given import (
     encoded_arguments,
     encoded_rows,
@@ -55,7 +54,7 @@ from maskviz.load.models.facts import facts_of
 from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import Loaded, build_model, read_config
 from maskviz.load.models.source import Source
-from maskviz.load.texts.encode import Encoded, Request, token_labels, without_cache
+from maskviz.load.texts.encode import Encoded, Request, encode, token_labels, without_cache
 from maskviz.load.texts.request import on_text_alone
 from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import check_fits, to_array
@@ -432,7 +431,7 @@ def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encod
         if subject.request.no_cache:
             encoded = replace(encoded, inputs=encoded.inputs | without_cache(loaded))
     else:
-        encoded = encoded_of(loaded, subject.request)
+        encoded = encode(loaded, subject.request)
     if subject.unmasked and (rows is None or subject.arguments is not None):
         inputs = {name: one for name, one in encoded.inputs.items() if name != "attention_mask"}
         encoded = replace(encoded, inputs=inputs)

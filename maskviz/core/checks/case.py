@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 
 from maskviz.core.arrays import AnyArray, BoolArray, sealed
-from maskviz.core.checks.findings import Unasked
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.run.handover import HandedGroup
 from maskviz.core.run.trace import Crossing, Trace
@@ -363,3 +362,16 @@ class Case:
     run: Behaviour | None = None
     ablated: Ablated | None = None
     meant: Rule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """Rules that a check could not ask.
+
+    Attributes:
+        traps: Ids, in the order of the traps.
+        reason: What is missing, such as "no mask file is given".
+    """
+
+    traps: tuple[str, ...]
+    reason: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,9 @@ import torch
 
 import maskviz.analyse.check
 import maskviz.core.checks.case
-import maskviz.core.checks.findings
 from maskviz.analyse.check import LINTS, check, unasked
-from maskviz.core.checks.case import Ablated, Behaviour, Case, ModelFacts, PaddedText, Trial, Tried
-from maskviz.core.checks.findings import Unasked
-from maskviz.core.checks.traps import NOT_CHECKED, TRAPS
+from maskviz.core.checks.case import Ablated, Behaviour, Case, ModelFacts, PaddedText, Trial, Tried, Unasked
+from maskviz.core.checks.known import NOT_CHECKED, TRAPS, found
 from maskviz.core.rules.kinds import Causal
 from maskviz.core.run.trace import Crossing
 from maskviz.core.words import Purpose, Severity
@@ -63,8 +62,8 @@ def attributes(path: Path) -> set[str]:
 
 
 def test_every_number_that_a_run_measures_is_read_by_a_rule() -> None:
-    needs = Path(maskviz.core.checks.findings.__file__)
-    read = set().union(*(attributes(path) for path in (needs, *LINTS_FOLDER.glob("*.py"))))
+    asked = (Path(inspect.getfile(Lint)), Path(inspect.getfile(found)))  # what a rule needs, what several say alike
+    read = set().union(*map(attributes, (*asked, *LINTS_FOLDER.glob("*.py"))))
     asking = attributes(Path(maskviz.analyse.check.__file__))  # which rules could not be asked is said there
     # `noticeable` is made of them
     derived = {"size", "rounding"} & attributes(Path(maskviz.core.checks.case.__file__))
