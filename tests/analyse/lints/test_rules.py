@@ -15,6 +15,7 @@ import maskviz.analyse.check
 import maskviz.core.checks.case
 from maskviz.analyse.check import LINTS, check, unasked
 from maskviz.core.checks.case import Ablated, Behaviour, Case, ModelFacts, PaddedText, Trial, Tried, Unasked
+from maskviz.core.checks.findings import Lint
 from maskviz.core.checks.known import NOT_CHECKED, TRAPS, found
 from maskviz.core.rules.kinds import Causal
 from maskviz.core.run.trace import Crossing
