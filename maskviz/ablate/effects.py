@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from maskviz.ablate.measures import Changes, Meaning, Yardstick
+from maskviz.ablate.memory import check_room, rows_at_once
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.ablate.rerun import Gates, Replacements, Rerun, gating, rerunning
-from maskviz.ablate.room import check_room, rows_at_once
 from maskviz.ablate.stand_ins import stand_ins_of
-from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray, FloatArray
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.results.importance import Effects
@@ -22,7 +22,7 @@ from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure
 from maskviz.core.writing import either
 from maskviz.tracing.listen.recorder import Shards
-from maskviz.tracing.meaning.hearing import Place, gates_of
+from maskviz.tracing.meaning.hearing import StackLayer, gates_of
 
 # Largest difference, in shares of the outputs' size, between a text run alone and in a batch that is replayed.
 _SAME = 1e-4
@@ -53,7 +53,7 @@ def no_progress(count: int) -> None:
 
 
 def effects_of(
-    subject: Subject, question: Question, *, which: Sequence[int] | None = None, progress: Progress = no_progress
+    subject: ModelAndTexts, question: Question, *, which: Sequence[int] | None = None, progress: Progress = no_progress
 ) -> Effects:
     """Ask what masks do to texts.
 
@@ -71,7 +71,7 @@ def effects_of(
     """
     which = range(len(subject.texts)) if which is None else which
     check_room(subject)
-    asked = _Asked.of(subject, question)
+    asked = _Prepared.of(subject, question)
     changes: list[dict[Measure, DoubleArray]] = []
     plain: list[dict[Measure, float]] = []
     with rerunning(subject, question.ablation) as rerun:
@@ -90,26 +90,26 @@ def effects_of(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _Prepared:
     """Masks as the gates they set: of each, float32 [head] by place; those of the base beside them."""
 
-    gates: tuple[dict[Place, FloatArray], ...]
-    base: dict[Place, FloatArray]
+    gates: tuple[dict[StackLayer, FloatArray], ...]
+    base: dict[StackLayer, FloatArray]
     meaning: Meaning
     shards: Shards
 
     @classmethod
-    def of(cls, subject: Subject, question: Question) -> _Asked:
+    def of(cls, subject: ModelAndTexts, question: Question) -> _Prepared:
         gates = tuple(gates_of(subject.trace, mask) for mask in question.masks)
         base = {} if question.base is None else gates_of(subject.trace, question.base)
         return cls(gates, base, Meaning.of(subject), subject.shards)
 
-    def differs_at(self, index: int) -> list[Place]:
+    def differs_at(self, index: int) -> list[StackLayer]:
         """Places where a mask sets other gates than the base."""
         mine = self.gates[index]
         return [place for place in mine.keys() | self.base.keys() if not _equal(mine.get(place), self.base.get(place))]
 
-    def rows(self, masks: Sequence[int], heads: dict[Place, int]) -> Gates:
+    def rows(self, masks: Sequence[int], heads: dict[StackLayer, int]) -> Gates:
         """Gates of some masks, for the heads that run here."""
         places = {place for index in masks for place in self.gates[index]}
         return {
@@ -123,7 +123,7 @@ class _Asked:
         """Gates of the base, for the heads that run here."""
         return {place: self._own(place, [gates]) for place, gates in self.base.items()}
 
-    def _own(self, place: Place, gates: Sequence[FloatArray]) -> torch.Tensor:
+    def _own(self, place: StackLayer, gates: Sequence[FloatArray]) -> torch.Tensor:
         return torch.as_tensor(self.shards.own(place[0], np.stack(gates)))
 
 
@@ -134,7 +134,7 @@ def _equal(one: FloatArray | None, other: FloatArray | None) -> bool:
 class _Examined:
     """One text that masks are asked about."""
 
-    def __init__(self, rerun: Rerun, text: Text, asked: _Asked, stand_ins: Replacements | None) -> None:
+    def __init__(self, rerun: Rerun, text: AblatedText, asked: _Prepared, stand_ins: Replacements | None) -> None:
         self._rerun, self._text, self._asked, self._stand_ins = rerun, text, asked, stand_ins
         self._heads = {place: calls[0].heads for place, calls in rerun.subject.calls.items()}
         self._base = gating(asked.base_row(), stand_ins)

@@ -16,8 +16,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from maskviz import __version__
 from maskviz.ablate.keeping import instead, kept_heads, layout_of, narrowed_config
-from maskviz.ablate.layouts import Layout, projections
-from maskviz.ablate.measuring import saving
+from maskviz.ablate.projections import Projections, projections
+from maskviz.ablate.savings import saving
 from maskviz.ablate.slicing import sliced
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.results.export import Export, Kept
@@ -29,7 +29,7 @@ from maskviz.load.models.source import in_one_line, resolve
 from maskviz.tracing.calling import Inputs, largest_difference, main_output
 from maskviz.tracing.run import gated_output
 from maskviz.tracing.seam.auto_classes import auto_classes_of
-from maskviz.tracing.seam.running import running
+from maskviz.tracing.seam.implementations import running
 
 MODELLING_FILE = "modeling_pruned"
 # Largest share of the outputs' own size that leaving heads out may move them by: sums are added in another order.
@@ -117,7 +117,7 @@ def export(
     )
 
 
-def _write(loaded: Loaded, layout: Layout, kept: Sequence[Kept], folder: Path) -> None:
+def _write(loaded: Loaded, layout: Projections, kept: Sequence[Kept], folder: Path) -> None:
     """Write the smaller weights with everything that goes with them, from a copy of the model's shell."""
     model = copy.copy(loaded.model)
     vars(model).pop("hf_quantizer", None)  # a .gguf file leaves it behind, though its weights are plain by now
@@ -131,7 +131,7 @@ def _write(loaded: Loaded, layout: Layout, kept: Sequence[Kept], folder: Path) -
         loaded.tokenizer.save_pretrained(folder)
 
 
-def _config(model: PreTrainedModel, layout: Layout, kept: Sequence[Kept]) -> PreTrainedConfig:
+def _config(model: PreTrainedModel, layout: Projections, kept: Sequence[Kept]) -> PreTrainedConfig:
     if not layout.config:
         config = copy.deepcopy(model.config)
         vars(config).pop("quantization_config", None)
@@ -140,7 +140,7 @@ def _config(model: PreTrainedModel, layout: Layout, kept: Sequence[Kept]) -> Pre
     return narrowed_config(model.config, layout, keys, len(kept[0].query) // keys)
 
 
-def _write_code(model: PreTrainedModel, layout: Layout, kept: Sequence[Kept], folder: Path) -> None:
+def _write_code(model: PreTrainedModel, layout: Projections, kept: Sequence[Kept], folder: Path) -> None:
     """Write the modelling file, and name it and the heads that stay in the config."""
     architecture = type(model).__name__
     autos = _auto_classes(model)
@@ -207,7 +207,7 @@ def _measured_length(loaded: Loaded, plain: Trace) -> int:
     return _LENGTH if limit is None or limit >= _LENGTH + 2 else min(_LENGTH, plain.batch.length)
 
 
-def _notes(model: PreTrainedModel, layout: Layout, kept: Sequence[Kept]) -> tuple[str, ...]:
+def _notes(model: PreTrainedModel, layout: Projections, kept: Sequence[Kept]) -> tuple[str, ...]:
     """What a reader would not expect: code that must be trusted, heads that stay, nothing gained."""
     notes = []
     zeroed = sum(len(one.zeroed) for one in kept)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from maskviz.ablate.model_and_texts import ModelAndTexts
 from maskviz.ablate.replay import Replay
-from maskviz.ablate.subject import Subject
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.writing import parameter
 from maskviz.tracing.attend import attend_heads
@@ -28,7 +28,7 @@ class Softmaxes(TorchFunctionMode):
         rows: Rows of the pass that runs.
     """
 
-    def __init__(self, subject: Subject, recorder: Recorder, replay: Replay) -> None:
+    def __init__(self, subject: ModelAndTexts, recorder: Recorder, replay: Replay) -> None:
         """Listen to the attention modules of a subject while a recorder follows which of them runs."""
         super().__init__()
         self.rows = 1

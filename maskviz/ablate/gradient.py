@@ -10,19 +10,19 @@ import torch
 
 from maskviz.ablate.effects import Progress, no_progress
 from maskviz.ablate.measures import Meaning, Yardstick, measures_known
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.ablate.rerun import Rerun, rerunning
-from maskviz.ablate.subject import Subject, Text
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.results.importance import Site
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Measure
 from maskviz.core.writing import parameter
-from maskviz.tracing.meaning.hearing import Place, gates_of
+from maskviz.tracing.meaning.hearing import StackLayer, gates_of
 
 
 def gradients_of(
-    subject: Subject,
+    subject: ModelAndTexts,
     sites: Sequence[Site],
     *,
     base: HeadMask | None = None,
@@ -71,10 +71,10 @@ def gradients_of(
     return found
 
 
-def _places(subject: Subject, sites: Sequence[Site]) -> dict[tuple[str, int], list[Place]]:
+def _places(subject: ModelAndTexts, sites: Sequence[Site]) -> dict[tuple[str, int], list[StackLayer]]:
     """The places of each stack and layer; where one softmax is over both sides they are one place."""
     wanted = {(site.stack, site.layer) for site in sites}
-    found: dict[tuple[str, int], list[Place]] = {key: [] for key in wanted}
+    found: dict[tuple[str, int], list[StackLayer]] = {key: [] for key in wanted}
     for place, calls in subject.calls.items():
         key = (calls[0].stack.value, calls[0].layer)
         if key in found:
@@ -82,13 +82,13 @@ def _places(subject: Subject, sites: Sequence[Site]) -> dict[tuple[str, int], li
     return found
 
 
-def _of_text(rerun: Rerun, text: Text, meaning: Meaning, base: HeadMask | None) -> dict[Place, DoubleArray]:
+def _of_text(rerun: Rerun, text: AblatedText, meaning: Meaning, base: HeadMask | None) -> dict[StackLayer, DoubleArray]:
     """dL/d gate, float64 [head], of every place."""
     shards = rerun.subject.shards
     in_force = {} if base is None else gates_of(rerun.subject.trace, base)
-    gates: dict[Place, torch.Tensor] = {}
+    gates: dict[StackLayer, torch.Tensor] = {}
 
-    def gated(place: Place, output: torch.Tensor) -> torch.Tensor:
+    def gated(place: StackLayer, output: torch.Tensor) -> torch.Tensor:
         values = in_force.get(place)
         start = torch.ones(output.shape[1]) if values is None else torch.as_tensor(shards.own(place[0], values).copy())
         gates[place] = start.to(output).requires_grad_()

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from maskviz.ablate.layouts import LAYOUTS, Layout, place
+from maskviz.ablate.projections import LAYOUTS, Projections, place
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.results.export import Kept
@@ -45,7 +45,7 @@ def check_gates(head_mask: HeadMask) -> None:
         raise UsageError("the head mask silences no head", "name at least one, such as 0:3")
 
 
-def layout_of(model: PreTrainedModel) -> Layout:
+def layout_of(model: PreTrainedModel) -> Projections:
     """Where the heads of a model lie.
 
     Raises:
@@ -92,7 +92,7 @@ def kept_heads(model: PreTrainedModel, plain: Trace, head_mask: HeadMask) -> tup
     )
 
 
-def narrowed_config(config: PreTrainedConfig, layout: Layout, key_heads: int, group: int) -> PreTrainedConfig:
+def narrowed_config(config: PreTrainedConfig, layout: Projections, key_heads: int, group: int) -> PreTrainedConfig:
     """A config with `key_heads` x `group` heads of the same size; raises what transformers does not accept of it."""
     heads, keys, size = layout.config
     values: dict[str, Any] = config.to_dict()
@@ -105,13 +105,13 @@ def narrowed_config(config: PreTrainedConfig, layout: Layout, key_heads: int, gr
     return narrowed
 
 
-def head_size(config: PreTrainedConfig, layout: Layout) -> int:
+def head_size(config: PreTrainedConfig, layout: Projections) -> int:
     """Size of a head that a config names, or that follows from it where it names none."""
     named = getattr(config, layout.config[2], None)
     return int(named or config.hidden_size // getattr(config, layout.config[0]))
 
 
-def _check_modules(model: PreTrainedModel, calls: Sequence[AttentionCall], layout: Layout) -> None:
+def _check_modules(model: PreTrainedModel, calls: Sequence[AttentionCall], layout: Projections) -> None:
     """The calls must be all attention modules there are, each once, with projections of plain numbers."""
     paths = [call.module for call in calls]
     modules = {path: model.get_submodule(path) for path in paths}
@@ -163,7 +163,7 @@ def _aligned(calls: Sequence[AttentionCall], keeps: Sequence[BoolArray]) -> list
 
 
 def _even_shape(
-    config: PreTrainedConfig, layout: Layout, call: AttentionCall, wanted: Sequence[BoolArray]
+    config: PreTrainedConfig, layout: Projections, call: AttentionCall, wanted: Sequence[BoolArray]
 ) -> tuple[int, int]:
     """The fewest (key heads, query heads of each) that hold what every layer keeps and that the config accepts.
 

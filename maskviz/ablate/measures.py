@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskviz.ablate.subject import Answer, Subject, Text
+from maskviz.ablate.model_and_texts import AblatedText, HiddenToken, ModelAndTexts
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.trace import Batch, OutputKind
 from maskviz.core.words import Measure
@@ -39,7 +39,7 @@ class Meaning:
     kind: OutputKind
 
     @classmethod
-    def of(cls, subject: Subject) -> Meaning:
+    def of(cls, subject: ModelAndTexts) -> Meaning:
         """What the outputs of a subject mean; hidden states where nothing else is known."""
         if subject.trace.outputs is not None:
             return cls(subject.trace.outputs.kind)
@@ -78,7 +78,7 @@ class Meaning:
 class Yardstick:
     """The plain outputs of one text, and how far others are from them."""
 
-    def __init__(self, meaning: Meaning, returned: Any, side: Batch, answer: Answer | None = None) -> None:
+    def __init__(self, meaning: Meaning, returned: Any, side: Batch, answer: HiddenToken | None = None) -> None:
         """Keep what a plain run of one row returned.
 
         Args:
@@ -188,7 +188,7 @@ class Yardstick:
         return 1 - float(torch.nn.functional.cosine_similarity(before, after, dim=-1).mean())
 
 
-def measures_known(subject: Subject) -> tuple[Measure, ...]:
+def measures_known(subject: ModelAndTexts) -> tuple[Measure, ...]:
     """What can be measured on every text of a subject, the one that is ranked by unless another is asked for first."""
     meaning = Meaning.of(subject)
     of_tokens = meaning.kind in (OutputKind.CAUSAL_LM, OutputKind.MASKED_LM)
@@ -197,5 +197,5 @@ def measures_known(subject: Subject) -> tuple[Measure, ...]:
     return meaning.measures
 
 
-def _has_truth(text: Text, meaning: Meaning) -> bool:
+def _has_truth(text: AblatedText, meaning: Meaning) -> bool:
     return bool(text.masked) or bool(predicted_tokens(text.batch.decoder or text.batch, meaning.causal).any())

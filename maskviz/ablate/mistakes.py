@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from maskviz.ablate.layouts import LAYOUTS, place
+from maskviz.ablate.projections import LAYOUTS, place
 from maskviz.core.arrays import AnyArray, DoubleArray
 from maskviz.core.checks.case import Ablated
 from maskviz.core.errors import CannotTraceError, UsageError
@@ -21,7 +21,7 @@ from maskviz.tracing.calling import Calling, Inputs, called, joined_output, same
 from maskviz.tracing.experiments.changes import ROUNDING
 from maskviz.tracing.meaning.hearing import gates_of
 from maskviz.tracing.run import gated_output
-from maskviz.tracing.seam.running import evaluating
+from maskviz.tracing.seam.implementations import evaluating
 
 
 def held_against(

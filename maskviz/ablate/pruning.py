@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskviz.ablate.effects import Question
-from maskviz.ablate.subject import Subject
+from maskviz.ablate.model_and_texts import ModelAndTexts
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.results.importance import Effects, Site
 from maskviz.core.results.pruning import Chosen, Order, PruningLine
@@ -22,7 +22,7 @@ Score = Callable[[Sequence[Site], HeadMask | None], DoubleArray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class RemovalPlan:
     """How heads are to be removed.
 
     Attributes:
@@ -56,7 +56,7 @@ class Removal:
     ranked: tuple[Site, ...]
 
 
-def removed_in_steps(subject: Subject, plan: Plan, ask: Ask, score: Score) -> Removal:
+def removed_in_steps(subject: ModelAndTexts, plan: RemovalPlan, ask: Ask, score: Score) -> Removal:
     """Remove sites in steps: least important first, at random, and most important first.
 
     Args:
@@ -82,7 +82,7 @@ def removed_in_steps(subject: Subject, plan: Plan, ask: Ask, score: Score) -> Re
     return Removal(tuple(lines), tuple(ranked))
 
 
-def _ranked(subject: Subject, plan: Plan, score: Score, *, reverse: bool) -> Sequence[Site]:
+def _ranked(subject: ModelAndTexts, plan: RemovalPlan, score: Score, *, reverse: bool) -> Sequence[Site]:
     """Sites in the order they go; ranked anew at each step where the plan says so."""
     sign = -1 if reverse else 1
     if not plan.reranked:
@@ -98,13 +98,15 @@ def _ranked(subject: Subject, plan: Plan, score: Score, *, reverse: bool) -> Seq
     return gone
 
 
-def kept_share(subject: Subject, plan: Plan, ranked: Sequence[Site], share: float, ask: Ask) -> Chosen:
+def kept_share(subject: ModelAndTexts, plan: RemovalPlan, ranked: Sequence[Site], share: float, ask: Ask) -> Chosen:
     """The mask that keeps a share of the sites, the last in the order of removal; at least one stays."""
     count = min(len(ranked) - 1, len(ranked) - round(share * len(ranked)))
     return _chosen(subject, plan, ranked, count, ask, f"keeps {share:g} of the heads")
 
 
-def kept_within(subject: Subject, plan: Plan, removal: Removal, measure: Measure, limit: float, ask: Ask) -> Chosen:
+def kept_within(
+    subject: ModelAndTexts, plan: RemovalPlan, removal: Removal, measure: Measure, limit: float, ask: Ask
+) -> Chosen:
     """The mask that removes most while a measure's mean over texts stays within a limit.
 
     The steps of the ranked line are gone through from the last, and what lies between the first that is within the
@@ -123,7 +125,9 @@ def kept_within(subject: Subject, plan: Plan, removal: Removal, measure: Measure
     return _chosen(subject, plan, removal.ranked, count, ask, f"keeps {measure.value} within {limit:g}")
 
 
-def _chosen(subject: Subject, plan: Plan, ranked: Sequence[Site], count: int, ask: Ask, why: str) -> Chosen:
+def _chosen(
+    subject: ModelAndTexts, plan: RemovalPlan, ranked: Sequence[Site], count: int, ask: Ask, why: str
+) -> Chosen:
     mask = subject.silenced(*ranked[:count])
     changes = ask(Question([mask], plan.ablation, seed=plan.seed)).changes
     kept = 1 - count / len(ranked)

@@ -10,21 +10,21 @@ from typing import Any
 import torch
 
 from maskviz.ablate.frozen import Softmaxes
+from maskviz.ablate.head_edits import Edit, HeadTap, tapped, unchanged
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.ablate.replay import Replay
-from maskviz.ablate.subject import Subject, Text
-from maskviz.ablate.tap import Edit, HeadTap, tapped, unchanged
 from maskviz.core.words import Ablation
 from maskviz.tracing.calling import Calling, Inputs, called, explained, same_randomness
 from maskviz.tracing.listen.recorder import Expected, Recorder
 from maskviz.tracing.listen.taps import module_path_hooks
-from maskviz.tracing.meaning.hearing import Place
+from maskviz.tracing.meaning.hearing import StackLayer
+from maskviz.tracing.seam.implementations import evaluating, running
 from maskviz.tracing.seam.onednn import multiplied_by_onednn
-from maskviz.tracing.seam.running import evaluating, running
 
 # Gates [row, head] of each place that has any below 1, of the heads that run in this process.
-Gates = Mapping[Place, torch.Tensor]
+Gates = Mapping[StackLayer, torch.Tensor]
 # What takes the place of a head's output, broadcastable to [row, head, query, width].
-Replacements = Mapping[Place, torch.Tensor]
+Replacements = Mapping[StackLayer, torch.Tensor]
 
 
 @dataclass(slots=True)
@@ -35,22 +35,22 @@ class Rerun:
         layer_of: The layer, by order of execution, that each place lies in; known after `store`.
     """
 
-    subject: Subject
+    subject: ModelAndTexts
     replay: Replay
     tap: HeadTap
     softmaxes: Softmaxes | None
-    layer_of: dict[Place, int]
+    layer_of: dict[StackLayer, int]
 
-    def plainly(self, text: Text, edit: Edit = unchanged) -> Any:
+    def plainly(self, text: AblatedText, edit: Edit = unchanged) -> Any:
         """Run a text once, as it is but for an edit; returns what the model returned."""
         self.replay.plainly()
         return self._run(text, 1, edit)
 
-    def store(self, text: Text, edit: Edit = unchanged) -> Any:
+    def store(self, text: AblatedText, edit: Edit = unchanged) -> Any:
         """Run a text once and store what its layers put out."""
         self.layer_of = {}
 
-        def noting(place: Place, output: torch.Tensor) -> torch.Tensor:
+        def noting(place: StackLayer, output: torch.Tensor) -> torch.Tensor:
             self.layer_of[place] = self.replay.at
             return edit(place, output)
 
@@ -62,7 +62,7 @@ class Rerun:
             self.softmaxes.hold()
         return returned
 
-    def compare(self, text: Text, edit: Edit = unchanged) -> Any:
+    def compare(self, text: AblatedText, edit: Edit = unchanged) -> Any:
         """Run a stored text as two equal rows, to learn along which axes rows lie.
 
         Raises:
@@ -73,12 +73,12 @@ class Rerun:
         self.replay.settle()
         return returned
 
-    def again(self, text: Text, rows: int, since: int, edit: Edit) -> Any:
+    def again(self, text: AblatedText, rows: int, since: int, edit: Edit) -> Any:
         """Run a stored text as some rows, from layer `since` on."""
         self.replay.again(rows, since)
         return self._run(text, rows, edit)
 
-    def _run(self, text: Text, rows: int, edit: Edit) -> Any:
+    def _run(self, text: AblatedText, rows: int, edit: Edit) -> Any:
         self.tap.edit, self.tap.rows = edit, rows
         if self.softmaxes is not None:
             self.softmaxes.rows = rows
@@ -87,7 +87,9 @@ class Rerun:
 
 
 @contextmanager
-def rerunning(subject: Subject, ablation: Ablation = Ablation.ZERO, *, gradients: bool = False) -> Iterator[Rerun]:
+def rerunning(
+    subject: ModelAndTexts, ablation: Ablation = Ablation.ZERO, *, gradients: bool = False
+) -> Iterator[Rerun]:
     """Put a model under the tap while the block runs; everything is as it was afterwards.
 
     Args:
@@ -114,7 +116,7 @@ def rerunning(subject: Subject, ablation: Ablation = Ablation.ZERO, *, gradients
 def gating(gates: Gates, replacements: Replacements | None = None) -> Edit:
     """The edit that scales heads by their gates g, and lets a replacement r in: g · output + (1 - g) · r."""
 
-    def edit(place: Place, output: torch.Tensor) -> torch.Tensor:
+    def edit(place: StackLayer, output: torch.Tensor) -> torch.Tensor:
         gate = gates.get(place)
         if gate is None:
             return output

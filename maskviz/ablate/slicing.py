@@ -9,11 +9,11 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from maskviz.ablate.layouts import Layout, place
+from maskviz.ablate.projections import Projections, place
 from maskviz.core.results.export import Kept
 
 
-def sliced(model: PreTrainedModel, layout: Layout, kept: Sequence[Kept]) -> dict[str, torch.Tensor]:
+def sliced(model: PreTrainedModel, layout: Projections, kept: Sequence[Kept]) -> dict[str, torch.Tensor]:
     """The state of a model with smaller projections; all other tensors are the model's own.
 
     Args:

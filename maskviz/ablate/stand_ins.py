@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from maskviz.ablate.model_and_texts import AblatedText
 from maskviz.ablate.rerun import Replacements, Rerun
-from maskviz.ablate.subject import Text
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Ablation
-from maskviz.tracing.meaning.hearing import Place
+from maskviz.tracing.meaning.hearing import StackLayer
 
 # Gives the stand-ins of a text by its number; None for nothing at all.
 StandIns = Callable[[int], Replacements | None]
@@ -51,10 +51,10 @@ def _donors(count: int, seed: int) -> list[int]:
 
 def _means(rerun: Rerun) -> Replacements:
     """The mean output [1, head, 1, width] of every head over the tokens of all texts."""
-    sums: dict[Place, torch.Tensor] = {}
-    counts: dict[Place, int] = {}
+    sums: dict[StackLayer, torch.Tensor] = {}
+    counts: dict[StackLayer, int] = {}
 
-    def adding(place: Place, output: torch.Tensor) -> torch.Tensor:
+    def adding(place: StackLayer, output: torch.Tensor) -> torch.Tensor:
         total = output.double().sum(dim=2, keepdim=True)
         sums[place] = sums[place] + total if place in sums else total
         counts[place] = counts.get(place, 0) + output.shape[2]
@@ -65,16 +65,16 @@ def _means(rerun: Rerun) -> Replacements:
     return {place: total / counts[place] for place, total in sums.items()}
 
 
-def _outputs(rerun: Rerun, donor: Text, text: Text) -> Replacements:
+def _outputs(rerun: Rerun, donor: AblatedText, text: AblatedText) -> Replacements:
     """Every head's output [1, head, query, width] for one text, as long as those for another."""
-    found: dict[Place, torch.Tensor] = {}
-    lengths: dict[Place, int] = {}
+    found: dict[StackLayer, torch.Tensor] = {}
+    lengths: dict[StackLayer, int] = {}
 
-    def keeping(place: Place, output: torch.Tensor) -> torch.Tensor:
+    def keeping(place: StackLayer, output: torch.Tensor) -> torch.Tensor:
         found[place] = output.clone()
         return output
 
-    def measuring(place: Place, output: torch.Tensor) -> torch.Tensor:
+    def measuring(place: StackLayer, output: torch.Tensor) -> torch.Tensor:
         lengths[place] = output.shape[2]
         return output
 

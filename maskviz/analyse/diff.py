@@ -10,7 +10,7 @@ import numpy as np
 from maskviz.analyse.comparison import compare
 from maskviz.core.arrays import BoolArray, ByteArray
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.results.diff import MaskDiff, RunDiff, Shown
+from maskviz.core.results.diff import CellIn, MaskDiff, RunDiff
 from maskviz.core.results.results import Comparison
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import AttentionCall, Batch, Mask, Outputs, Trace
@@ -81,7 +81,7 @@ def read_alike(a: Trace, b: Trace) -> bool:
 
 
 def _codes(a: BoolArray, b: BoolArray) -> ByteArray:
-    return (a * np.uint8(Shown.ONLY_A) + b * np.uint8(Shown.ONLY_B)).astype(np.uint8)
+    return (a * np.uint8(CellIn.ONLY_A) + b * np.uint8(CellIn.ONLY_B)).astype(np.uint8)
 
 
 def _check_tokens(a: Trace, b: Trace) -> None:
@@ -164,7 +164,7 @@ def _compared(a: Trace, b: Trace, group: Sequence[Pair]) -> MaskDiff:
     codes = _codes(one.visible, other.visible)
     real = a.real_queries(ours[0]) & b.real_queries(theirs[0])
     counted = np.broadcast_to(real[:, None, :, None], codes.shape)
-    only_a, only_b = codes == Shown.ONLY_A, codes == Shown.ONLY_B
+    only_a, only_b = codes == CellIn.ONLY_A, codes == CellIn.ONLY_B
     return MaskDiff(
         ours,
         theirs,

@@ -20,7 +20,7 @@ from maskviz.core.writing import either, parameter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _Question:
     """A rule asked about a line of n cells: its answers [n] and those of its parts."""
 
     rule: Rule
@@ -30,7 +30,7 @@ class _Asked:
     key: IntArray
     batch: int
     moved: bool
-    parts: tuple[_Asked, ...]
+    parts: tuple[_Question, ...]
 
 
 def explain(
@@ -181,7 +181,7 @@ def stretches_of(mask: Mask, queries: IntArray, keys: IntArray, row: int, head: 
     )
 
 
-def _stretch(asked: Sequence[_Asked], reasons: Reason, numbers: Sequence[IntArray], part: slice) -> Stretch:
+def _stretch(asked: Sequence[_Question], reasons: Reason, numbers: Sequence[IntArray], part: slice) -> Stretch:
     query, key = (_ends(side[part]) for side in numbers)
     conditions = tuple(_condition(one, part) for one in asked)
     if reasons:
@@ -200,7 +200,7 @@ def _all_have_to_hold(rule: Rule) -> tuple[Rule, ...]:
     return (rule,)
 
 
-def _asked(rule: Rule, at: Grid, head: int, moved: bool) -> _Asked:
+def _asked(rule: Rule, at: Grid, head: int, moved: bool) -> _Question:
     if isinstance(rule, Repositioned):
         return _asked(rule.rule, rule.asked_at(at), head, True)
     parts = tuple(_asked(part, at, head, moved) for part in rule.parts) if isinstance(rule, Combination) else ()
@@ -210,7 +210,7 @@ def _asked(rule: Rule, at: Grid, head: int, moved: bool) -> _Asked:
     else:
         holds = _line(rule.visible(at), at, head).astype(np.int64) if rule.readable else np.full(len(reasons), -1)
     query, key = (_line(np.asarray(side), at, head) for side in (at.query, at.key))
-    return _Asked(rule, holds, reasons, query, key, int(at.batch.ravel()[0]), moved, parts)
+    return _Question(rule, holds, reasons, query, key, int(at.batch.ravel()[0]), moved, parts)
 
 
 def _combined(rule: Rule, parts: IntArray) -> IntArray:
@@ -226,7 +226,7 @@ def _line(values: AnyArray, at: Grid, head: int) -> AnyArray:
     return np.asarray(cells[0, min(head, values.shape[1] - 1)]).ravel()
 
 
-def _lines(asked: _Asked) -> Iterator[AnyArray]:
+def _lines(asked: _Question) -> Iterator[AnyArray]:
     """What has to be the same in all cells that are said together: the answers, and where positions lie."""
     yield from (asked.holds, asked.reasons)
     if asked.moved:
@@ -239,7 +239,7 @@ def _lines(asked: _Asked) -> Iterator[AnyArray]:
         yield from _lines(part)
 
 
-def _condition(asked: _Asked, part: slice) -> Condition:
+def _condition(asked: _Question, part: slice) -> Condition:
     rule = asked.rule
     query, key = _ends(asked.query[part]), _ends(asked.key[part])
     holds = {1: True, 0: False}.get(int(asked.holds[part][0]))

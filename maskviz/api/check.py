@@ -14,9 +14,9 @@ from maskviz.analyse.check import check as ask
 from maskviz.analyse.check import unasked
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.checking.array import MaskNumbers, array_of, guessed
-from maskviz.api.checking.case import Subject, examined
+from maskviz.api.checking.case import Checkable, examined
 from maskviz.api.runs.asking import mask_of, model_of, request_of, tensor_of
-from maskviz.api.runs.options import BatchOptions, ModelOptions, only, refuse_unknown, word
+from maskviz.api.runs.options import BatchKeywords, ModelKeywords, only, refuse_unknown, word
 from maskviz.api.runs.traced import Live
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.conventions.files import read_mask
@@ -111,7 +111,7 @@ class Findings(Answer):
         return findings_json(self.checked, command) if suffix == ".json" else findings_sarif(self.checked, command)
 
 
-class CheckOptions(ModelOptions, BatchOptions, total=False):
+class CheckKeywords(ModelKeywords, BatchKeywords, total=False):
     """What else `check` may be told, beside what is said of a model and a batch.
 
     Attributes:
@@ -144,7 +144,7 @@ def check(
     batch: Batch = None,
     mask: AnyArray | torch.Tensor | str | os.PathLike[str] | None = None,
     goal: str | None = "forward",
-    **options: Unpack[CheckOptions],
+    **options: Unpack[CheckKeywords],
 ) -> Findings:
     """Ask a model and a batch, or a mask alone, for every known mistake, by what is handed over and what it does.
 
@@ -156,7 +156,7 @@ def check(
         batch: A text, or several that form one padded batch; or the arguments of the model's forward, labels too.
         mask: A mask of the batch's own, in the place of the model's: [batch, token], or four axes; or the file of one.
         goal: What the batch is for: "forward" (training, too), "generate", or None where both are to be thought of.
-        **options: See `CheckOptions` and what it builds on.
+        **options: See `CheckKeywords` and what it builds on.
 
     Returns:
         The findings: what is found makes them true.
@@ -165,7 +165,7 @@ def check(
         MaskvizError: what is asked for is not there, does not go together, or could not be run with no rule to say why.
         TypeError: an option there is not.
     """
-    refuse_unknown("check", options, CheckOptions)
+    refuse_unknown("check", options, CheckKeywords)
     purpose = None if goal is None else word(Purpose, goal, "goal")
     chosen = chosen_rules(options.get("select"), options.get("ignore"))
     if model is None:
@@ -177,10 +177,10 @@ def check(
         return checked_mask(own, alone_asked, chosen)
     with alone(), volume_kept():
         subject = replace(_subject(batch, options), purpose=purpose, mask=_named_mask(mask))
-        return checked(NOBODY, subject, model_of(model, only(options, ModelOptions)), chosen)
+        return checked(NOBODY, subject, model_of(model, only(options, ModelKeywords)), chosen)
 
 
-def checked(watcher: Watcher, subject: Subject, model: Loading | Live, chosen: tuple[str, ...]) -> Findings:
+def checked(watcher: Watcher, subject: Checkable, model: Loading | Live, chosen: tuple[str, ...]) -> Findings:
     """Check a model on what it is given.
 
     Args:
@@ -266,7 +266,7 @@ def _drawn(array: GivenArray) -> tuple[Panel, ...]:
     return mask_pictures(Converted(array.name, written, None, visible, rule, offset))
 
 
-def _dialect(options: CheckOptions) -> Dialect | None:
+def _dialect(options: CheckKeywords) -> Dialect | None:
     dialect = options.get("dialect")
     return None if dialect is None else word(Dialect, dialect, "dialect")
 
@@ -278,7 +278,7 @@ def _named_mask(mask: Any) -> tuple[str, torch.Tensor] | None:
     return (own.name, read_mask(own)) if isinstance(own, Path) else ("the mask", own)
 
 
-def _subject(batch: Batch, options: CheckOptions) -> Subject:
+def _subject(batch: Batch, options: CheckKeywords) -> Checkable:
     """What is to be checked, as Python says it."""
     arguments, file = batch if isinstance(batch, Mapping) else None, options.get("inputs")
     if file is not None:
@@ -288,12 +288,12 @@ def _subject(batch: Batch, options: CheckOptions) -> Subject:
     if isinstance(batch, Mapping) or file is not None:
         request = Request(no_cache=options.get("no_cache", False))
     else:
-        request = request_of(batch, only(options, BatchOptions))
+        request = request_of(batch, only(options, BatchKeywords))
     backend, outputs = options.get("attn"), options.get("outputs")
     tokenizer = options.get("tokenizer")
     texts = request.texts
     more = f" (+{len(texts) - 1} more)" if len(texts) > 1 else ""
-    return Subject(
+    return Checkable(
         request,
         name=str(file) if file is not None else f"{texts[0]}{more}" if texts else "the batch",
         arguments=None if arguments is None else _tensors(arguments),

@@ -228,7 +228,7 @@ class HeadGates(Answer):
         return mask_bytes(self.array, suffix, "float32")
 
 
-class ConvertOptions(TypedDict, total=False):
+class ConvertKeywords(TypedDict, total=False):
     """What else `convert` may be told.
 
     Attributes:
@@ -255,13 +255,13 @@ class ConvertOptions(TypedDict, total=False):
 
 
 def convert(
-    mask: AnyArray | torch.Tensor | str | os.PathLike[str], **options: Unpack[ConvertOptions]
+    mask: AnyArray | torch.Tensor | str | os.PathLike[str], **options: Unpack[ConvertKeywords]
 ) -> Conversion | HeadGates:
     """Say a mask in the dialect of another framework.
 
     Args:
         mask: The mask, or the file of one.
-        **options: `target` and more, see `ConvertOptions`.
+        **options: `target` and more, see `ConvertKeywords`.
 
     Returns:
         The mask, which numpy takes as the array it is.
@@ -272,7 +272,7 @@ def convert(
         CannotTraceError: code is wanted and no known rule explains the mask.
         TypeError: an option there is not.
     """
-    refuse_unknown("convert", options, ConvertOptions)
+    refuse_unknown("convert", options, ConvertKeywords)
     source = options.get("source")
     wanted = ConvertWanted(
         target_of(options.get("target", "")),

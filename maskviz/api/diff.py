@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from maskviz.analyse.diff import compare_cells, compare_runs
 from maskviz.api.answer import Answer, read_back
-from maskviz.api.runs.options import RunOptions, only, refuse_unknown, word
+from maskviz.api.runs.options import RunKeywords, only, refuse_unknown, word
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page
@@ -71,7 +71,7 @@ class Difference(Answer):
         return diff_json(self.diff)
 
 
-class DiffOptions(RunOptions, total=False):
+class DiffKeywords(RunKeywords, total=False):
     """What else `diff` may be told, beside what is said of a run.
 
     Attributes:
@@ -88,14 +88,14 @@ class DiffOptions(RunOptions, total=False):
 
 
 def diff(
-    a: Thing, b: Thing | None = None, texts: str | Sequence[str] | None = None, **options: Unpack[DiffOptions]
+    a: Thing, b: Thing | None = None, texts: str | Sequence[str] | None = None, **options: Unpack[DiffKeywords]
 ) -> Difference:
     """Show the cells two masks or runs differ on, why, and what that does to attention and outputs.
 
     Args:
         a, b: Two traces or saved runs; two masks as arrays or files; or two models, which are run on the texts.
         texts: For models, a text or several.
-        **options: See `DiffOptions` and `RunOptions`.
+        **options: See `DiffKeywords` and `RunKeywords`.
 
     Returns:
         The difference: what differs makes it true.
@@ -104,7 +104,7 @@ def diff(
         MaskvizError: what is asked for is not there, or does not go together.
         TypeError: an option there is not.
     """
-    refuse_unknown("diff", options, DiffOptions)
+    refuse_unknown("diff", options, DiffKeywords)
     choice = Choice(text=options.get("text"), title=options.get("title"))
     attn = options.get("attn")
     if attn is None and b is None:
@@ -115,7 +115,7 @@ def diff(
     from maskviz.load.models.model import volume_kept
     from maskviz.tracing.seam.replacing import alone
 
-    own: RunOptions = only(options, RunOptions)
+    own: RunKeywords = only(options, RunKeywords)
     with alone(), volume_kept():
         if attn is not None:
             if b is not None:
@@ -124,7 +124,7 @@ def diff(
         return between_models(NOBODY, (asked_of(a, texts, own), asked_of(b, texts, own)), choice)
 
 
-def _of_things(a: Any, b: Any, options: DiffOptions, choice: Choice) -> Difference:
+def _of_things(a: Any, b: Any, options: DiffKeywords, choice: Choice) -> Difference:
     """Two runs, or two masks, of either kind."""
     dialect = options.get("dialect")
     own = (dialect, dialect) if dialect is None or isinstance(dialect, str) else tuple(dialect)

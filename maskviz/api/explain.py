@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from maskviz.core.arrays import AnyArray
 
 
-class Reason(Answer):
+class Because(Answer):
     """Why the cells of a place are visible or blocked; as a text, what the command line prints."""
 
     __slots__ = ()
@@ -45,7 +45,7 @@ class Reason(Answer):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ReasonInRun(Reason):
+class ReasonInRun(Because):
     """Why the cells of a place are visible or blocked in a run.
 
     Attributes:
@@ -72,7 +72,7 @@ class ReasonInRun(Reason):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ReasonInMask(Reason):
+class ReasonInMask(Because):
     """Why the cells of a place are visible or blocked in a mask of no run.
 
     Attributes:
@@ -98,7 +98,7 @@ class ReasonInMask(Reason):
         return stretches_to_json(self.name, self.mask, self.place, self.answers)
 
 
-class ExplainOptions(TypedDict, total=False):
+class ExplainKeywords(TypedDict, total=False):
     """What else `explain` may be told.
 
     Attributes:
@@ -122,20 +122,20 @@ class ExplainOptions(TypedDict, total=False):
 
 
 def explain(
-    what: Trace | AnyArray | torch.Tensor | str | os.PathLike[str], **options: Unpack[ExplainOptions]
-) -> Reason:
+    what: Trace | AnyArray | torch.Tensor | str | os.PathLike[str], **options: Unpack[ExplainKeywords]
+) -> Because:
     """Say why a query may attend to a key or not, with the rule's numbers, and what would have to change.
 
     Args:
         what: A trace, a mask, or the file of one of them.
-        **options: The cell and more, see `ExplainOptions`.
+        **options: The cell and more, see `ExplainKeywords`.
 
     Raises:
         UsageError: there is no such cell, text, layer or head, or the mask cannot be read.
         NotFoundError: the file cannot be read.
         TypeError: an option there is not.
     """
-    unknown = sorted(set(options) - set(ExplainOptions.__annotations__))
+    unknown = sorted(set(options) - set(ExplainKeywords.__annotations__))
     if unknown:
         raise TypeError(f"explain() got an unexpected keyword argument {unknown[0]!r}")
     place = Place(options.get("query"), options.get("key"))

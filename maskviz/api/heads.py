@@ -12,7 +12,7 @@ from maskviz.analyse.sinks import without_sinks
 from maskviz.analyse.word_merging import merged_words
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.runs.asking import asked_of
-from maskviz.api.runs.options import RunOptions, only, refuse_unknown, word
+from maskviz.api.runs.options import RunKeywords, only, refuse_unknown, word
 from maskviz.api.runs.traced import Asked, Ready, check_feeding, encoded_for, loaded_for, traced
 from maskviz.api.shown import Picture, choice_of
 from maskviz.api.together import OF_HEADS, refuse_together
@@ -42,7 +42,7 @@ _WORDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ProbeSize:
     """Random tokens said twice, in place of a text (Olsson et al. 2022).
 
     Attributes:
@@ -73,7 +73,7 @@ class HeadsWanted:
 
     by: HeadStatistic | None = None
     top: int = 10
-    probe: Probe | None = None
+    probe: ProbeSize | None = None
     means: bool = False
     rollout: bool = False
     words: bool = False
@@ -163,7 +163,7 @@ class HeadMaps(Answer):
         }
 
 
-class HeadsOptions(RunOptions, Picture, total=False):
+class HeadsKeywords(RunKeywords, Picture, total=False):
     """What else `heads` may be told, beside what is said of a run and a picture.
 
     Attributes:
@@ -190,14 +190,14 @@ class HeadsOptions(RunOptions, Picture, total=False):
 
 
 def heads(
-    model: Model | Trace, texts: str | Sequence[str] | None = None, **options: Unpack[HeadsOptions]
+    model: Model | Trace, texts: str | Sequence[str] | None = None, **options: Unpack[HeadsKeywords]
 ) -> HeadsRead | HeadMaps:
     """Measure where every head looks: entropy, sinks, neighbours, repeats, and the roles these make.
 
     Args:
         model: A name or a model, as `trace` takes it; or a trace that was made already.
         texts: A text, or several that form one padded batch; None for a trace or a probe.
-        **options: See `HeadsOptions`, `RunOptions` and `Picture`.
+        **options: See `HeadsKeywords`, `RunKeywords` and `Picture`.
 
     Returns:
         The statistics; with `mean` or `rollout` the maps.
@@ -206,9 +206,9 @@ def heads(
         MaskvizError: what is asked for is not there, does not go together, or has no attention.
         TypeError: an option there is not.
     """
-    refuse_unknown("heads", options, HeadsOptions)
+    refuse_unknown("heads", options, HeadsKeywords)
     by, picture = options.get("by"), only(options, Picture)
-    probing = Probe(options.get("probe_length", 50), options.get("probe_seeds", 4), options.get("seed", 0))
+    probing = ProbeSize(options.get("probe_length", 50), options.get("probe_seeds", 4), options.get("seed", 0))
     wanted = HeadsWanted(
         None if by is None else word(HeadStatistic, by, "statistic of heads"),
         options.get("top", 10),
@@ -219,7 +219,7 @@ def heads(
         options.get("no_sink", False),
         choice_of(picture),
     )
-    own: RunOptions = only(options, RunOptions)
+    own: RunKeywords = only(options, RunKeywords)
     given = {name for name, one in {**options, "texts": texts}.items() if one not in (None, False, [], (), "")}
     refuse_together(given, OF_HEADS)
     if isinstance(model, Trace):

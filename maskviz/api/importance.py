@@ -11,7 +11,7 @@ from maskviz.analyse.ranking import ranked
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.examination import Examination, Masking, examination_of
-from maskviz.api.runs.options import ModelOptions, TextOptions, only, refuse_unknown, word
+from maskviz.api.runs.options import ModelKeywords, TextKeywords, only, refuse_unknown, word
 from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_slopes_beside
 from maskviz.api.watcher import NOBODY, Watcher
@@ -28,7 +28,7 @@ from maskviz.tracing.seam.replacing import alone
 from maskviz.view.heads.importance import importance_page
 
 if TYPE_CHECKING:
-    from maskviz.api.runs.options import Model, RunOptions, Text
+    from maskviz.api.runs.options import Model, RunKeywords, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class HeadRanking(Answer):
         return importance_json(self.importance, self.card, self.names, command)
 
 
-class ImportanceOptions(ModelOptions, TextOptions, total=False):
+class ImportanceKeywords(ModelKeywords, TextKeywords, total=False):
     """What else `importance` may be told, beside what is said of a model and its texts.
 
     Attributes:
@@ -119,19 +119,19 @@ class ImportanceOptions(ModelOptions, TextOptions, total=False):
     mlm_sample: int | None
 
 
-def importance(model: Model, texts: Text = None, **options: Unpack[ImportanceOptions]) -> HeadRanking:
+def importance(model: Model, texts: Text = None, **options: Unpack[ImportanceKeywords]) -> HeadRanking:
     """Rank heads by what happens when each is silenced alone; texts go through the model one by one.
 
     Args:
         model: A name or a model, as `trace` takes it.
         texts: A text, or several.
-        **options: See `ImportanceOptions`, `ModelOptions` and `TextOptions`.
+        **options: See `ImportanceKeywords`, `ModelKeywords` and `TextKeywords`.
 
     Raises:
         MaskvizError: what is asked for is not there, does not go together, or has no heads.
         TypeError: an option there is not.
     """
-    refuse_unknown("importance", options, ImportanceOptions)
+    refuse_unknown("importance", options, ImportanceKeywords)
     measure = options.get("measure")
     wanted = ImportanceWanted(
         word(Method, options.get("method", "exact"), "method"),
@@ -142,7 +142,7 @@ def importance(model: Model, texts: Text = None, **options: Unpack[ImportanceOpt
         options.get("top", 20),
         masking_of(options),
     )
-    run: RunOptions = only(options, ModelOptions, TextOptions)
+    run: RunKeywords = only(options, ModelKeywords, TextKeywords)
     with alone(), volume_kept():
         return heads_ranked(NOBODY, asked_of(model, texts, run), wanted)
 

@@ -82,7 +82,7 @@ class Card(Answer):
         }
 
 
-class InfoOptions(TypedDict, total=False):
+class InfoKeywords(TypedDict, total=False):
     """What else `info` may be told.
 
     Attributes:
@@ -96,19 +96,19 @@ class InfoOptions(TypedDict, total=False):
     trust_remote_code: bool
 
 
-def info(model: str | os.PathLike[str], **options: Unpack[InfoOptions]) -> Card:
+def info(model: str | os.PathLike[str], **options: Unpack[InfoKeywords]) -> Card:
     """Say a model's type, heads, and the attention rule of every layer; loads no weights.
 
     Args:
         model: A hub id, folder, `config.json`, `.gguf` file or `demo:bert`.
-        **options: See `InfoOptions`.
+        **options: See `InfoKeywords`.
 
     Raises:
         NotFoundError: there is no such model.
         CannotTraceError: transformers has no such model.
         TypeError: an option there is not.
     """
-    refuse_unknown("info", options, InfoOptions)
+    refuse_unknown("info", options, InfoKeywords)
     length = options.get("length")
     if length is not None and not 1 <= length <= LONGEST:
         raise UsageError(f"masks of {length} tokens are not compared", f"give length=1 to length={LONGEST}")

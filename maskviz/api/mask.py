@@ -126,7 +126,7 @@ class MaskWanted:
         return Lengths(queries, keys, offset=max(0, keys - queries))
 
 
-class MaskOptions(TypedDict, total=False):
+class MaskKeywords(TypedDict, total=False):
     """What else `mask` may be told.
 
     Attributes:
@@ -155,12 +155,12 @@ class MaskOptions(TypedDict, total=False):
     trust_remote_code: bool
 
 
-def mask(rule: str | None = None, **options: Unpack[MaskOptions]) -> SymbolicMask:
+def mask(rule: str | None = None, **options: Unpack[MaskKeywords]) -> SymbolicMask:
     """Draw the mask of a rule, or of every layer of a model, for up to 10 million tokens, and count what it costs.
 
     Args:
         rule: Such as "causal & window(4096) & document"; None for a model's.
-        **options: See `MaskOptions`.
+        **options: See `MaskKeywords`.
 
     Raises:
         UsageError: it is no rule, or needs what is not given.
@@ -168,7 +168,7 @@ def mask(rule: str | None = None, **options: Unpack[MaskOptions]) -> SymbolicMas
         CannotTraceError: the model's rules cannot be told at this length.
         TypeError: an option there is not.
     """
-    unknown = sorted(set(options) - set(MaskOptions.__annotations__))
+    unknown = sorted(set(options) - set(MaskKeywords.__annotations__))
     if unknown:
         raise TypeError(f"mask() got an unexpected keyword argument {unknown[0]!r}")
     documents, padding, model = options.get("documents"), options.get("padding"), options.get("model")

@@ -79,7 +79,7 @@ class SelectionWanted:
     seeds: int | None = None
 
 
-class MlmOptions(TypedDict, total=False):
+class MlmKeywords(TypedDict, total=False):
     """What else `mlm` may be told.
 
     Attributes:
@@ -101,19 +101,19 @@ class MlmOptions(TypedDict, total=False):
     trust_remote_code: bool
 
 
-def mlm(model: str | os.PathLike[str], texts: str | Sequence[str], **options: Unpack[MlmOptions]) -> Selection:
+def mlm(model: str | os.PathLike[str], texts: str | Sequence[str], **options: Unpack[MlmKeywords]) -> Selection:
     """Show which tokens the 15% / 80-10-10 collator of BERT's training selects, and what it makes of them.
 
     Args:
         model: Where the tokenizer is from: a hub id, folder, or demo:bert. No model is run.
         texts: A text, or several.
-        **options: See `MlmOptions`.
+        **options: See `MlmKeywords`.
 
     Raises:
         MaskvizError: the tokenizer has no mask token, or a text leaves nothing.
         TypeError: an option there is not.
     """
-    refuse_unknown("mlm", options, MlmOptions)
+    refuse_unknown("mlm", options, MlmKeywords)
     own = texts_of(texts)
     if not own:
         raise UsageError("there is no text", "give one")

@@ -13,12 +13,12 @@ import numpy as np
 from maskviz.ablate.effects import Question
 from maskviz.ablate.export import check_folder, export
 from maskviz.ablate.keeping import kept_heads, layout_of
-from maskviz.ablate.pruning import Ask, Plan, Removal, Score, kept_share, kept_within, removed_in_steps, steps_of
+from maskviz.ablate.pruning import Ask, Removal, RemovalPlan, Score, kept_share, kept_within, removed_in_steps, steps_of
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.importance import masking_of
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.examination import Examination, Masking, examination_of
-from maskviz.api.runs.options import ModelOptions, TextOptions, only, refuse_unknown, word
+from maskviz.api.runs.options import ModelKeywords, TextKeywords, only, refuse_unknown, word
 from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.api.watcher import NOBODY, Watcher
@@ -39,7 +39,7 @@ from maskviz.view.heads.export import export_panels
 from maskviz.view.heads.pruning import pruning_page
 
 if TYPE_CHECKING:
-    from maskviz.api.runs.options import Model, RunOptions, Text
+    from maskviz.api.runs.options import Model, RunKeywords, Text
 
 # What the exact ranking is called where heads are removed.
 BY = {"importance": Method.EXACT, "gradient": Method.GRADIENT}
@@ -77,7 +77,7 @@ class PruneWanted:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Curve(Answer):
+class PruningCurve(Answer):
     """What is lost against the share of heads removed, and the mask that was chosen.
 
     Attributes:
@@ -98,7 +98,7 @@ class Curve(Answer):
     def __repr__(self) -> str:
         name, sites = self.examination.subject.trace.card.name, len(self.pruning.sites)
         chosen = "" if self.pruning.chosen is None else f", {len(self.pruning.chosen.removed)} of them to go"
-        return f"<Curve of {name}: {sites} heads{chosen}>"
+        return f"<PruningCurve of {name}: {sites} heads{chosen}>"
 
     @property
     def mask(self) -> HeadMask | None:
@@ -132,7 +132,7 @@ class Curve(Answer):
         write_whole(place, head_mask_json(self._chosen().mask))
         return place
 
-    def export(self, folder: str | os.PathLike[str]) -> Curve:
+    def export(self, folder: str | os.PathLike[str]) -> PruningCurve:
         """Write the model without the heads that go, load it back and time it.
 
         Returns:
@@ -167,7 +167,7 @@ class Curve(Answer):
         return self.pruning.chosen
 
 
-class PruneOptions(ModelOptions, TextOptions, total=False):
+class PruneKeywords(ModelKeywords, TextKeywords, total=False):
     """What else `prune` may be told, beside what is said of a model and its texts.
 
     Attributes:
@@ -194,13 +194,13 @@ class PruneOptions(ModelOptions, TextOptions, total=False):
     within: float | None
 
 
-def prune(model: Model, texts: Text = None, **options: Unpack[PruneOptions]) -> Curve:
+def prune(model: Model, texts: Text = None, **options: Unpack[PruneKeywords]) -> PruningCurve:
     """Measure what is lost against the share of heads removed, beside random orders; and choose a mask.
 
     Args:
         model: A name or a model, as `trace` takes it.
         texts: A text, or several.
-        **options: See `PruneOptions`, `ModelOptions` and `TextOptions`.
+        **options: See `PruneKeywords`, `ModelKeywords` and `TextKeywords`.
 
     Returns:
         The curve; `.mask` is what was chosen, `.export(folder)` writes the model without the heads that go.
@@ -209,7 +209,7 @@ def prune(model: Model, texts: Text = None, **options: Unpack[PruneOptions]) -> 
         MaskvizError: what is asked for is not there, does not go together, or has no heads.
         TypeError: an option there is not.
     """
-    refuse_unknown("prune", options, PruneOptions)
+    refuse_unknown("prune", options, PruneKeywords)
     measure = options.get("measure")
     wanted = PruneWanted(
         ranked_by(options.get("by", "importance")),
@@ -223,7 +223,7 @@ def prune(model: Model, texts: Text = None, **options: Unpack[PruneOptions]) -> 
         options.get("within"),
         masking_of(options),
     )
-    run: RunOptions = only(options, ModelOptions, TextOptions)
+    run: RunKeywords = only(options, ModelKeywords, TextKeywords)
     with alone(), volume_kept():
         return heads_pruned(NOBODY, asked_of(model, texts, run), wanted)
 
@@ -239,7 +239,7 @@ def ranked_by(name: str) -> Method:
     return BY[name]
 
 
-def heads_pruned(watcher: Watcher, asked: Asked, wanted: PruneWanted, share: Share | None = None) -> Curve:
+def heads_pruned(watcher: Watcher, asked: Asked, wanted: PruneWanted, share: Share | None = None) -> PruningCurve:
     """Remove heads of a model in steps, and choose a mask where one is asked for.
 
     Args:
@@ -260,7 +260,7 @@ def heads_pruned(watcher: Watcher, asked: Asked, wanted: PruneWanted, share: Sha
     maps: list[Panel] = []
     if pruning.chosen is not None:
         maps = examination.moved_maps(pruning.chosen.mask, "With the chosen heads removed")
-    return Curve(pruning, examination, wanted, tuple(maps))
+    return PruningCurve(pruning, examination, wanted, tuple(maps))
 
 
 def _pruned(examination: Examination, wanted: PruneWanted) -> Pruning:
@@ -271,7 +271,7 @@ def _pruned(examination: Examination, wanted: PruneWanted) -> Pruning:
     measure, seed = examination.measure(wanted.measure), wanted.masking.seed
     seeds = tuple(range(seed, seed + wanted.random))
     steps = steps_of(len(sites), wanted.step)
-    plan = Plan(sites, steps, wanted.ablation, wanted.rerank, seeds, seed)
+    plan = RemovalPlan(sites, steps, wanted.ablation, wanted.rerank, seeds, seed)
     asked: list[Effects] = []
 
     def ask(question: Question) -> Effects:
@@ -314,7 +314,7 @@ def _score(examination: Examination, wanted: PruneWanted, measure: Measure) -> S
 
 
 def _choice(
-    examination: Examination, plan: Plan, removal: Removal, asked: tuple[PruneWanted, Measure], ask: Ask
+    examination: Examination, plan: RemovalPlan, removal: Removal, asked: tuple[PruneWanted, Measure], ask: Ask
 ) -> Chosen | None:
     wanted, measure = asked
     if wanted.keep is not None:

@@ -32,12 +32,12 @@ from maskviz.view.show import WhatIf, show_page
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Run = Saved | LongTrace
+AnyRun = Saved | LongTrace
 Numbers = int | str | Iterable[int] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Shown(Answer):
+class ShownRun(Answer):
     """A run as it is drawn, with what else was asked of it.
 
     Attributes:
@@ -49,7 +49,7 @@ class Shown(Answer):
     """
 
     DATA: ClassVar[tuple[str, ...]] = (".html", ".json", ".npz")
-    run: Run
+    run: AnyRun
     choice: Choice = field(default_factory=Choice)
     checked: Checked | None = None
     proof: Proof | None = None
@@ -97,7 +97,7 @@ class Shown(Answer):
         return [*self.more, *proof]
 
 
-def read_back_run(path: Path, choice: Choice, region: str | None = None) -> Shown:
+def read_back_run(path: Path, choice: Choice, region: str | None = None) -> ShownRun:
     """A saved run as it is drawn.
 
     Args:
@@ -110,10 +110,10 @@ def read_back_run(path: Path, choice: Choice, region: str | None = None) -> Show
         UsageError: the run has no such region.
     """
     run = read_run(path)
-    return Shown(run, with_region(choice, run, region))
+    return ShownRun(run, with_region(choice, run, region))
 
 
-def with_region(choice: Choice, run: Run, region: str | None) -> Choice:
+def with_region(choice: Choice, run: AnyRun, region: str | None) -> Choice:
     """A choice with the region that was written, if one was.
 
     Raises:
@@ -122,7 +122,7 @@ def with_region(choice: Choice, run: Run, region: str | None) -> Choice:
     return choice if region is None else replace(choice, region=parse_region(region, *_sizes_of(run)))
 
 
-def _sizes_of(run: Run) -> tuple[int, int]:
+def _sizes_of(run: AnyRun) -> tuple[int, int]:
     """The most queries and the most keys a region of a run may have, counted from the first token of the text."""
     if isinstance(run, LongTrace):
         return max(call.queries for call in run.calls), max(call.keys for call in run.calls)
@@ -221,28 +221,28 @@ class Trace(core.Trace):
 
     def to_dict(self) -> dict[str, Any]:
         """The trace as `.json` holds it."""
-        return Shown(self.saved()).to_dict()
+        return ShownRun(self.saved()).to_dict()
 
     def saved(self) -> Saved:
         """The run as `maskviz show -o run.npz` saves it."""
         own = core.Trace(**{one.name: getattr(self, one.name) for one in fields(core.Trace)})
         return Saved(own, self.before, self.change, self.names)
 
-    def _drawn(self, picture: Picture) -> tuple[Shown, Drawing]:
+    def _drawn(self, picture: Picture) -> tuple[ShownRun, Drawing]:
         choice, saved = choice_of(picture), self.saved()
-        shown = Shown(saved, with_region(choice, saved, picture.get("region")))
+        shown = ShownRun(saved, with_region(choice, saved, picture.get("region")))
         drawing = Drawing.of(picture.get("dpi", 150), picture.get("style", Style.SCREEN), picture.get("columns"))
         return shown, drawing
 
     def _repr_html_(self) -> str:
         """The report in a frame of its own: nothing of it reaches the notebook's page, and it reaches no network."""
-        page = html.escape(Shown(self.saved()).data(".html").decode(), quote=True)
+        page = html.escape(ShownRun(self.saved()).data(".html").decode(), quote=True)
         style = "width:100%;height:640px;border:0"
         return f'<iframe sandbox="allow-scripts" title="maskviz report" style="{style}" srcdoc="{page}"></iframe>'
 
     def _repr_png_(self) -> bytes:
         """For front ends that show no HTML."""
-        return Shown(self.saved())._repr_png_()
+        return ShownRun(self.saved())._repr_png_()
 
 
 def load_trace(path: str | os.PathLike[str]) -> Trace:

@@ -11,9 +11,9 @@ from maskviz.analyse.check import check, unasked
 from maskviz.api.checking.case import examined_run
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.head_masks import Gates
-from maskviz.api.runs.options import RunOptions, refuse_unknown
+from maskviz.api.runs.options import RunKeywords, refuse_unknown
 from maskviz.api.runs.traced import Asked, Feeding, Ready, hand_over_of, proven, ready, traced
-from maskviz.api.shown import Shown, Trace, with_region
+from maskviz.api.shown import ShownRun, Trace, with_region
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.checks.findings import Checked
 from maskviz.core.errors import UsageError
@@ -145,7 +145,7 @@ def _longest(batch: Batch) -> int:
     return max(batch.length, batch.decoder.length if batch.decoder is not None else 0)
 
 
-class TraceOptions(RunOptions, total=False):
+class TraceKeywords(RunKeywords, total=False):
     """What else `trace` may be told, beside what is said of a run.
 
     Attributes:
@@ -156,7 +156,7 @@ class TraceOptions(RunOptions, total=False):
     head_mask: Gates | None
 
 
-def trace(model: Model, text: Text = None, **options: Unpack[TraceOptions]) -> Trace:
+def trace(model: Model, text: Text = None, **options: Unpack[TraceKeywords]) -> Trace:
     """Run a model on a text and return what its attention was allowed to see and where it looked.
 
     A model object is run where it is and as it is, adapters included, in evaluation mode and without gradients; its
@@ -168,7 +168,7 @@ def trace(model: Model, text: Text = None, **options: Unpack[TraceOptions]) -> T
             `torch.compile`, `DataParallel` or a `PeftModel`.
         text: A text, or several that form one padded batch; or the arguments of the model's forward, such as what a
             tokenizer returns with `return_tensors="pt"`, which are passed on as they are.
-        **options: See `TraceOptions`, `RunOptions` and what these build on.
+        **options: See `TraceKeywords`, `RunKeywords` and what these build on.
 
     Returns:
         The trace; in a notebook it displays itself.
@@ -177,7 +177,7 @@ def trace(model: Model, text: Text = None, **options: Unpack[TraceOptions]) -> T
         MaskvizError: what is asked for is not there, does not go together, or cannot be traced.
         TypeError: an option there is not.
     """
-    refuse_unknown("trace", options, TraceOptions)
+    refuse_unknown("trace", options, TraceKeywords)
     with alone(), volume_kept():
         return Trace.of(traced(NOBODY, ready(NOBODY, asked_of(model, text, options)), options.get("head_mask")))
 
@@ -207,7 +207,7 @@ class Wanted:
     report: str = ""
 
 
-def shown(watcher: Watcher, asked: Asked, wanted: Wanted) -> Shown:
+def shown(watcher: Watcher, asked: Asked, wanted: Wanted) -> ShownRun:
     """Run a model, and all that is wanted of the run.
 
     Raises:
@@ -216,14 +216,14 @@ def shown(watcher: Watcher, asked: Asked, wanted: Wanted) -> Shown:
     prepared = ready(watcher, asked, proving=wanted.prove)
     long = long_traced(watcher, prepared, wanted.long, whole=bool(_whole(asked.request, asked.feeding, wanted)))
     if long is not None:
-        return Shown(long, with_region(wanted.choice, long, wanted.region))
+        return ShownRun(long, with_region(wanted.choice, long, wanted.region))
     run = traced(watcher, prepared, wanted.head_mask, wanted.long.most)
     more: list[Panel] = []
     for backend in wanted.backends:
         more += hand_over_of(watcher, prepared, run.trace, backend, wanted.choice)
     proof = proven(watcher, prepared, run) if wanted.prove else None
     checked = _checked(watcher, asked, prepared, run) if wanted.check else None
-    return Shown(run, with_region(wanted.choice, run, wanted.region), checked, proof, more)
+    return ShownRun(run, with_region(wanted.choice, run, wanted.region), checked, proof, more)
 
 
 def _whole(request: Request, feeding: Feeding, wanted: Wanted) -> tuple[str, ...]:

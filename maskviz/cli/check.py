@@ -23,7 +23,7 @@ from maskviz.store.files import write_whole
 
 if TYPE_CHECKING:
     from maskviz.api.check import Findings
-    from maskviz.api.checking.case import Subject
+    from maskviz.api.checking.case import Checkable
     from maskviz.core.checks.case import GivenBatch
     from maskviz.load.texts.request import Request
 
@@ -296,16 +296,16 @@ def _check_as_they_are(text: o.TextOptions, batch: o.BatchOptions, images: o.Ima
             raise UsageError(f"rows of a file are taken as they are, and --{name} is given", f"leave out --{name}")
 
 
-def _subject(given: _Given, own: GivenMaskOptions, asking: PurposeOptions, file: Path | None) -> Subject:
+def _subject(given: _Given, own: GivenMaskOptions, asking: PurposeOptions, file: Path | None) -> Checkable:
     """What is to be checked."""
-    from maskviz.api.checking.case import Subject
+    from maskviz.api.checking.case import Checkable
     from maskviz.conventions.files import read_mask
     from maskviz.load.inputs.files import read_inputs
 
     texts, inputs = given.texts, given.request.inputs
     more = f" (+{len(texts) - 1} more)" if len(texts) > 1 else ""
     what = file or inputs or (f"{texts[0]}{more}" if texts else "ids")
-    return Subject(
+    return Checkable(
         given.request,
         name=str(what),
         file=file,

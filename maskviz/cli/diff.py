@@ -10,7 +10,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver, parse_backends
-from maskviz.cli.options import Typed
+from maskviz.cli.options import GivenOptions
 from maskviz.cli.saved_runs import MASK_SUFFIXES
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect
@@ -46,7 +46,7 @@ _HINT = "give --against MODEL, --attn eager,sdpa, two saved runs a.npz b.npz, or
 
 def diff(
     env: Env,
-    typed: Typed,
+    typed: GivenOptions,
     model: o.ModelOptions,
     weights: o.WeightOptions,
     hub: o.HubOptions,
@@ -106,7 +106,7 @@ def _of_files(files: tuple[Path, Path], dialects: list[Dialect] | None, choice: 
 
 
 def _files(
-    typed: Typed,
+    typed: GivenOptions,
     things: list[str] | None,
     against: str | None,
     attn: list[str] | None,

@@ -11,7 +11,7 @@ from maskviz.api.together import OF_HEADS, refuse_together
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
-from maskviz.cli.options import Group, Typed
+from maskviz.cli.options import GivenOptions, Group
 from maskviz.core.words import HeadStatistic
 
 
@@ -19,7 +19,7 @@ from maskviz.core.words import HeadStatistic
 class ProbeOptions(Group):
     """Random tokens in place of a text."""
 
-    PANEL: ClassVar[str] = "Probe"
+    PANEL: ClassVar[str] = "ProbeSize"
     probe: Annotated[
         bool,
         typer.Option("--probe", help="Measure on random tokens said twice, in place of a text (Olsson et al. 2022)."),
@@ -51,7 +51,7 @@ class ReadingOptions(Group):
 
 def heads(
     env: Env,
-    typed: Typed,
+    typed: GivenOptions,
     model: o.ModelOptions,
     spread: o.ParallelOptions,
     hub: o.HubOptions,
@@ -73,10 +73,10 @@ def heads(
     text.check_ids()  # what is wrong is said before torch is imported
     found = () if probing.probe else text.read(env, texts, file)
 
-    from maskviz.api.heads import HeadsWanted, Probe, heads_read  # torch and transformers start here
+    from maskviz.api.heads import HeadsWanted, ProbeSize, heads_read  # torch and transformers start here
     from maskviz.api.runs.traced import Asked
 
-    probe = Probe(probing.probe_length, probing.probe_seeds, probing.seed) if probing.probe else None
+    probe = ProbeSize(probing.probe_length, probing.probe_seeds, probing.seed) if probing.probe else None
     maps = reading.mean, reading.rollout
     wanted = HeadsWanted(reading.by, reading.top, probe, *maps, reading.words, reading.no_sink, draw.choice())
     with working_together(spread.parallel):

@@ -47,7 +47,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class GivenOptions:
     """What of a command's options somebody typed, and did not leave as it is.
 
     Attributes:
@@ -82,7 +82,7 @@ class PanelledCommand(TyperCommand):
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """A command as typer reads it: the fields of its groups are options, and it is handed the groups.
 
-    A parameter of type `Env` is the world outside, and one of type `Typed` says what was typed.
+    A parameter of type `Env` is the world outside, and one of type `GivenOptions` says what was typed.
     """
     signature = inspect.signature(command, eval_str=True)
 
@@ -91,8 +91,8 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in signature.parameters.items():
             if parameter.annotation is Env:
                 made[name] = ctx.obj
-            elif parameter.annotation is Typed:
-                made[name] = Typed(tuple(_typed(ctx)))
+            elif parameter.annotation is GivenOptions:
+                made[name] = GivenOptions(tuple(_typed(ctx)))
             elif is_group(parameter.annotation):
                 made[name] = parameter.annotation(**{one.name: given[one.name] for one in fields(parameter.annotation)})
             else:
@@ -121,7 +121,7 @@ def _typed(ctx: typer.Context) -> Iterator[str]:
 
 def _spread(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
     for parameter in signature.parameters.values():
-        if parameter.annotation in (Env, Typed):
+        if parameter.annotation in (Env, GivenOptions):
             continue
         if not is_group(parameter.annotation):
             yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskviz.cli.options import Typed
+from maskviz.cli.options import GivenOptions
 from maskviz.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MASK_SUFFIXES = (".npy", ".pt", ".safetensors")
 
 
-def saved_run(typed: Typed, texts: list[str] | None, beside: frozenset[str]) -> Path | None:
+def saved_run(typed: GivenOptions, texts: list[str] | None, beside: frozenset[str]) -> Path | None:
     """The saved run that is named in place of a text.
 
     Args:
@@ -29,14 +29,14 @@ def saved_run(typed: Typed, texts: list[str] | None, beside: frozenset[str]) -> 
     return _in_place(typed, texts, (".npz",), beside, ("a saved run", "name the run alone", "it is as it was saved"))
 
 
-def mask_in_place(typed: Typed, texts: list[str] | None, beside: frozenset[str]) -> Path | None:
+def mask_in_place(typed: GivenOptions, texts: list[str] | None, beside: frozenset[str]) -> Path | None:
     """The mask file that is named in place of a text; the rest is as of a saved run."""
     words = ("a mask file alone", "name the file alone", "with -m, texts and --mask a model is run with it")
     return _in_place(typed, texts, MASK_SUFFIXES, beside, words)
 
 
 def _in_place(
-    typed: Typed,
+    typed: GivenOptions,
     texts: list[str] | None,
     suffixes: tuple[str, ...],
     beside: frozenset[str],

@@ -10,7 +10,7 @@ import torch
 
 from maskviz.core.arrays import BoolArray
 from maskviz.core.checks.case import GivenArray, Trial
-from maskviz.core.checks.meant import TORCH_MHA, batch_of, meant_by
+from maskviz.core.checks.intended import TORCH_MHA, batch_of, meant_by
 from maskviz.core.words import Dialect
 
 # Width of a head, and the seed of the random queries, keys and values.

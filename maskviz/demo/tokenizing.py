@@ -14,7 +14,7 @@ POSITIONS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class Marks:
     """What differs between the tokenizers of the three architectures.
 
     Attributes:
@@ -35,7 +35,7 @@ class Style:
 
 
 STYLES = {
-    "bert": Style(
+    "bert": Marks(
         special={
             "pad_token": "[PAD]",
             "unk_token": "[UNK]",
@@ -49,7 +49,7 @@ STYLES = {
         prefix_space=False,
         inputs=("input_ids", "token_type_ids", "attention_mask"),
     ),
-    "gpt": Style(
+    "gpt": Marks(
         special={"pad_token": "<|pad|>", "eos_token": "<|endoftext|>"},
         single="$A:0",
         pair="$A:0 $B:0",
@@ -57,7 +57,7 @@ STYLES = {
         prefix_space=False,
         inputs=("input_ids", "attention_mask"),
     ),
-    "t5": Style(
+    "t5": Marks(
         special={"pad_token": "<pad>", "eos_token": "</s>"},
         single="$A:0 </s>:0",
         pair="$A:0 </s>:0 $B:0 </s>:0",

@@ -49,7 +49,7 @@ WARMUP = 100  # steps
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast one model learns, and from what.
 
     Attributes:
@@ -68,12 +68,12 @@ class Plan:
 # Plans of one model follow each other, each with a seed and an optimizer of its own.
 PLANS = {
     "bert": (
-        Plan(2600, 1e-3, pool=60_000),
-        Plan(2000, 1.5e-3, pool=60_000, hidden=0.35),
-        Plan(2200, 1.5e-3, pool=60_000, hidden=0.35),
+        TrainingPlan(2600, 1e-3, pool=60_000),
+        TrainingPlan(2000, 1.5e-3, pool=60_000, hidden=0.35),
+        TrainingPlan(2200, 1.5e-3, pool=60_000, hidden=0.35),
     ),
-    "gpt": (Plan(2000, 4e-3),),
-    "t5": (Plan(2500, 2e-3),),
+    "gpt": (TrainingPlan(2000, 4e-3),),
+    "t5": (TrainingPlan(2500, 2e-3),),
 }
 LOADERS = {"bert": AutoModelForMaskedLM, "gpt": AutoModelForCausalLM, "t5": AutoModelForSeq2SeqLM}
 
@@ -93,7 +93,7 @@ def train(name: str, out: Path) -> None:
     report(name, folder)
 
 
-def fit(model: PreTrainedModel, source: Iterator[Batch], plan: Plan) -> None:
+def fit(model: PreTrainedModel, source: Iterator[Batch], plan: TrainingPlan) -> None:
     """Train the model in place, with AdamW, a warm-up and a cosine."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.01)

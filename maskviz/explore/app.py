@@ -21,11 +21,11 @@ from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.core.writing import printable
-from maskviz.explore.cell_map import CellMap, Cells
+from maskviz.explore.cell_map import CellMap, CellView
+from maskviz.explore.cursor import Position, calls_of_stack
 from maskviz.explore.head_map import HeadMap
 from maskviz.explore.help import HelpScreen
-from maskviz.explore.picture import PictureScreen
-from maskviz.explore.position import Position, calls_of_stack
+from maskviz.explore.inline_image import PictureScreen
 from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import level
 from maskviz.render.terminal.screen import Screen
@@ -273,7 +273,7 @@ class Explorer(App[None]):
         row = self._position.row
         return top_value([call.pattern[row, self._position.head][self.trace.real_queries(call)[row]]])
 
-    def _cells(self, call: AttentionCall) -> Cells:
+    def _cells(self, call: AttentionCall) -> CellView:
         row, head = self._position.row, self._position.head
         queries, keys = axes_of(self.trace, call, row)
         shared = call.mask.visible.shape[1] == 1
@@ -282,7 +282,7 @@ class Explorer(App[None]):
         levels = None
         if not self._masks and call.pattern is not None:
             levels = level(call.pattern[row, head], self._scale, self._top(call), 1e-4)
-        return Cells(queries, keys, codes, levels, ~real)
+        return CellView(queries, keys, codes, levels, ~real)
 
     def _show_heads(self) -> None:
         numbers = calls_of_stack(self.trace, self._position)

@@ -20,7 +20,7 @@ _EVERY = 5  # keys from number to number in the ruler
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cells:
+class CellView:
     """What a map shows.
 
     Attributes:
@@ -43,9 +43,9 @@ class CellMap(Walkable):
     def __init__(self, screen: Screen, id: str) -> None:
         """Show nothing yet on a terminal that can show what `screen` says."""
         super().__init__(screen, id)
-        self._cells: Cells | None = None
+        self._cells: CellView | None = None
 
-    def show(self, cells: Cells, cursor: tuple[int, int]) -> None:
+    def show(self, cells: CellView, cursor: tuple[int, int]) -> None:
         """Draw these cells, with the cursor on a query and a key."""
         self._cells, self._cursor = cells, cursor
         self.refresh()
@@ -75,7 +75,7 @@ class CellMap(Walkable):
     def _label(self, token: Token) -> str:
         return f"{token.place} {self._screen.label(token)}"
 
-    def _ruler(self, cells: Cells, shown: range) -> Text:
+    def _ruler(self, cells: CellView, shown: range) -> Text:
         """Names of the keys where there is room, else a number every so often."""
         width, name_width = self.cell, self.name_width
         if width >= _NAMED:
@@ -89,7 +89,7 @@ class CellMap(Walkable):
                 line[at : at + len(number)] = number
         return Text("".join(line)[: self.size.width], style="dim")
 
-    def _line(self, cells: Cells, row: int, shown: range) -> Text:
+    def _line(self, cells: CellView, row: int, shown: range) -> Text:
         here = row == self._cursor[0]
         label = left(self._screen.fit(self._label(cells.queries[row]), self.name_width - 1), self.name_width)
         meaningless = bool(cells.meaningless[row])

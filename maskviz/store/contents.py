@@ -14,16 +14,16 @@ from maskviz.core.words import Role, Stack, Statistic, Way
 from maskviz.store.schema import (
     Anything,
     Array,
-    Flag,
+    Integer,
     ListOf,
     MapOf,
     Nullable,
     Number,
     OneOf,
     Record,
-    Table,
-    Text,
-    Whole,
+    String,
+    TableOf,
+    Truth,
 )
 
 VERSION = 2
@@ -31,10 +31,10 @@ Meta = dict[str, Any]
 
 # Attention weights are rounded in 16 bits, so a row's largest may be a little above 1.
 LARGEST_WEIGHT = 1.05
-TEXT, FLAG = Text(), Flag()
-COUNT, SIZE = Whole(0, 2**62), Whole(1, 2**31)
-LAYER, HEADS = Whole(0, 9_999), Whole(1, 9_999)
-PLACE = Whole(0, 2**24)  # of a token in a text
+TEXT, FLAG = String(), Truth()
+COUNT, SIZE = Integer(0, 2**62), Integer(1, 2**31)
+LAYER, HEADS = Integer(0, 9_999), Integer(1, 9_999)
+PLACE = Integer(0, 2**24)  # of a token in a text
 NUMBER = Nullable(Number())
 SHARE = Nullable(Number(0, LARGEST_WEIGHT))
 
@@ -55,7 +55,7 @@ CARD = Record(
     device=TEXT,
     note=TEXT,
 )
-ROWS_OF_TOKENS = {"tokens": Table(TEXT), "roles": Table(OneOf(Role)), "texts": ListOf(TEXT)}
+ROWS_OF_TOKENS = {"tokens": TableOf(TEXT), "roles": TableOf(OneOf(Role)), "texts": ListOf(TEXT)}
 BATCH = Record({"decoder": Record(**ROWS_OF_TOKENS)}, **ROWS_OF_TOKENS)
 # What calls of both kinds of run say. What their rules may be depends on the batch: `rules.RuleIn`.
 ANY_CALL = {
@@ -83,8 +83,8 @@ CHANGE = Record(
     places=ListOf(
         Record(
             row=PLACE,
-            position=Whole(-1, 2**24),
-            candidates=ListOf(Record(index=Whole(0, 2**31), before=NUMBER, after=NUMBER)),
+            position=Integer(-1, 2**24),
+            candidates=ListOf(Record(index=Integer(0, 2**31), before=NUMBER, after=NUMBER)),
             divergence=NUMBER,
             flipped=FLAG,
         )
@@ -96,10 +96,10 @@ CHANGE = Record(
 # What runs of both kinds say.
 ANY_RUN = {"version": OneOf((VERSION,)), "maskviz": TEXT, "model": CARD, "batch": BATCH, "notes": ListOf(TEXT)}
 WHAT_IF = {
-    "head_mask": MapOf(OneOf(Stack), Table(Number(0, 1))),
+    "head_mask": MapOf(OneOf(Stack), TableOf(Number(0, 1))),
     "change": CHANGE,
     "before": Record(drift=NUMBER, plain_attention=TEXT),
-    "names": MapOf(Text(r"\d{1,10}"), TEXT),
+    "names": MapOf(String(r"\d{1,10}"), TEXT),
 }
 RUN = Record(
     WHAT_IF | {"rounding": NUMBER},
@@ -116,7 +116,7 @@ LONG_RUN = Record(
     **ANY_RUN,
     kind=OneOf(("long",)),
     calls=ListOf(LONG_CALL, 1, 9_999),
-    tile=Whole(1, 2**24),
+    tile=Integer(1, 2**24),
     rows=ListOf(PLACE),
     region=Nullable(REGION),
     sampled=COUNT,

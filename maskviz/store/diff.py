@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import maskviz
-from maskviz.core.results.diff import MaskDiff, RunDiff, Shown
+from maskviz.core.results.diff import CellIn, MaskDiff, RunDiff
 from maskviz.store.readable import readable_json
 
 
@@ -31,7 +31,7 @@ def _mask_to_json(mask: MaskDiff) -> dict[str, Any]:
         "layers_a": [call.layer for call in mask.calls_a],
         "layers_b": [call.layer for call in mask.calls_b],
         "rules": None if mask.masks is None else [str(one.rule) for one in mask.masks],
-        "cells": {shown.name.lower(): mask.count(shown) for shown in Shown},
+        "cells": {shown.name.lower(): mask.count(shown) for shown in CellIn},
         "only_a_blocked_in_b_for": {reason.word: count for reason, count in mask.why_a.items()},
         "only_b_blocked_in_a_for": {reason.word: count for reason, count in mask.why_b.items()},
         "attention_of_a_on_only_a": mask.mass_a,

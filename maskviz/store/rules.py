@@ -13,11 +13,11 @@ from maskviz.core.arrays import Content
 from maskviz.core.rules import forms
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.rules.registry import house_kinds, kind_called, kinds
-from maskviz.store.schema import Bits, Flag, Kind, ListOf, MisfitError, OneOf, Record, Table, Text, Whole, shown
+from maskviz.store.schema import Bits, Integer, Kind, ListOf, MisfitError, OneOf, Record, String, TableOf, Truth, shown
 
 # How many rules may lie in each other, and side by side.
 _DEEPEST, _MOST_PARTS = 8, 64
-_SIZE = Whole(1, 2**31)
+_SIZE = Integer(1, 2**31)
 
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:
@@ -125,15 +125,15 @@ class RuleIn(Kind):
         inner = RuleIn(self.rows, self.heads, self.deepest - 1)
         match form:
             case forms.Whole(least, most):
-                return Whole(least, most)
+                return Integer(least, most)
             case forms.PerRow(least, most):
-                return ListOf(Whole(least, most), self.rows, self.rows)
+                return ListOf(Integer(least, most), self.rows, self.rows)
             case forms.PerToken(least, most):
-                return Table(Whole(least, most), self.rows)
+                return TableOf(Integer(least, most), self.rows)
             case forms.Flag():
-                return Flag()
+                return Truth()
             case forms.Part():
                 return inner
             case forms.Parts():
                 return ListOf(inner, 1, _MOST_PARTS)
-        return Text()
+        return String()

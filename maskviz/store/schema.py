@@ -49,7 +49,7 @@ class Anything(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Kind):
+class String(Kind):
     """A string, of the form of a pattern where there is one."""
 
     pattern: str = ""
@@ -62,7 +62,7 @@ class Text(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Flag(Kind):
+class Truth(Kind):
     """True or false."""
 
     def check(self, value: Any) -> None:
@@ -71,7 +71,7 @@ class Flag(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Whole(Kind):
+class Integer(Kind):
     """A whole number from `least` to `most`, both included."""
 
     least: int
@@ -139,7 +139,7 @@ class ListOf(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Table(Kind):
+class TableOf(Kind):
     """A list of lists of one length, none of them empty; `rows` of them where the number is known."""
 
     kind: Kind
@@ -194,7 +194,9 @@ class Bits(Kind):
     shape: tuple[Kind, ...]
 
     def check(self, value: Any) -> None:
-        Record(**{self.name: Text(), "shape": ListOf(Whole(1, 2**31), len(self.shape), len(self.shape))}).check(value)
+        Record(**{self.name: String(), "shape": ListOf(Integer(1, 2**31), len(self.shape), len(self.shape))}).check(
+            value
+        )
         for place, (kind, length) in enumerate(zip(self.shape, value["shape"], strict=True)):
             _inside(f".shape[{place}]", kind, length)
         try:

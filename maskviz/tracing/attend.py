@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Attended:
+class AttentionOutput:
     """What masked attention returns.
 
     Attributes:
@@ -28,7 +28,7 @@ class Attended:
 
 
 @dataclass(frozen=True, slots=True)
-class Projections:
+class HeadProjections:
     """The four linear maps of an attention layer, as `torch.nn.Linear` stores them: [out, in] and [out] or None."""
 
     query: Tensor
@@ -44,11 +44,11 @@ class Projections:
 def attend(
     queries_from: Tensor,
     keys_from: Tensor,
-    weights: Projections,
+    weights: HeadProjections,
     heads: int,
     visible: Tensor,
     gates: Tensor | None = None,
-) -> Attended:
+) -> AttentionOutput:
     """Run masked multi-head attention.
 
     Args:
@@ -68,7 +68,7 @@ def attend(
     if gates is not None:
         mixed = mixed * gates.view(1, -1, 1, 1)
     output = torch.nn.functional.linear(join_heads(mixed), weights.output, weights.output_bias)
-    return Attended(output, pattern)
+    return AttentionOutput(output, pattern)
 
 
 def attend_heads(

@@ -24,7 +24,7 @@ from maskviz.core.machine import as_size, free_bytes
 from maskviz.core.run.trace import UNKNOWN, Batch, ModelCard, OutputKind, Outputs
 from maskviz.core.words import CacheKind, Role
 from maskviz.core.writing import either, parameter
-from maskviz.tracing.seam.running import cache_argument, cache_returned, copied, static_cache
+from maskviz.tracing.seam.implementations import cache_argument, cache_returned, copied, static_cache
 
 _REMEDY = "check the ids, the text's length and any mask against the model's config"
 

@@ -32,7 +32,7 @@ from maskviz.tracing.meaning.evidence import doubts, drifted, may_depart, roundi
 from maskviz.tracing.meaning.hearing import Hearing, gates_of, hearing_of, silent_layers, towers_of
 from maskviz.tracing.meaning.own_masks import departure_note, own_masks
 from maskviz.tracing.seam.canaries import what_has_moved
-from maskviz.tracing.seam.running import evaluating, implementation_of
+from maskviz.tracing.seam.implementations import evaluating, implementation_of
 
 _AT_ONCE = Calling()
 
@@ -60,7 +60,7 @@ def run(
     Raises:
         CannotTraceError: the model raises on this input, or mixes its tokens in no way that is known.
     """
-    asked = _Asked(model, inputs, batch, card, calling, like)
+    asked = _Pass(model, inputs, batch, card, calling, like)
     plain = None if is_weightless(model) else joined_output(_plainly(model, inputs, card, calling))
     recorder, captured = _heard(model, inputs, batch, card, calling)
     trace = _traced(asked, recorder, captured, plain)
@@ -81,7 +81,7 @@ def _doubted(trace: Trace, plain: torch.Tensor | None) -> Trace:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _Pass:
     """What `run` was given."""
 
     model: PreTrainedModel
@@ -92,7 +92,7 @@ class _Asked:
     like: Trace | None
 
 
-def _traced(asked: _Asked, recorder: Recorder, captured: Sequence[Any], plain: torch.Tensor | None) -> Trace:
+def _traced(asked: _Pass, recorder: Recorder, captured: Sequence[Any], plain: torch.Tensor | None) -> Trace:
     """What a recorder heard as a trace, beside the output of a plain run."""
     model, inputs, batch, card, calling = asked.model, asked.inputs, asked.batch, asked.card, asked.calling
     weightless = is_weightless(model)
@@ -236,7 +236,7 @@ def _heard(
     return recorder, captured
 
 
-def _without_content(hearing: Hearing, asked: _Asked, heard: Recorder) -> Hearing:
+def _without_content(hearing: Hearing, asked: _Pass, heard: Recorder) -> Hearing:
     """Take out the calls whose masks depend on what the weights would have made of the text.
 
     Masks that came from transformers' own functions are made of lengths and inputs. All others are made twice, from

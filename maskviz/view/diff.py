@@ -8,7 +8,7 @@ import numpy as np
 
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import DiffGrid, Note, Page, Panel, Table, Token, Tone
-from maskviz.core.results.diff import MaskDiff, OutputChange, RunDiff, Shown
+from maskviz.core.results.diff import CellIn, MaskDiff, OutputChange, RunDiff
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
 from maskviz.core.writing import plural, printable
@@ -65,7 +65,7 @@ def _counts(diff: RunDiff) -> Table:
     rows = tuple(
         (
             _where(diff, mask),
-            *(f"{mask.count(kind):,}" for kind in (Shown.ONLY_A, Shown.ONLY_B, Shown.BOTH, Shown.NEITHER)),
+            *(f"{mask.count(kind):,}" for kind in (CellIn.ONLY_A, CellIn.ONLY_B, CellIn.BOTH, CellIn.NEITHER)),
         )
         for mask in diff.masks
     )
@@ -80,8 +80,8 @@ def _reasons(diff: RunDiff, mask: MaskDiff) -> list[str]:
     """Why each side blocks what only the other lets through, and what attention falls on it."""
     said = []
     sides = (
-        ("A", "B", Shown.ONLY_A, mask.why_a, mask.mass_a, 1),
-        ("B", "A", Shown.ONLY_B, mask.why_b, mask.mass_b, 0),
+        ("A", "B", CellIn.ONLY_A, mask.why_a, mask.mass_a, 1),
+        ("B", "A", CellIn.ONLY_B, mask.why_b, mask.mass_b, 0),
     )
     for side, other, kind, why, mass, blocking in sides:
         count = mask.count(kind)
@@ -112,7 +112,7 @@ def _row(mask: MaskDiff, choice: Choice) -> int:
 
 
 def _differing(mask: MaskDiff) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    kinds = np.isin(mask.codes, (Shown.ONLY_A, Shown.ONLY_B))
+    kinds = np.isin(mask.codes, (CellIn.ONLY_A, CellIn.ONLY_B))
     return np.asarray(kinds & mask.real[:, None, :, None])
 
 

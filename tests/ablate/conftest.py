@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskviz.ablate.subject import Subject, Text
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.core.arrays import AnyArray
 from maskviz.core.words import Measure
 from maskviz.load.models.model import Loaded
@@ -31,24 +31,24 @@ PROJECTIONS = {
 HEADS, LAYERS = 4, 3
 
 
-def subject_of(loaded: Loaded, lengths: tuple[int, ...] = (7, 9)) -> Subject:
+def subject_of(loaded: Loaded, lengths: tuple[int, ...] = (7, 9)) -> ModelAndTexts:
     """A model with random texts of some lengths."""
     decoding = loaded.card.model_type in ENCODER_DECODERS
     texts = []
     for seed, length in enumerate(lengths):
         targets = random_rows((length - 2,), seed=seed + 50) if decoding else ()
         encoded = encode(loaded, Request(ids=random_rows((length,), seed=seed), target_ids=targets))
-        texts.append(Text(encoded.inputs, encoded.batch))
+        texts.append(AblatedText(encoded.inputs, encoded.batch))
     trace = run(loaded.model, texts[0].inputs, texts[0].batch, loaded.card)
-    return Subject(loaded.model, trace, tuple(texts))
+    return ModelAndTexts(loaded.model, trace, tuple(texts))
 
 
-def tiny_subject(model_type: str, lengths: tuple[int, ...] = (7, 9)) -> Subject:
+def tiny_subject(model_type: str, lengths: tuple[int, ...] = (7, 9)) -> ModelAndTexts:
     return subject_of(loaded_tiny(model_type), lengths)
 
 
 @contextmanager
-def hooked(subject: Subject, changes: dict[int, Change]) -> Iterator[None]:
+def hooked(subject: ModelAndTexts, changes: dict[int, Change]) -> Iterator[None]:
     """Change what the heads of layers put out on its way into their projection, with plain torch hooks."""
     path = PROJECTIONS[subject.trace.card.model_type]
     handles = []
@@ -67,14 +67,14 @@ def hooked(subject: Subject, changes: dict[int, Change]) -> Iterator[None]:
             handle.remove()
 
 
-def logits_of(subject: Subject, text: Text) -> Tensor:
+def logits_of(subject: ModelAndTexts, text: AblatedText) -> Tensor:
     with torch.no_grad():
         returned: Any = subject.model(**text.inputs)
     logits: Tensor = returned.logits[0]
     return logits
 
 
-def head_outputs(subject: Subject, text: Text, layer: int) -> Tensor:
+def head_outputs(subject: ModelAndTexts, text: AblatedText, layer: int) -> Tensor:
     """What the heads of a layer put out for a text, [query, head, width]."""
     kept: list[Tensor] = []
 

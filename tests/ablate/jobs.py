@@ -14,7 +14,7 @@ import numpy as np
 from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.gathering import gathered_effects, gathered_rows
 from maskviz.ablate.gradient import gradients_of
-from maskviz.ablate.subject import Subject, Text
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.core.errors import CannotTraceError, MaskvizError
 from maskviz.core.machine import Share
 from maskviz.core.results.importance import Effects
@@ -44,14 +44,14 @@ class Examined:
         return load_model(source, load_config(source), parallel=parallel)
 
 
-def subject_of(loaded: Loaded, rows: tuple[tuple[int, ...], ...]) -> Subject:
+def subject_of(loaded: Loaded, rows: tuple[tuple[int, ...], ...]) -> ModelAndTexts:
     """Each row as a text of its own."""
     encoded = [encode(loaded, Request(ids=(row,))) for row in rows]
     trace = run(loaded.model, encoded[0].inputs, encoded[0].batch, loaded.card)
-    return Subject(loaded.model, trace, tuple(Text(one.inputs, one.batch) for one in encoded))
+    return ModelAndTexts(loaded.model, trace, tuple(AblatedText(one.inputs, one.batch) for one in encoded))
 
 
-def masks_of(subject: Subject) -> list[HeadMask]:
+def masks_of(subject: ModelAndTexts) -> list[HeadMask]:
     """Every head silenced on its own."""
     return [subject.silenced(site) for site in subject.sites()]
 
@@ -62,7 +62,7 @@ def changes_of(effects: Effects) -> dict[str, Any]:
     return changes | {f"plain {name}": values for name, values in effects.plain.items()}
 
 
-def ablations_of(subject: Subject) -> list[Ablation]:
+def ablations_of(subject: ModelAndTexts) -> list[Ablation]:
     """The kinds of ablation that the texts allow: a single one has none to be resampled from."""
     return [one for one in Ablation if len(subject.texts) > 1 or one is not Ablation.RESAMPLE]
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskviz.ablate import room
+from maskviz.ablate import memory
 from maskviz.ablate.effects import Question, effects_of
+from maskviz.ablate.head_edits import Edit
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.ablate.rerun import Rerun, rerunning
-from maskviz.ablate.subject import Subject, Text
-from maskviz.ablate.tap import Edit
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.results.importance import Site
 from maskviz.core.run.heads import HeadMask
@@ -38,7 +38,7 @@ EVERY = sorted(ARCHITECTURES | MORE)
 LAST_BIT = 1e-5
 
 
-def loop_by_weights(subject: Subject, sites: tuple[Site, ...]) -> dict[Measure, list[list[float]]]:
+def loop_by_weights(subject: ModelAndTexts, sites: tuple[Site, ...]) -> dict[Measure, list[list[float]]]:
     """One forward pass a head, its slice of the projection's weights set to zero in a copy of the model."""
     model_type = subject.trace.card.model_type
     found: dict[Measure, list[list[float]]] = {}
@@ -48,7 +48,7 @@ def loop_by_weights(subject: Subject, sites: tuple[Site, ...]) -> dict[Measure, 
         plain = logits_of(subject, text)
         of_text: dict[Measure, list[float]] = {}
         for site in sites:
-            pruned = Subject(copy.deepcopy(subject.model), subject.trace, subject.texts)
+            pruned = ModelAndTexts(copy.deepcopy(subject.model), subject.trace, subject.texts)
             for call in subject.trace.of_stack(Stack(site.stack)):
                 if call.layer == site.layer:
                     for head in site.heads:
@@ -81,7 +81,7 @@ def test_every_architecture_is_run_in_batches(model_type: str, monkeypatch: pyte
     ran: list[tuple[int, int]] = []
     again = Rerun.again
 
-    def counting(self: Rerun, text: Text, rows: int, since: int, edit: Edit) -> Any:
+    def counting(self: Rerun, text: AblatedText, rows: int, since: int, edit: Edit) -> Any:
         ran.append((rows, since))
         return again(self, text, rows, since, edit)
 
@@ -98,10 +98,10 @@ def test_albert_is_gated_in_one_layer_although_all_layers_are_one_module() -> No
     assert len({round(float(one), 9) for one in changes}) == len(sites)
 
 
-Twin = Callable[[Subject, int, int, int], Tensor]
+Twin = Callable[[ModelAndTexts, int, int, int], Tensor]
 
 
-def zero_twin(subject: Subject, number: int, layer: int, head: int) -> Tensor:
+def zero_twin(subject: ModelAndTexts, number: int, layer: int, head: int) -> Tensor:
     def change(heads: Tensor) -> Tensor:
         heads = heads.clone()
         heads[:, :, head] = 0
@@ -111,7 +111,7 @@ def zero_twin(subject: Subject, number: int, layer: int, head: int) -> Tensor:
         return logits_of(subject, subject.texts[number])
 
 
-def mean_twin(subject: Subject, number: int, layer: int, head: int) -> Tensor:
+def mean_twin(subject: ModelAndTexts, number: int, layer: int, head: int) -> Tensor:
     outputs = torch.cat([head_outputs(subject, text, layer)[:, head] for text in subject.texts])
 
     def change(heads: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def mean_twin(subject: Subject, number: int, layer: int, head: int) -> Tensor:
         return logits_of(subject, subject.texts[number])
 
 
-def resample_twin(subject: Subject, number: int, layer: int, head: int) -> Tensor:
+def resample_twin(subject: ModelAndTexts, number: int, layer: int, head: int) -> Tensor:
     other = head_outputs(subject, subject.texts[1 - number], layer)[:, head]
 
     def change(heads: Tensor) -> Tensor:
@@ -136,14 +136,14 @@ def resample_twin(subject: Subject, number: int, layer: int, head: int) -> Tenso
         return logits_of(subject, subject.texts[number])
 
 
-def frozen_twin(subject: Subject, number: int, layer: int, head: int) -> Tensor:
+def frozen_twin(subject: ModelAndTexts, number: int, layer: int, head: int) -> Tensor:
     """Every layer's heads are made anew from the plain run's patterns and the values of this run."""
     model, text = copy.deepcopy(subject.model), subject.texts[number]
     model.set_attn_implementation("eager")
     with torch.no_grad():
         patterns = model(**text.inputs, output_attentions=True).attentions
     values: dict[int, Tensor] = {}
-    again = Subject(model, subject.trace, subject.texts)
+    again = ModelAndTexts(model, subject.trace, subject.texts)
     handles = [value_layer(model, one).register_forward_hook(keeper(values, one)) for one in range(LAYERS)]
 
     def change(at: int) -> Change:
@@ -246,7 +246,7 @@ def test_a_gate_of_a_half_lies_on_the_way_to_zero() -> None:
     assert changes[Measure.LOSS][0, 0] == pytest.approx(expected[Measure.LOSS], abs=LAST_BIT)
 
 
-def logits_of_plain(subject: Subject) -> Tensor:
+def logits_of_plain(subject: ModelAndTexts) -> Tensor:
     return logits_of(tiny_subject("llama", (7,)), subject.texts[0])
 
 
@@ -326,7 +326,7 @@ def test_some_texts_alone_are_what_they_are_among_all() -> None:
 
 def test_rows_run_together_keep_within_the_models_size() -> None:
     subject = tiny_subject("llama", (7,))
-    assert 1 <= room.rows_at_once(subject, subject.texts[0]) <= 1024 // 7
+    assert 1 <= memory.rows_at_once(subject, subject.texts[0]) <= 1024 // 7
 
 
 def test_an_attention_that_is_not_reached_is_said() -> None:
@@ -338,7 +338,7 @@ def test_an_attention_that_is_not_reached_is_said() -> None:
 
 def test_a_text_that_does_not_fit_is_refused_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = tiny_subject("llama", (7,))
-    monkeypatch.setattr(room, "free_bytes", lambda: 1000)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1000)
     with pytest.raises(CannotTraceError, match="the outputs of 7 tokens"):
         effects_of(subject, Question([subject.silenced()]))
 

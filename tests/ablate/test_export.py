@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 
 from maskviz.ablate.export import MODELLING_FILE, check_folder, export
 from maskviz.ablate.keeping import kept_heads, layout_of
-from maskviz.ablate.layouts import LAYOUTS, place
-from maskviz.ablate.measuring import filled, measured
+from maskviz.ablate.projections import LAYOUTS, place
+from maskviz.ablate.savings import filled, measured
 from maskviz.ablate.slicing import sliced
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.results.export import Export

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel
 
 from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.gradient import gradients_of
-from maskviz.ablate.subject import Subject
+from maskviz.ablate.model_and_texts import ModelAndTexts
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.heads import HeadMask
@@ -24,7 +24,7 @@ from tests.architectures import ARCHITECTURES, MORE, tiny
 from tests.tracing.test_taps import state
 
 
-def products(subject: Subject, number: int) -> AnyArray:
+def products(subject: ModelAndTexts, number: int) -> AnyArray:
     """⟨Att_h, dL/dAtt_h⟩ [layer, head], outputs kept by plain hooks and the loss transformers' own."""
     text = subject.texts[number]
     kept: dict[int, Tensor] = {}
@@ -64,7 +64,7 @@ NOT_DOUBLE = {"gpt_oss", "mpt", "trocr", "xglm"}
 @pytest.mark.parametrize("model_type", sorted((ARCHITECTURES | MORE).keys() - NOT_DOUBLE))
 def test_the_slope_is_what_a_small_step_of_the_gate_does(model_type: str) -> None:
     subject = tiny_subject(model_type, (7,))
-    subject = Subject(subject.model.double(), subject.trace, subject.texts)
+    subject = ModelAndTexts(subject.model.double(), subject.trace, subject.texts)
     sites = subject.sites()[::3]
     step = 1e-3
     masks = []

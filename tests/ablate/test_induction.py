@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskviz.ablate.effects import Question, effects_of
-from maskviz.ablate.subject import Subject, Text
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.words import Ablation, Measure
 from maskviz.load.models.model import load_config, load_model
@@ -22,7 +22,7 @@ TOKENS, TEXTS = 40, 6
 
 
 @cache
-def subject(*, repeated: bool) -> Subject:
+def subject(*, repeated: bool) -> ModelAndTexts:
     """demo:gpt with random phrases of 20 tokens said twice, or with random tokens all along."""
     source = resolve("demo:gpt")
     loaded = load_model(source, load_config(source))
@@ -32,9 +32,9 @@ def subject(*, repeated: bool) -> Subject:
         ids = dice.integers(10, 400, TOKENS)
         ids[TOKENS // 2 :] = ids[: TOKENS // 2] if repeated else ids[TOKENS // 2 :]
         encoded = encode(loaded, Request(ids=(tuple(ids.tolist()),)))
-        texts.append(Text(encoded.inputs, encoded.batch))
+        texts.append(AblatedText(encoded.inputs, encoded.batch))
     trace = run(loaded.model, texts[0].inputs, texts[0].batch, loaded.card)
-    return Subject(loaded.model, trace, tuple(texts))
+    return ModelAndTexts(loaded.model, trace, tuple(texts))
 
 
 def losses(*, repeated: bool, ablation: Ablation, together: bool = False) -> dict[str, float]:

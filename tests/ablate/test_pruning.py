@@ -9,8 +9,8 @@ import pytest
 from torch import Tensor
 
 from maskviz.ablate.effects import Question, effects_of
-from maskviz.ablate.pruning import Plan, Removal, kept_share, kept_within, removed_in_steps, steps_of
-from maskviz.ablate.subject import Subject
+from maskviz.ablate.model_and_texts import ModelAndTexts
+from maskviz.ablate.pruning import Removal, RemovalPlan, kept_share, kept_within, removed_in_steps, steps_of
 from maskviz.core.arrays import DoubleArray
 from maskviz.core.results.importance import Effects, Site
 from maskviz.core.results.pruning import Order
@@ -52,13 +52,13 @@ class Asked:
         scores: DoubleArray = self.ask(Question(masks, base=base)).changes[Measure.LOSS].mean(axis=0)
         return scores
 
-    def removed(self, *, reranked: bool = False) -> tuple[Plan, Removal]:
+    def removed(self, *, reranked: bool = False) -> tuple[RemovalPlan, Removal]:
         sites = self.subject.sites()
-        plan = Plan(sites, steps_of(len(sites), 0.25), reranked=reranked, seeds=(3, 4))
+        plan = RemovalPlan(sites, steps_of(len(sites), 0.25), reranked=reranked, seeds=(3, 4))
         return plan, removed_in_steps(self.subject, plan, self.ask, self.score)
 
 
-def jointly(subject: Subject, number: int, gone: Sequence[Site]) -> float:
+def jointly(subject: ModelAndTexts, number: int, gone: Sequence[Site]) -> float:
     """The loss added when heads are removed together, by plain hooks."""
 
     def without(layer: int) -> Change:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from maskviz.analyse.diff import compare_cells, compare_runs, read_alike
 from maskviz.core.arrays import Content
 from maskviz.core.errors import CannotTraceError
-from maskviz.core.results.diff import Shown
+from maskviz.core.results.diff import CellIn
 from maskviz.core.rules.algebra import Grid, Rule, all_of
 from maskviz.core.rules.kinds import Causal, Padding, Window
 from maskviz.core.rules.reasons import Reason
@@ -44,24 +44,24 @@ def run_of(*layers: Rule, stack: Stack = Stack.DECODER, heads: int = 2, words: s
 def test_cells_and_reasons_are_those_a_loop_counts(first: Rule, second: Rule) -> None:
     (mask,) = compare_runs(run_of(first), run_of(second), NAMES).masks
     one, other = run_of(first).calls[0], run_of(second).calls[0]
-    counts, why_a, why_b = dict.fromkeys(Shown, 0), dict.fromkeys(Reason, 0), dict.fromkeys(Reason, 0)
+    counts, why_a, why_b = dict.fromkeys(CellIn, 0), dict.fromkeys(Reason, 0), dict.fromkeys(Reason, 0)
     for row in range(2):
         for query in range(LENGTH):
             for key in range(LENGTH):
                 if not KEEP[row, query]:
                     continue
                 ours, theirs = (bool(call.mask.visible[row, 0, query, key]) for call in (one, other))
-                kind = {(0, 0): Shown.NEITHER, (1, 0): Shown.ONLY_A, (0, 1): Shown.ONLY_B, (1, 1): Shown.BOTH}
+                kind = {(0, 0): CellIn.NEITHER, (1, 0): CellIn.ONLY_A, (0, 1): CellIn.ONLY_B, (1, 1): CellIn.BOTH}
                 counts[kind[ours, theirs]] += 1
                 for reason in Reason:
                     if ours and not theirs:
                         why_a[reason] += bool(other.mask.reasons[row, 0, query, key] & reason)
                     if theirs and not ours:
                         why_b[reason] += bool(one.mask.reasons[row, 0, query, key] & reason)
-    assert {kind: mask.count(kind) for kind in Shown} == counts
+    assert {kind: mask.count(kind) for kind in CellIn} == counts
     assert mask.why_a == {reason: count for reason, count in why_a.items() if count}
     assert mask.why_b == {reason: count for reason, count in why_b.items() if count}
-    assert mask.differs == (counts[Shown.ONLY_A] + counts[Shown.ONLY_B] > 0)
+    assert mask.differs == (counts[CellIn.ONLY_A] + counts[CellIn.ONLY_B] > 0)
 
 
 def test_attention_on_what_only_one_lets_through_is_what_a_loop_adds_up() -> None:
@@ -101,7 +101,7 @@ def test_runs_of_different_depth_are_paired_by_their_different_masks() -> None:
 
 def test_an_encoder_is_paired_with_a_decoder() -> None:
     diff = compare_runs(run_of(Window(8), stack=Stack.ENCODER), run_of(Causal()), NAMES)
-    assert diff.masks[0].count(Shown.ONLY_A) == 28 + 10 + 15
+    assert diff.masks[0].count(CellIn.ONLY_A) == 28 + 10 + 15
     assert diff.unpaired == ()
 
 
@@ -131,14 +131,14 @@ def test_rows_of_padding_are_not_counted() -> None:
     keep = Padding(Content(KEEP, np.bool_))
     diff = compare_runs(run_of(keep), run_of(all_of(keep, Window(7))), NAMES)
     # Only query 7 of the first text looks back seven tokens; in the second it is padding.
-    assert diff.masks[0].count(Shown.ONLY_A) == 1
+    assert diff.masks[0].count(CellIn.ONLY_A) == 1
 
 
 def test_masks_alone_are_laid_on_each_other() -> None:
     lower = np.tril(np.ones((3, 3), np.bool_))[None, None]
     (mask,) = compare_cells(lower, np.ones((2, 1, 3, 3), np.bool_), NAMES).masks
-    assert mask.count(Shown.ONLY_B) == 6
-    assert mask.count(Shown.BOTH) == 12
+    assert mask.count(CellIn.ONLY_B) == 6
+    assert mask.count(CellIn.BOTH) == 12
     for wrong in (np.ones((1, 1, 4, 4), np.bool_), np.ones((1, 1, 1, 3), np.bool_)):
         with pytest.raises(CannotTraceError, match="do not fit"):
             compare_cells(lower, wrong, NAMES)

@@ -12,7 +12,7 @@ from PIL import Image
 
 import maskviz
 from maskviz import Trace
-from maskviz.api.shown import Shown
+from maskviz.api.shown import ShownRun
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_report_in_a_frame_is_the_one_that_is_saved(trace: Trace, shown: dic
     frame = str(shown["text/html"])
     page = re.search(r' srcdoc="([^"]*)"', frame)
     assert page is not None
-    assert html.unescape(page[1]).encode() == Shown(trace.saved()).data(".html")
+    assert html.unescape(page[1]).encode() == ShownRun(trace.saved()).data(".html")
 
 
 def test_a_frame_can_reach_nothing_of_the_notebook(shown: dict[str, object]) -> None:

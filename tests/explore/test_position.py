@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import maskviz
 from maskviz.core.run.trace import Trace
-from maskviz.explore.position import Position, calls_of_stack
+from maskviz.explore.cursor import Position, calls_of_stack
 from maskviz.explore.viewport import start_of
 
 steps = st.lists(

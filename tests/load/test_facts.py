@@ -11,7 +11,7 @@ from transformers import AttentionInterface
 
 from maskviz.analyse.check import check
 from maskviz.core.checks.case import Behaviour, Case
-from maskviz.load.models.facts import facts_of
+from maskviz.load.models.mask_settings import facts_of
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.experiments.changes import output_size
 from maskviz.tracing.experiments.prove import moved_by_last_token

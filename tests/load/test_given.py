@@ -10,7 +10,7 @@ import pytest
 
 from maskviz.core.checks.case import GivenBatch
 from maskviz.core.errors import UsageError
-from maskviz.load.inputs.given import documents_of, encoded_rows, given_of
+from maskviz.load.inputs.own_batches import documents_of, encoded_rows, given_of
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Request, encode
 from tests.tracing.conftest import loaded_tiny

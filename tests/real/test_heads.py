@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskviz.ablate.effects import Question, effects_of
-from maskviz.ablate.subject import Subject, Text
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.analyse.head_statistics import read_heads
 from maskviz.core.results.head_reading import HeadReading
 from maskviz.core.words import Ablation, HeadRole, HeadStatistic, Measure
@@ -55,8 +55,8 @@ def test_silencing_smollm2s_induction_heads_costs_a_repeat_more_than_silencing_o
     texts = []
     for row in probe.ids.tolist():
         one = encode(loaded, Request(ids=(tuple(row),)))
-        texts.append(Text(one.inputs, one.batch))
-    subject = Subject(loaded.model, trace, tuple(texts))
+        texts.append(AblatedText(one.inputs, one.batch))
+    subject = ModelAndTexts(loaded.model, trace, tuple(texts))
     sites = {(site.layer, site.heads[0]): site for site in subject.sites()}
     dice = np.random.default_rng(0)
     layers = {layer for layer, _ in found}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
 
-from maskviz.tracing.attend import Projections, attend, attend_heads, join_heads, split_heads
+from maskviz.tracing.attend import HeadProjections, attend, attend_heads, join_heads, split_heads
 from tests.tracing.conftest import example_of
 
 
@@ -35,7 +35,7 @@ def test_reference_is_torchs_multi_head_attention(
     bias = numbers(4, width) if biased else None
     visible = torch.rand(queries, keys, generator=generator) < 0.6
     visible[:, 0] = True  # torch's own answer to a row that sees nothing is NaN
-    ours = attend(x, y, Projections(q, k, v, o, *(bias if bias is not None else [None] * 4)), heads, visible)
+    ours = attend(x, y, HeadProjections(q, k, v, o, *(bias if bias is not None else [None] * 4)), heads, visible)
     output, pattern = multi_head_attention_forward(
         x.transpose(0, 1),
         y.transpose(0, 1),
@@ -89,10 +89,10 @@ def test_a_gate_before_the_projection_is_a_head_left_out() -> None:
     torch.manual_seed(0)
     x, (q, k, v, o) = torch.randn(1, 4, 8), torch.randn(4, 8, 8)
     visible = torch.ones(4, 4, dtype=torch.bool)
-    gated = attend(x, x, Projections(q, k, v, o), 2, visible, gates=torch.tensor([1.0, 0.0]))
+    gated = attend(x, x, HeadProjections(q, k, v, o), 2, visible, gates=torch.tensor([1.0, 0.0]))
     cut = o.clone()
     cut[:, 4:] = 0
-    torch.testing.assert_close(gated.output, attend(x, x, Projections(q, k, v, cut), 2, visible).output)
+    torch.testing.assert_close(gated.output, attend(x, x, HeadProjections(q, k, v, cut), 2, visible).output)
 
 
 @pytest.mark.parametrize("model_type", ["bert"])
@@ -103,7 +103,7 @@ def test_a_captured_call_is_the_reference_attention(model_type: str) -> None:
     with torch.no_grad():
         hidden = embeddings(input_ids=example.encoded.inputs["input_ids"])
         linear = [layer.get_submodule(name) for name in ("self.query", "self.key", "self.value", "output.dense")]
-        weights = Projections(*(one.weight for one in linear), *(one.bias for one in linear))  # type: ignore[arg-type]
+        weights = HeadProjections(*(one.weight for one in linear), *(one.bias for one in linear))  # type: ignore[arg-type]
         call = example.trace.calls[0]
         reference = attend(hidden, hidden, weights, call.heads, torch.as_tensor(call.mask.visible.copy()))
     assert call.pattern is not None

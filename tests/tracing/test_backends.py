@@ -29,7 +29,7 @@ from maskviz.tracing.backends.handing import hand_over
 from maskviz.tracing.calling import Calling, called
 from maskviz.tracing.listen.taps import SDPA_PARAMETERS
 from maskviz.tracing.run import run
-from maskviz.tracing.seam.running import running
+from maskviz.tracing.seam.implementations import running
 from tests.architectures import ENCODER_DECODERS, tiny
 from tests.image_text import tiny_image_text
 from tests.tracing.conftest import loaded_tiny, padded_request, random_rows

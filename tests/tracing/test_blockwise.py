@@ -12,8 +12,8 @@ from maskviz.core.rules.extents import Lengths
 from maskviz.core.rules.kinds import Band, Causal, Chunk, Document, Padding, Window
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Stack
-from maskviz.tracing.long.blockwise import Heads, attend_by_blocks
-from maskviz.tracing.long.rehearsal import Part, sides_of
+from maskviz.tracing.long.own_arithmetic import Heads, attend_by_blocks
+from maskviz.tracing.long.rehearsal import RehearsedPart, sides_of
 from maskviz.tracing.long.tally import Keeping, Tally
 
 LENGTH = 300
@@ -41,7 +41,7 @@ def test_blocks_are_softmax_attention_under_the_rule(rule: Rule, tile: int) -> N
     ids = np.random.default_rng(0).integers(0, 50, (2, LENGTH))
     words, roles = (tuple((one,) * LENGTH for _ in range(2)) for one in ("w", Role.TEXT))
     batch = Batch(ids, KEEP, words, roles)  # type: ignore[arg-type]
-    [sides] = sides_of({("a", 0): Part(Stack.ENCODER, 0, 6, 2)}, batch, query.device).values()
+    [sides] = sides_of({("a", 0): RehearsedPart(Stack.ENCODER, 0, 6, 2)}, batch, query.device).values()
     tally = Tally(Keeping(tile), sides, 6, query.device)
     extents = rule.extents(Lengths(LENGTH, LENGTH))
     assert extents is not None

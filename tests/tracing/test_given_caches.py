@@ -15,7 +15,7 @@ import maskviz
 from maskviz.core.errors import UsageError
 from maskviz.core.run.trace import UNKNOWN
 from maskviz.core.words import Stack
-from maskviz.tracing.seam.running import cache_argument, cache_returned, copied, tensors_in, tokens_in
+from maskviz.tracing.seam.implementations import cache_argument, cache_returned, copied, tensors_in, tokens_in
 from tests.architectures import tiny
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12, 13], [14, 15, 16, 17, 18, 19, 20, 21, 22]])

@@ -10,7 +10,7 @@ import torch
 from transformers.models.llama import modeling_llama
 
 import maskviz
-from maskviz.tracing.seam.running import cache_argument, cache_returned
+from maskviz.tracing.seam.implementations import cache_argument, cache_returned
 from maskviz.view.choosing import evidence_line
 from tests.architectures import tiny
 

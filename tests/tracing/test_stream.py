@@ -27,9 +27,9 @@ from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.long.budget import check_long_fits, need_of
 from maskviz.tracing.long.promised import KnownMask, Masks, RewrittenMaskError
-from maskviz.tracing.long.rehearsal import Part, sides_of
+from maskviz.tracing.long.rehearsal import RehearsedPart, sides_of
 from maskviz.tracing.long.run import rehearse, stream
-from maskviz.tracing.long.tally import Keeping, Place, Tally, blocks_of
+from maskviz.tracing.long.tally import Keeping, Tally, TilePlace, blocks_of
 from maskviz.tracing.run import run
 from tests.architectures import ARCHITECTURES, ENCODER_DECODERS, LEFT_PADDED, MORE
 from tests.tracing.conftest import loaded_tiny, random_rows
@@ -211,12 +211,12 @@ def test_other_arithmetic_than_the_models_is_found_out(monkeypatch: pytest.Monke
 
 def test_a_window_costs_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks reach no further than their queries see."""
-    monkeypatch.setattr("maskviz.tracing.long.blockwise._MOST", 8)
-    monkeypatch.setattr("maskviz.tracing.long.blockwise._FEWEST", 8)
+    monkeypatch.setattr("maskviz.tracing.long.own_arithmetic._MOST", 8)
+    monkeypatch.setattr("maskviz.tracing.long.own_arithmetic._FEWEST", 8)
     reach: list[tuple[int, int]] = []
     add = Tally.add
 
-    def adding(tally: Tally, place: Place, weights: torch.Tensor, entropy: torch.Tensor | None = None) -> None:
+    def adding(tally: Tally, place: TilePlace, weights: torch.Tensor, entropy: torch.Tensor | None = None) -> None:
         reach.append((place.first_query - place.first_key, weights.shape[2]))
         add(tally, place, weights, entropy)
 
@@ -335,12 +335,12 @@ def test_any_weights_are_added_up_as_they_are(first: int, most: int) -> None:
     batch = Batch(ids, keep, tuple(("w",) * 40 for _ in range(2)), roles)
     weights = generator.random((2, 3, 40, 40)).astype(np.float32) * (np.arange(40) >= first)
     weights /= weights.sum(-1, keepdims=True)
-    [sides] = sides_of({("a", 0): Part(Stack.ENCODER, 0, 3, 3)}, batch, torch.device("cpu")).values()
+    [sides] = sides_of({("a", 0): RehearsedPart(Stack.ENCODER, 0, 3, 3)}, batch, torch.device("cpu")).values()
     tally = Tally(Keeping(TILE), sides, 3, torch.device("cpu"))
     for row in range(2):
         for start, stop in blocks_of(40, TILE, most):
             block = torch.as_tensor(weights[row, :, start:stop, first:].copy())
-            tally.add(Place(row, 0, start, first), block)
+            tally.add(TilePlace(row, 0, start, first), block)
     kept = tally.kept([])
     expected = naive_statistics(weights.astype(np.float64), batch, batch, Stack.ENCODER)
     assert {Statistic.SPECIAL, Statistic.PADDING, Statistic.INDUCTION} <= set(expected) == set(kept.statistics)

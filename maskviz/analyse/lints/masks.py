@@ -9,8 +9,8 @@ import numpy as np
 from maskviz.core.arrays import AnyArray, BoolArray
 from maskviz.core.checks.case import Case, GivenArray
 from maskviz.core.checks.findings import Confidence, Finding, Lint, Need
+from maskviz.core.checks.intended import TORCH_MHA, ones_and_zeros, repeated_rows, upside_down_padding
 from maskviz.core.checks.known import found, leak_of, not_numbers_of
-from maskviz.core.checks.meant import TORCH_MHA, ones_and_zeros, repeated_rows, upside_down_padding
 from maskviz.core.words import Dialect
 
 _FOUR_AXES = (Dialect.HF_4D, Dialect.SDPA)

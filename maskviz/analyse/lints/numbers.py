@@ -10,8 +10,8 @@ import numpy as np
 from maskviz.core.arrays import BoolArray, DoubleArray
 from maskviz.core.checks.case import Case, GivenArray
 from maskviz.core.checks.findings import Confidence, Finding, Lint, Need
+from maskviz.core.checks.intended import ADDITIVE, weak_constant
 from maskviz.core.checks.known import found, leak_of, not_numbers_of
-from maskviz.core.checks.meant import ADDITIVE, weak_constant
 from maskviz.core.words import Dialect, Severity
 
 _WITHOUT_ROWS = (Dialect.HEAD_MASK, Dialect.WEIGHTS, Dialect.HF_2D, Dialect.TORCH_PADDING)

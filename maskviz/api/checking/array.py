@@ -17,7 +17,7 @@ from maskviz.conventions.trial import tried
 from maskviz.core.arrays import AnyArray, BoolArray, IntArray
 from maskviz.core.checks.case import GivenArray, Sizes
 from maskviz.core.checks.dialects import BLOCKED, CONVENTIONS
-from maskviz.core.checks.meant import at_one_end, upside_down_padding
+from maskviz.core.checks.intended import at_one_end, upside_down_padding
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.rules.kinds import BlockCausal, BlockDiffusion, Prefix
 from maskviz.core.rules.recognise import recognise

@@ -39,7 +39,7 @@ from maskviz.core.rules.positions import positions_of, starts_of_blocks
 from maskviz.core.run.handover import handed_groups
 from maskviz.core.run.trace import Batch, Trace, crossing_of
 from maskviz.core.words import Backend, Dialect, Purpose
-from maskviz.load.inputs.given import (
+from maskviz.load.inputs.own_batches import (
     encoded_arguments,
     encoded_rows,
     given_in,
@@ -50,8 +50,8 @@ from maskviz.load.inputs.given import (
     without_padding_ids,
 )
 from maskviz.load.inputs.user_mask import given_mask
-from maskviz.load.models.facts import facts_of
 from maskviz.load.models.loading import Loading
+from maskviz.load.models.mask_settings import facts_of
 from maskviz.load.models.model import Loaded, build_model, read_config
 from maskviz.load.models.source import Source
 from maskviz.load.texts.encode import Encoded, Request, encode, token_labels, without_cache
@@ -71,11 +71,11 @@ from maskviz.tracing.experiments.changes import (
     returns_weights,
 )
 from maskviz.tracing.run import head_groups, head_shapes, run
-from maskviz.tracing.seam.running import implementation_of
+from maskviz.tracing.seam.implementations import implementation_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class Checkable:
     """What is to be checked with a model.
 
     Attributes:
@@ -124,7 +124,7 @@ class Experiment:
     """
 
     def __init__(
-        self, loaded: Loaded, encoded: Encoded, case: Case, subject: Subject, ran: Trace | None = None
+        self, loaded: Loaded, encoded: Encoded, case: Case, subject: Checkable, ran: Trace | None = None
     ) -> None:
         self._loaded, self._encoded, self._case, self._subject = loaded, encoded, case, subject
         self._ran = ran
@@ -356,7 +356,7 @@ class Examined:
     problem: MaskvizError | None = None
 
 
-def examined(watcher: Watcher, subject: Subject, model: Loading | Live) -> Examined:
+def examined(watcher: Watcher, subject: Checkable, model: Loading | Live) -> Examined:
     """Load, encode and run what is to be checked.
 
     Args:
@@ -413,13 +413,13 @@ def examined_run(source: Source | None, loaded: Loaded, encoded: Encoded, trace:
     """
     facts = facts_of(loaded, {} if source is None else read_config(source)[1])
     case = Case(model=facts, batch=given_of(loaded, encoded))
-    experiment = Experiment(loaded, encoded, case, Subject(Request()), trace)
+    experiment = Experiment(loaded, encoded, case, Checkable(Request()), trace)
     case = replace(case, run=experiment.behaviour())
     about = f"{loaded.card.name} · {loaded.card.architecture} · {facts.implementation}"
     return Examined(case, about, tuple(experiment.asked), experiment.notes_of(case))
 
 
-def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encoded:
+def _encoded(loaded: Loaded, subject: Checkable, rows: GivenBatch | None) -> Encoded:
     if rows is not None and subject.arguments is None:
         side = subject.request.padding_side or getattr(loaded.tokenizer, "padding_side", None) or "right"
         encoded = encoded_rows(loaded, rows, side)
@@ -438,13 +438,13 @@ def _encoded(loaded: Loaded, subject: Subject, rows: GivenBatch | None) -> Encod
     return encoded
 
 
-def _purpose(subject: Subject, rows: GivenBatch | None) -> Purpose | None:
+def _purpose(subject: Checkable, rows: GivenBatch | None) -> Purpose | None:
     """What the batch is for, as somebody said; rows with labels are for training."""
     labelled = rows is not None and any(row is not None for row in rows.labels)
     return Purpose.FORWARD if subject.purpose is None and labelled else subject.purpose
 
 
-def _given_rows(loaded: Loaded, subject: Subject) -> GivenBatch | None:
+def _given_rows(loaded: Loaded, subject: Checkable) -> GivenBatch | None:
     """The rows of a file, or of arguments in a file, with what the tokenizer says of their ids."""
     rows = subject.rows
     if subject.arguments is not None:
@@ -477,7 +477,7 @@ def _with_unused(facts: ModelFacts, source: Source | None, trace: Trace) -> Mode
     return replace(facts, unused=ran.unused, unused_by=ran.unused_because)
 
 
-def _array(subject: Subject, loaded: Loaded, encoded: Encoded) -> GivenArray | None:
+def _array(subject: Checkable, loaded: Loaded, encoded: Encoded) -> GivenArray | None:
     """A mask in the company of a batch, from its file or among its inputs, read as the model's attention reads it."""
     batch, own = encoded.batch, encoded.user_mask
     if subject.mask is not None:

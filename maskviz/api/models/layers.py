@@ -10,8 +10,8 @@ from maskviz.core.errors import CannotTraceError
 from maskviz.core.rules.algebra import Leaf, Rule
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Trace
-from maskviz.load.models.facts import claimed_choices, claimed_windows, unused_because, with_numbers
 from maskviz.load.models.loading import meaningless_request
+from maskviz.load.models.mask_settings import claimed_choices, claimed_windows, unused_because, with_numbers
 from maskviz.load.models.model import Loaded, build_model
 from maskviz.load.models.source import Source
 from maskviz.load.texts.encode import encode

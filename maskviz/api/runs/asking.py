@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from maskviz.api.runs.options import BatchOptions, ModelOptions, RunOptions, TextOptions, texts_of, word
+from maskviz.api.runs.options import BatchKeywords, ModelKeywords, RunKeywords, TextKeywords, texts_of, word
 from maskviz.api.runs.traced import Asked, Feeding, Live
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import UsageError
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 # Each is of models by name, or of texts: beside a model object, or beside inputs, nobody would look at it.
 _OF_NAMES = ("weights", "random_weights", "device", "dtype", "parallel", "revision", "offline", "trust_remote_code")
-_OF_TEXTS = (*TextOptions.__annotations__, *BatchOptions.__annotations__)
+_OF_TEXTS = (*TextKeywords.__annotations__, *BatchKeywords.__annotations__)
 _PASSED_ON = ("inputs", "no_cache")
 
 
-def asked_of(model: Model, text: Text, options: RunOptions) -> Asked:
+def asked_of(model: Model, text: Text, options: RunKeywords) -> Asked:
     """What is asked for.
 
     Args:
@@ -60,7 +60,7 @@ def asked_of(model: Model, text: Text, options: RunOptions) -> Asked:
     return Asked(model_of(model, options), request, feeding, arguments, at_hand)
 
 
-def model_of(model: Model, options: ModelOptions) -> Loading | Live:
+def model_of(model: Model, options: ModelKeywords) -> Loading | Live:
     """What model is asked for.
 
     Raises:
@@ -87,7 +87,7 @@ def model_of(model: Model, options: ModelOptions) -> Loading | Live:
     )
 
 
-def source_of(model: str | os.PathLike[str], options: ModelOptions) -> Source:
+def source_of(model: str | os.PathLike[str], options: ModelKeywords) -> Source:
     """Where a named model is; raises as `resolve`."""
     return resolve(
         os.fspath(model),
@@ -97,7 +97,7 @@ def source_of(model: str | os.PathLike[str], options: ModelOptions) -> Source:
     )
 
 
-def _tokenizer_source(tokenizer: Any, options: ModelOptions) -> Source | None:
+def _tokenizer_source(tokenizer: Any, options: ModelKeywords) -> Source | None:
     if not isinstance(tokenizer, str):
         return None
     return resolve(tokenizer, offline=options.get("offline", False), trust=options.get("trust_remote_code", False))
@@ -112,7 +112,7 @@ def _tokenizer(given: str | PreTrainedTokenizerBase | None) -> PreTrainedTokeniz
     return found
 
 
-def _arguments(text: Text, options: RunOptions) -> Mapping[str, Any] | None:
+def _arguments(text: Text, options: RunKeywords) -> Mapping[str, Any] | None:
     """The arguments of the forward, as they are or out of a file; None where there is a text.
 
     Raises:
@@ -131,7 +131,7 @@ def _arguments(text: Text, options: RunOptions) -> Mapping[str, Any] | None:
     return arguments
 
 
-def request_of(text: str | Sequence[str] | None, options: BatchOptions) -> Request:
+def request_of(text: str | Sequence[str] | None, options: BatchKeywords) -> Request:
     """What is to be encoded.
 
     Raises:

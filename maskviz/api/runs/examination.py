@@ -11,7 +11,7 @@ from maskviz.ablate.effects import Question, effects_of
 from maskviz.ablate.gathering import gathered_effects, gathered_rows
 from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.measures import Meaning, measures_known
-from maskviz.ablate.subject import Answer, Subject, Text
+from maskviz.ablate.model_and_texts import AblatedText, HiddenToken, ModelAndTexts
 from maskviz.analyse.comparison import compare
 from maskviz.api.runs.traced import Asked, loaded_for
 from maskviz.api.watcher import Watcher
@@ -71,7 +71,7 @@ class Examination:
 
     watcher: Watcher
     loaded: Loaded
-    subject: Subject
+    subject: ModelAndTexts
     names: tuple[str, ...]
     notes: tuple[str, ...]
     share: Share
@@ -152,7 +152,7 @@ def examination_of(watcher: Watcher, asked: Asked, share: Share = _ALONE, maskin
     encoded = _each_alone(loaded, asked)
     for index, one in enumerate(encoded):
         notes += [note.replace("text 1 ", f"text {index + 1} ") for note in one.notes]
-    texts = tuple(Text(one.inputs, one.batch) for one in encoded)
+    texts = tuple(AblatedText(one.inputs, one.batch) for one in encoded)
     shortest = min(texts, key=lambda text: text.batch.length)
     check_fits(loaded.card, shortest.batch)
     watcher.progress(f"running {loaded.card.architecture} on the shortest of {len(texts)} texts ...")
@@ -166,22 +166,24 @@ def examination_of(watcher: Watcher, asked: Asked, share: Share = _ALONE, maskin
         texts = tuple(
             _in_turn(loaded, one, text, (masking, generator)) for one, text in zip(encoded, texts, strict=True)
         )
-    subject = Subject(loaded.model, trace, texts)
+    subject = ModelAndTexts(loaded.model, trace, texts)
     kept = tuple(dict.fromkeys([*notes, *trace.notes, *_meaning_of_loss(subject, masking)]))
     return Examination(watcher, loaded, subject, names, kept, share)
 
 
-def _in_turn(loaded: Loaded, encoded: Encoded, text: Text, drawn: tuple[Masking, np.random.Generator]) -> Text:
+def _in_turn(
+    loaded: Loaded, encoded: Encoded, text: AblatedText, drawn: tuple[Masking, np.random.Generator]
+) -> AblatedText:
     """A text with its tokens masked in turn, where that is how its loss is read."""
     masking, generator = drawn
     if masking.reading is MaskedReading.VISIBLE:
         return text
     variants = masked_in_turn(loaded, encoded, masking.most, generator)
-    masked = tuple(Text(one.inputs, one.batch, Answer(place, truth)) for one, place, truth in variants)
+    masked = tuple(AblatedText(one.inputs, one.batch, HiddenToken(place, truth)) for one, place, truth in variants)
     return replace(text, masked=masked)
 
 
-def _meaning_of_loss(subject: Subject, masking: Masking) -> tuple[str, ...]:
+def _meaning_of_loss(subject: ModelAndTexts, masking: Masking) -> tuple[str, ...]:
     """What the loss is where it is not that of the next token."""
     match Meaning.of(subject).kind:
         case OutputKind.CLASSES | OutputKind.LABELS:
@@ -193,7 +195,7 @@ def _meaning_of_loss(subject: Subject, masking: Masking) -> tuple[str, ...]:
     return ()
 
 
-def _meaning_of_masked_loss(subject: Subject, masking: Masking) -> tuple[str, ...]:
+def _meaning_of_masked_loss(subject: ModelAndTexts, masking: Masking) -> tuple[str, ...]:
     visible = "the loss is that of naming each visible token in its place, which no masked model is trained on"
     if masking.reading is MaskedReading.VISIBLE:
         return (visible,)
@@ -207,7 +209,7 @@ def _meaning_of_masked_loss(subject: Subject, masking: Masking) -> tuple[str, ..
     return (f"{said}; of {len(drawn)} longer texts {masking.most} tokens each, drawn at random",) if drawn else (said,)
 
 
-def _maskable(text: Text) -> int:
+def _maskable(text: AblatedText) -> int:
     return sum(role is Role.TEXT for role in text.batch.roles[0])
 
 

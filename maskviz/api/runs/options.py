@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Text = str | Sequence[str] | Mapping[str, Any] | None
 
 
-class ModelOptions(TypedDict, total=False):
+class ModelKeywords(TypedDict, total=False):
     """What may be said of a model.
 
     Attributes:
@@ -44,7 +44,7 @@ class ModelOptions(TypedDict, total=False):
     trust_remote_code: bool
 
 
-class TextOptions(TypedDict, total=False):
+class TextKeywords(TypedDict, total=False):
     """What may be said of texts that a model reads one by one.
 
     Attributes:
@@ -63,7 +63,7 @@ class TextOptions(TypedDict, total=False):
     max_length: int | None
 
 
-class BatchOptions(TextOptions, total=False):
+class BatchKeywords(TextKeywords, total=False):
     """What may be said of texts that form one batch.
 
     Attributes:
@@ -85,7 +85,7 @@ class BatchOptions(TextOptions, total=False):
     no_cache: bool
 
 
-class RunOptions(ModelOptions, BatchOptions, total=False):
+class RunKeywords(ModelKeywords, BatchKeywords, total=False):
     """What may be said of a run of one batch.
 
     Attributes:

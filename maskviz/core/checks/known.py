@@ -42,7 +42,7 @@ def brought_traps(taken: Mapping[str, Trap]) -> dict[str, Trap]:
 
 def brought_lints() -> tuple[Lint, ...]:
     """The rules that packages bring; one that fails raises an `ExtensionError` when it is asked."""
-    return tuple(Lint(check.trap.id, _Asked(one, check), check.needs) for one, check in _checks())
+    return tuple(Lint(check.trap.id, _HeldToItsPromise(one, check), check.needs) for one, check in _checks())
 
 
 def _checks() -> Iterator[tuple[Extension, Check]]:
@@ -57,7 +57,7 @@ def _checks() -> Iterator[tuple[Extension, Check]]:
         yield one, check
 
 
-class _Asked:
+class _HeldToItsPromise:
     """The function of a rule that a package brings, held to what it promises."""
 
     def __init__(self, extension: Extension, check: Check) -> None:

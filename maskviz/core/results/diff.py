@@ -13,7 +13,7 @@ from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import AttentionCall, Mask, Trace
 
 
-class Shown(IntEnum):
+class CellIn(IntEnum):
     """Which of two masks, A and B, lets a query see a key."""
 
     NEITHER = 0
@@ -29,7 +29,7 @@ class MaskDiff:
     Attributes:
         calls_a, calls_b: The calls they are masks of; empty for masks that are files.
         masks: Both masks, the first of each side's calls; None for masks that are files.
-        codes: uint8 [batch, head, query, key], a `Shown` each; of one head where no mask differs between heads.
+        codes: uint8 [batch, head, query, key], a `CellIn` each; of one head where no mask differs between heads.
         real: bool [batch, query], False for queries that are padding in A or B; they are not counted.
         why_a: Cells that only A lets through, by the reasons B has to block them; a cell may have several.
         why_b: Cells that only B lets through, by the reasons of A.
@@ -55,14 +55,14 @@ class MaskDiff:
         if self.real.shape != (batch, queries):
             raise ValueError(f"real {self.real.shape} does not fit codes {self.codes.shape}")
 
-    def count(self, shown: Shown) -> int:
+    def count(self, shown: CellIn) -> int:
         """Cells of a kind on rows of real queries."""
         return int(((self.codes == shown) & self.real[:, None, :, None]).sum())
 
     @property
     def differs(self) -> bool:
         """Whether a cell of a real query differs."""
-        return self.count(Shown.ONLY_A) + self.count(Shown.ONLY_B) > 0
+        return self.count(CellIn.ONLY_A) + self.count(CellIn.ONLY_B) > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from maskviz.load.inputs.user_mask import GivenMask, meant_by
 from maskviz.load.models.model import Loaded
 from maskviz.load.texts.encode import Encoded, encode, labelled, without_cache
 from maskviz.load.texts.request import IDS, Request, check, check_reads_text
-from maskviz.tracing.seam.running import cache_of, tensors_in, tokens_in
+from maskviz.tracing.seam.implementations import cache_of, tensors_in, tokens_in
 
 
 def encoded_of(loaded: Loaded, request: Request) -> Encoded:

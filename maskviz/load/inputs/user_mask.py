@@ -14,7 +14,7 @@ from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.run.trace import Batch
 from maskviz.core.writing import parameter
 from maskviz.load.models.model import Loaded
-from maskviz.tracing.seam.running import implementation_of
+from maskviz.tracing.seam.implementations import implementation_of
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

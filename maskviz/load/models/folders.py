@@ -26,7 +26,7 @@ _DEEPEST = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FolderPart:
     """The part of a folder that is the model.
 
     Attributes:
@@ -44,7 +44,7 @@ class Part:
     not_read: str = ""
 
 
-def part_of(folder: Path, name: str, depth: int = 0) -> Part:
+def part_of(folder: Path, name: str, depth: int = 0) -> FolderPart:
     """The part of a folder that is the model; the folder itself where it has a config.
 
     Args:
@@ -57,9 +57,9 @@ def part_of(folder: Path, name: str, depth: int = 0) -> Part:
     """
     inner = None if depth >= _DEEPEST else _inner(folder)
     if (folder / "config.json").is_file() and (inner is None or has_weights(folder)):
-        return Part(folder, weights=has_weights(folder), not_read=_not_read(folder))
+        return FolderPart(folder, weights=has_weights(folder), not_read=_not_read(folder))
     if (folder / _ADAPTER).is_file():
-        return Part(folder, adapter=True)
+        return FolderPart(folder, adapter=True)
     if inner is None:
         raise _nothing(folder, name)
     found = part_of(inner, name, depth + 1)
@@ -175,7 +175,7 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _chosen(folder: Path, inner: Path, found: Part) -> str:
+def _chosen(folder: Path, inner: Path, found: FolderPart) -> str:
     """A sentence on the choice of a subfolder."""
     others = len([one for one in _folders(folder) if re.fullmatch(r"checkpoint-\d+", one.name)]) - 1
     last = f", the last of {others + 1} checkpoints" if inner.name.startswith("checkpoint-") and others else ""

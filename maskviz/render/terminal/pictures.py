@@ -281,7 +281,7 @@ _BESIDE_HEADS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class HeadPlan:
     """How thumbnails are laid out.
 
     Attributes:
@@ -309,7 +309,7 @@ def head_grid_lines(grid: HeadGrid, screen: Screen) -> list[Text]:
     return lines + _footer(grid, plan, screen)
 
 
-def plan_for(grid: HeadGrid, screen: Screen) -> Plan:
+def plan_for(grid: HeadGrid, screen: Screen) -> HeadPlan:
     """Return the largest thumbnails that put a layer's heads into one line, else into as few lines as possible.
 
     With a height, thumbnails shrink until all layers fit in three screens; if even the smallest do not, the first
@@ -324,22 +324,22 @@ def plan_for(grid: HeadGrid, screen: Screen) -> Plan:
     widest = max((tile.values.shape[1] for tile in grid.tiles), default=1)
     largest = max(_NARROWEST, min(_WIDEST, _slot(per_line, screen), max(2 * widest, 7)))
     if screen.height is None:
-        return Plan(largest, per_line, layers)
+        return HeadPlan(largest, per_line, layers)
     room = _SCREENS * screen.height - _BESIDE_HEADS
     for width in range(largest, _NARROWEST - 1, -1):
         fitting = min(heads, (screen.width + 1) // (width + 1)) if width < largest else per_line
-        if layers * layer_height(grid, Plan(width, fitting, layers), screen) <= room:
-            return Plan(width, fitting, layers)
-    smallest = Plan(_NARROWEST, min(heads, max(1, (screen.width + 1) // (_NARROWEST + 1))), layers)
+        if layers * layer_height(grid, HeadPlan(width, fitting, layers), screen) <= room:
+            return HeadPlan(width, fitting, layers)
+    smallest = HeadPlan(_NARROWEST, min(heads, max(1, (screen.width + 1) // (_NARROWEST + 1))), layers)
     shown = max(1, room // layer_height(grid, smallest, screen))
-    return Plan(smallest.width, smallest.per_line, min(layers, shown))
+    return HeadPlan(smallest.width, smallest.per_line, min(layers, shown))
 
 
 def _slot(per_line: int, screen: Screen) -> int:
     return (screen.width + 1) // per_line - 1
 
 
-def layer_height(grid: HeadGrid, plan: Plan, screen: Screen) -> int:
+def layer_height(grid: HeadGrid, plan: HeadPlan, screen: Screen) -> int:
     """Return the lines one layer takes: its name, and for each line of thumbnails their names and their rows."""
     lines = -(-len(grid.column_names) // plan.per_line)
     sizes = {tile.values.shape for tile in grid.tiles}
@@ -442,7 +442,7 @@ def _half_blocks(colours: ByteArray, painted: BoolArray) -> list[Text]:
     return lines
 
 
-def _footer(grid: HeadGrid, plan: Plan, screen: Screen) -> list[Text]:
+def _footer(grid: HeadGrid, plan: HeadPlan, screen: Screen) -> list[Text]:
     parts = [scale_sample(grid.scale, grid.floor, grid.top, grid.unit, screen)]
     if any(tile.blocked.any() for tile in grid.tiles):
         parts.append(Text("blank: blocked"))

@@ -26,6 +26,13 @@ from maskviz.tracing.listen.recorder import Captured, Expected, Recorder, shards
 from maskviz.tracing.listen.shadow import Shadow
 from maskviz.tracing.listen.taps import for_hand_written, listening, module_path_hooks, nothing
 from maskviz.tracing.meaning.hearing import hearing_of, towers_of
+from maskviz.tracing.seam.implementations import (
+    block_masks_not_compiled,
+    evaluating,
+    flash_instead,
+    refusal_of,
+    running,
+)
 from maskviz.tracing.seam.masks import (
     EAGER,
     attention_replaced,
@@ -33,7 +40,6 @@ from maskviz.tracing.seam.masks import (
     names_seen_by,
     uses_interface,
 )
-from maskviz.tracing.seam.running import block_masks_not_compiled, evaluating, flash_instead, refusal_of, running
 
 # Part of the text and path of the module; a module that attends more than once in a part has its turns in order.
 _Place = tuple[int, str]

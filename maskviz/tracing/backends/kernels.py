@@ -16,7 +16,7 @@ from maskviz.core.words import Backend
 from maskviz.tracing.calling import is_ours, to_array, visible_cells
 from maskviz.tracing.listen.recorder import broadcast_cells
 from maskviz.tracing.listen.taps import SDPA_PARAMETERS
-from maskviz.tracing.seam.running import SIGNATURE, flash_kernel_replaced, flex_kernel_replaced
+from maskviz.tracing.seam.implementations import SIGNATURE, flash_kernel_replaced, flex_kernel_replaced
 
 # Rows of the batch, queries, keys.
 Shape = tuple[int, int, int]

@@ -23,7 +23,7 @@ from maskviz.tracing.calling import Calling, Inputs, called, explained, joined_o
 from maskviz.tracing.experiments.prove import last_tokens, moved_by_token, other_ids
 from maskviz.tracing.meaning.evidence import MOST_COPIED, SHORT, widened
 from maskviz.tracing.run import run
-from maskviz.tracing.seam.running import evaluating, running
+from maskviz.tracing.seam.implementations import evaluating, running
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from maskviz.tracing.calling import (
     largest_difference,
     same_randomness,
 )
-from maskviz.tracing.seam.running import evaluating, running
+from maskviz.tracing.seam.implementations import evaluating, running
 
 
 def plain_output(

@@ -33,7 +33,7 @@ from maskviz.tracing.calling import (
 from maskviz.tracing.listen.mixing import MixingListener
 from maskviz.tracing.listen.recorder import Expected, Recorder, shards_of
 from maskviz.tracing.listen.taps import module_path_hooks
-from maskviz.tracing.seam.running import evaluating
+from maskviz.tracing.seam.implementations import evaluating
 
 # One backward pass for each query of each call: beyond this it takes minutes.
 MOST_TOKENS = 512

@@ -26,7 +26,7 @@ _LINEAR = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class LayoutRun:
     """One execution of an attention module, as it can be repeated.
 
     Attributes:
@@ -51,7 +51,7 @@ class Run:
         return next((one for one in given if isinstance(one, torch.Tensor) and one.ndim == 3), None)
 
     def repeat(self, tokens: torch.Tensor | None = None) -> Any:
-        """Run the module again, with other hidden states where some are given."""
+        """LayoutRun the module again, with other hidden states where some are given."""
         own = self.tokens
         positional = tuple(tokens if one is own and tokens is not None else one for one in self.positional)
         arguments = {name: tokens if one is own and tokens is not None else one for name, one in self.arguments.items()}
@@ -86,7 +86,7 @@ def heads_of(module: torch.nn.Module) -> int | None:
     return next((heads for heads in found if isinstance(heads, int)), None)
 
 
-def laid_out(run: Run, text: slice, *, check: bool) -> tuple[FloatArray, BoolArray] | None:
+def laid_out(run: LayoutRun, text: slice, *, check: bool) -> tuple[FloatArray, BoolArray] | None:
     """The weights of one execution, float32 [batch, head, query, key], and where they may be above zero.
 
     Keys are those of the text, in their order; keys that are no tokens (the averages of blocks that LongT5 adds,
@@ -123,7 +123,7 @@ def laid_out(run: Run, text: slice, *, check: bool) -> tuple[FloatArray, BoolArr
     return to_floats(pattern)[:, :, text], cells[:, :, text]
 
 
-def _weights(run: Run, keys: Sequence[torch.Tensor], asked: torch.Tensor, heads: int) -> torch.Tensor | None:
+def _weights(run: LayoutRun, keys: Sequence[torch.Tensor], asked: torch.Tensor, heads: int) -> torch.Tensor | None:
     """Weights [batch, head, query, key] of the keys asked for, read off unit values, as many at a time as a head is
     wide."""
     width = value_layers(run.attention)[0].out_features // heads
@@ -136,7 +136,7 @@ def _weights(run: Run, keys: Sequence[torch.Tensor], asked: torch.Tensor, heads:
     return torch.cat(columns, dim=-1).transpose(1, 2)
 
 
-def _keys(run: Run, tokens: torch.Tensor) -> list[torch.Tensor] | None:
+def _keys(run: LayoutRun, tokens: torch.Tensor) -> list[torch.Tensor] | None:
     """Key of every value row, int64 in the shape of each value layer's rows, in the order the layers run."""
     generator = torch.Generator().manual_seed(0)
     batch, length, width = tokens.shape
@@ -164,7 +164,7 @@ def _units(places: torch.Tensor, some: torch.Tensor, heads: int, width: int) -> 
     return unit.repeat(*[1] * (unit.ndim - 1), heads)
 
 
-def _context(run: Run, values: Sequence[torch.Tensor]) -> torch.Tensor | None:
+def _context(run: LayoutRun, values: Sequence[torch.Tensor]) -> torch.Tensor | None:
     """What the module's heads put out [batch, query, head * width] when its value layers give these values."""
     contexts: list[torch.Tensor] = []
     heard = [] if run.projection is None else [run.projection]
@@ -178,7 +178,7 @@ def _context(run: Run, values: Sequence[torch.Tensor]) -> torch.Tensor | None:
     return fitting[0] if fitting else None
 
 
-def _explains(run: Run, pattern: torch.Tensor, keys: Sequence[torch.Tensor], asked: torch.Tensor) -> bool:
+def _explains(run: LayoutRun, pattern: torch.Tensor, keys: Sequence[torch.Tensor], asked: torch.Tensor) -> bool:
     """Whether weights times random values of the keys asked for are what the module makes of those values."""
     generator = torch.Generator().manual_seed(1)
     heads, width = pattern.shape[1], value_layers(run.attention)[0].out_features // pattern.shape[1]
@@ -254,8 +254,8 @@ class _Watch:
         around = None if self._projection is not None or parent is None else projection_around(parent)
         self._parent = None if around is None else parent
         self._around = around
-        self._run: Run | None = None
-        self._run_around: Run | None = None
+        self._run: LayoutRun | None = None
+        self._run_around: LayoutRun | None = None
         self._found: list[Found | None] = []
         self._gate: FloatArray | None = None
 
@@ -275,7 +275,7 @@ class _Watch:
 
     def _entering(self, module: torch.nn.Module, positional: tuple[Any, ...], arguments: dict[str, Any]) -> None:
         if not self._recorder.deaf:
-            self._run = Run(module, module, self._projection, positional, arguments, RandomState())
+            self._run = LayoutRun(module, module, self._projection, positional, arguments, RandomState())
             self._gate = self._recorder.gate(self._path)
             self._recorder.odd.clear()
 
@@ -293,7 +293,7 @@ class _Watch:
 
     def _entering_around(self, module: torch.nn.Module, positional: tuple[Any, ...], arguments: dict[str, Any]) -> None:
         if not self._recorder.deaf:
-            self._run_around = Run(self._module, module, self._around, positional, arguments, RandomState())
+            self._run_around = LayoutRun(self._module, module, self._around, positional, arguments, RandomState())
 
     def _leaving_around(self, *_: Any) -> None:
         if not self._recorder.deaf:
@@ -331,7 +331,7 @@ class _Watch:
         )
 
 
-def _on_own_axes(run: Run, odd: list[Odd]) -> Found | None:
+def _on_own_axes(run: LayoutRun, odd: list[Odd]) -> Found | None:
     """A single softmax over [batch, head, query, key] with as many queries as the module was given: pooled tokens, or
     tokens behind a prompt of the model's own."""
     tokens, heads = run.tokens, heads_of(run.attention)
@@ -350,7 +350,7 @@ def _is_hidden(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.ndim == 3
 
 
-def _on_tokens(run: Run, recorder: Recorder) -> Found | None:
+def _on_tokens(run: LayoutRun, recorder: Recorder) -> Found | None:
     start, given = _filled(run)
     length = max((one for one in recorder.expected.lengths if one <= given), default=given)
     found = laid_out(run, slice(start, start + length), check=not recorder.weightless)
@@ -362,7 +362,7 @@ def _on_tokens(run: Run, recorder: Recorder) -> Found | None:
     return pattern[..., :kept], visible[..., :kept], Delivery.WEIGHTS
 
 
-def _filled(run: Run) -> tuple[int, int]:
+def _filled(run: LayoutRun) -> tuple[int, int]:
     """Rows of zeros before the text in what a module was called with, and all its rows."""
     if run.tokens is None:
         return 0, 0

@@ -16,7 +16,7 @@ from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
 from maskviz.core.rules.algebra import Rule
 from maskviz.core.run.trace import Delivery
 from maskviz.tracing.calling import to_floats, visible_cells
-from maskviz.tracing.seam.running import processes_of
+from maskviz.tracing.seam.implementations import processes_of
 
 _Heads = TypeVar("_Heads", np.ndarray[Any, Any], torch.Tensor)
 

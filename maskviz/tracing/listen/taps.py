@@ -22,6 +22,7 @@ from maskviz.tracing.listen.layout import blocks_heard
 from maskviz.tracing.listen.recorder import Captured, Heard, Recorder, broadcast_cells, gated
 from maskviz.tracing.listen.shadow import real
 from maskviz.tracing.seam.experts import experts_passed_over
+from maskviz.tracing.seam.implementations import configs_of, evaluating, implementation_of, running
 from maskviz.tracing.seam.masks import (
     eager_attention_replaced,
     mask_functions_replaced,
@@ -31,7 +32,6 @@ from maskviz.tracing.seam.masks import (
     without_skips,
 )
 from maskviz.tracing.seam.replacing import alone
-from maskviz.tracing.seam.running import configs_of, evaluating, implementation_of, running
 from maskviz.tracing.seam.torch_names import tree_map
 
 
@@ -52,7 +52,7 @@ def for_hand_written(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Mappi
     return {**inputs, "attention_mask": replace(given, mask=made) if isinstance(given, MaskBehind) else made}
 
 
-class Dialect:
+class MaskDialect:
     """How the modules of a model read a mask; made before our own attention is put in place."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -110,7 +110,7 @@ class Dialect:
 
 
 @contextmanager
-def eager_attention_heard(model: torch.nn.Module, recorder: Recorder, dialect: Dialect) -> Iterator[None]:
+def eager_attention_heard(model: torch.nn.Module, recorder: Recorder, dialect: MaskDialect) -> Iterator[None]:
     """Hear the eager attention of every file the model's modules are written in.
 
     Args:
@@ -124,7 +124,7 @@ def eager_attention_heard(model: torch.nn.Module, recorder: Recorder, dialect: D
 
 
 def _listener(
-    original: Callable[..., Any], recorder: Recorder, paths: dict[int, str], dialect: Dialect
+    original: Callable[..., Any], recorder: Recorder, paths: dict[int, str], dialect: MaskDialect
 ) -> Callable[..., Any]:
     def attention(
         module: torch.nn.Module,
@@ -313,7 +313,7 @@ def listening(model: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
     the model raises. One thread listens at a time; what other threads and other models do meanwhile is not heard.
     """
     with alone(), ExitStack() as block:
-        dialect = Dialect(model)  # before "eager" is put in place
+        dialect = MaskDialect(model)  # before "eager" is put in place
         block.enter_context(evaluating(model))
         block.enter_context(running(model, "eager", experts=recorder.weightless))
         if recorder.weightless:

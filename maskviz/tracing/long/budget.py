@@ -10,7 +10,7 @@ from maskviz.core.run.trace import Batch, ModelCard
 from maskviz.core.words import Statistic
 from maskviz.core.writing import parameter
 from maskviz.tracing.calling import usable_bytes
-from maskviz.tracing.long.rehearsal import Part, Rehearsed
+from maskviz.tracing.long.rehearsal import Rehearsed, RehearsedPart
 from maskviz.tracing.long.tally import Keeping
 
 _BYTES = 4
@@ -24,7 +24,7 @@ _SMALLEST = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class MemoryNeed:
     """Bytes a long run takes at most beside the model.
 
     Attributes:
@@ -43,7 +43,7 @@ class Need:
         return self.kept + self.running + self.squares
 
 
-def need_of(card: ModelCard, batch: Batch, rehearsed: Rehearsed, keeping: Keeping) -> Need:
+def need_of(card: ModelCard, batch: Batch, rehearsed: Rehearsed, keeping: Keeping) -> MemoryNeed:
     """What a rehearsed run takes at most."""
     longest = max(batch.length, batch.decoder.length if batch.decoder is not None else 0)
     kept = sum(
@@ -56,10 +56,10 @@ def need_of(card: ModelCard, batch: Batch, rehearsed: Rehearsed, keeping: Keepin
         squares += _SQUARES * heads * square
     block = min(heads * longest**2, max(_BLOCK, _FEWEST * heads * longest))
     running = batch.rows * longest * (card.hidden_size or 0) * _BYTES * _WIDTHS + _SQUARES * block * _BYTES
-    return Need(kept, running, squares)
+    return MemoryNeed(kept, running, squares)
 
 
-def _kept(part: Part, rows: int, longest: int, keeping: Keeping) -> int:
+def _kept(part: RehearsedPart, rows: int, longest: int, keeping: Keeping) -> int:
     tiles = -(-longest // keeping.tile)
     region = keeping.region
     cells = 0 if region is None else (region.last_query - region.first_query) * (region.last_key - region.first_key)
@@ -69,7 +69,7 @@ def _kept(part: Part, rows: int, longest: int, keeping: Keeping) -> int:
 
 def check_long_fits(
     card: ModelCard, batch: Batch, rehearsed: Rehearsed, keeping: Keeping, most: int | None = None
-) -> Need:
+) -> MemoryNeed:
     """Return what a long run takes.
 
     Args:

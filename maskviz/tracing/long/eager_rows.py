@@ -11,7 +11,7 @@ import torch
 from maskviz.core.arrays import BoolArray
 from maskviz.core.rules.extents import Extents
 from maskviz.tracing.long.promised import KnownMask
-from maskviz.tracing.long.tally import Place, Tally, blocks_of
+from maskviz.tracing.long.tally import Tally, TilePlace, blocks_of
 
 # Attention of a query, key, value, mask and further arguments: output [batch, query, head, width] and weights.
 OwnAttention = Callable[
@@ -108,7 +108,7 @@ class EagerCall:
             output, weights = self.rows(slice(start, stop), seen)
             outputs.append(output)
             for row in range(batch):
-                tally.add(Place(row, 0, start, seen.start), weights[row].float())
+                tally.add(TilePlace(row, 0, start, seen.start), weights[row].float())
         return torch.cat(outputs, dim=1)
 
     def rows(self, rows: slice, keys: slice) -> tuple[torch.Tensor, torch.Tensor]:

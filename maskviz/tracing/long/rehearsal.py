@@ -13,7 +13,7 @@ from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import Role, Stack
 from maskviz.tracing.long.tally import Sides
 from maskviz.tracing.meaning.evidence import Earlier
-from maskviz.tracing.meaning.hearing import Place, places_of
+from maskviz.tracing.meaning.hearing import StackLayer, places_of
 
 # Tokens of a rehearsal: few enough to cost nothing, more than a block of most layouts.
 LENGTH = 48
@@ -58,7 +58,7 @@ def _cut(side: Batch) -> Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RehearsedPart:
     """Which attention of the model a call is."""
 
     stack: Stack
@@ -79,20 +79,20 @@ class Rehearsed:
         short: The trace of the rehearsal.
     """
 
-    parts: Mapping[Place, Part]
+    parts: Mapping[StackLayer, RehearsedPart]
     whole_masks: bool
     whole_layers: bool
     biased: bool
     short: Trace
 
 
-def parts_of(trace: Trace) -> dict[Place, Part] | None:
+def parts_of(trace: Trace) -> dict[StackLayer, RehearsedPart] | None:
     """Which attention each place is; None where a place holds two of them, or a call sees other keys than tokens."""
-    parts: dict[Place, Part] = {}
+    parts: dict[StackLayer, RehearsedPart] = {}
     for place, calls in places_of(trace):
         if len(calls) != 1 or not _over_tokens(trace, calls[0]):
             return None
-        parts[place] = Part(calls[0].stack, calls[0].layer, calls[0].heads, calls[0].key_heads)
+        parts[place] = RehearsedPart(calls[0].stack, calls[0].layer, calls[0].heads, calls[0].key_heads)
     return parts
 
 
@@ -101,7 +101,7 @@ def _over_tokens(trace: Trace, call: AttentionCall) -> bool:
     return call.mask.visible.shape[2:] == (queries, keys) and call.pattern is not None
 
 
-def sides_of(parts: Mapping[Place, Part], batch: Batch, device: torch.device) -> dict[Place, Sides]:
+def sides_of(parts: Mapping[StackLayer, RehearsedPart], batch: Batch, device: torch.device) -> dict[StackLayer, Sides]:
     """The axes of the call at each place; calls of one stack share them."""
     made = {stack: _sides(stack, batch, device) for stack in {part.stack for part in parts.values()}}
     return {place: made[part.stack] for place, part in parts.items()}

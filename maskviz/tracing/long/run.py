@@ -22,12 +22,12 @@ from maskviz.core.words import Stack, Way
 from maskviz.core.writing import parameter
 from maskviz.tracing.calling import Inputs, explained, is_weightless, same_randomness
 from maskviz.tracing.listen.recorder import Expected, Recorder, shards_of
-from maskviz.tracing.listen.taps import Dialect
+from maskviz.tracing.listen.taps import MaskDialect
 from maskviz.tracing.long.promised import Masks, RewrittenMaskError
-from maskviz.tracing.long.rehearsal import Part, Rehearsed, parts_of, shortened, sides_of
+from maskviz.tracing.long.rehearsal import Rehearsed, RehearsedPart, parts_of, shortened, sides_of
+from maskviz.tracing.long.summing import NotRehearsedError, Streamed, Streaming, streamed
 from maskviz.tracing.long.tally import Keeping
-from maskviz.tracing.long.taps import NotRehearsedError, Streamed, Streaming, streamed
-from maskviz.tracing.meaning.hearing import Place, towers_of
+from maskviz.tracing.meaning.hearing import StackLayer, towers_of
 from maskviz.tracing.run import run
 
 # Rows of each call that are compared with the model's own eager attention.
@@ -38,7 +38,7 @@ _SAME, _SAME_ELSE = 5e-3, 5e-2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Given:
+class _Inputs:
     """A model, what it is called with, and what that stands for."""
 
     model: PreTrainedModel
@@ -73,7 +73,7 @@ def rehearse(model: PreTrainedModel, inputs: Inputs, batch: Batch, card: ModelCa
         for whole in (False, True):
             try:
                 calls = _streamed(
-                    _Given(model, inputs, part, card), parts, keeping, list(keeping.rows), whole_masks=whole
+                    _Inputs(model, inputs, part, card), parts, keeping, list(keeping.rows), whole_masks=whole
                 )
             except (RewrittenMaskError, NotRehearsedError) as error:
                 why = str(error)
@@ -108,7 +108,7 @@ def stream(
     every = replace(keeping, rows=tuple(sorted({*keeping.rows, *sampled})))
     chosen = [every.rows.index(row) for row in keeping.rows]
     try:
-        given = _Given(model, inputs, batch, card)
+        given = _Inputs(model, inputs, batch, card)
         calls = _streamed(given, rehearsed.parts, every, chosen, whole_masks=rehearsed.whole_masks)
     except (RewrittenMaskError, NotRehearsedError) as error:
         raise CannotTraceError(
@@ -123,7 +123,7 @@ def stream(
 
 
 def _streamed(
-    given: _Given, parts: Mapping[Place, Part], keeping: Keeping, chosen: list[int], *, whole_masks: bool
+    given: _Inputs, parts: Mapping[StackLayer, RehearsedPart], keeping: Keeping, chosen: list[int], *, whole_masks: bool
 ) -> list[Streamed]:
     model, batch = given.model, given.batch
     sides = [batch] if batch.decoder is None else [batch, batch.decoder]
@@ -134,7 +134,7 @@ def _streamed(
         sides_of(parts, batch, model.device),
         frozenset(place for place, part in parts.items() if keeping.wants(part.layer)),
         Masks(),
-        Dialect(model),
+        MaskDialect(model),
         Recorder(expected, towers=towers_of(model)),
     )
     module, arguments = _without_head(given, parts)
@@ -156,7 +156,7 @@ def call_as_it_is(module: torch.nn.Module, arguments: dict[str, Any]) -> None:
     module(**arguments)
 
 
-def _without_head(given: _Given, parts: Mapping[Place, Part]) -> tuple[torch.nn.Module, dict[str, Any]]:
+def _without_head(given: _Inputs, parts: Mapping[StackLayer, RehearsedPart]) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The part of a model that attends: its head would make a vocabulary of numbers for every token. Nothing is put
     into a cache, unless packed texts are to be read as a plain call reads them."""
     arguments = dict(given.inputs)
@@ -190,7 +190,7 @@ def _sampled(side: Batch) -> set[int]:
     return {round(place) for place in np.linspace(0, side.length - 1, SAMPLED)}
 
 
-def _long_call(call: Streamed, part: Part, rule: Rule) -> LongCall:
+def _long_call(call: Streamed, part: RehearsedPart, rule: Rule) -> LongCall:
     return LongCall(
         stack=part.stack,
         layer=part.layer,
@@ -210,7 +210,7 @@ def _long_call(call: Streamed, part: Part, rule: Rule) -> LongCall:
     )
 
 
-def _rules(calls: Sequence[Streamed], parts: Sequence[Part], batch: Batch) -> list[Rule]:
+def _rules(calls: Sequence[Streamed], parts: Sequence[RehearsedPart], batch: Batch) -> list[Rule]:
     """The rule of each call; where the model made its mask itself it is read off the cells, once for those that share
     them."""
     known: dict[int, Rule] = {}

@@ -60,7 +60,7 @@ class Sides:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TilePlace:
     """Where a block of weights [head, query, key] lies in a call."""
 
     row: int
@@ -101,7 +101,7 @@ class Tally:
             down, across = (one.stop - one.start for one in (keeping.region.queries, keeping.region.keys))
             self._region = torch.zeros((batch, heads, down, across), device=device)
 
-    def add(self, place: Place, weights: torch.Tensor, entropy: torch.Tensor | None = None) -> None:
+    def add(self, place: TilePlace, weights: torch.Tensor, entropy: torch.Tensor | None = None) -> None:
         """Add weights [head, query, key] of one row of the batch, and their entropy [head, query] if it is known."""
         heads, queries, _ = weights.shape
         at = slice(place.first_head, place.first_head + heads)
@@ -117,7 +117,7 @@ class Tally:
         self._statistics[:, place.row, at, rows] = measured
         self._pool(place, weights, at)
 
-    def _pool(self, place: Place, weights: torch.Tensor, at: slice) -> None:
+    def _pool(self, place: TilePlace, weights: torch.Tensor, at: slice) -> None:
         heads, queries, keys = weights.shape
         tile = self._keeping.tile
         tiles = max(1, queries // tile)
@@ -133,7 +133,7 @@ class Tally:
         kept = self._largest[place.row, at, down, across]
         torch.maximum(kept, largest, out=kept)
 
-    def _measured(self, place: Place, weights: torch.Tensor, entropy: torch.Tensor | None) -> list[torch.Tensor]:
+    def _measured(self, place: TilePlace, weights: torch.Tensor, entropy: torch.Tensor | None) -> list[torch.Tensor]:
         """The statistics [head, query] of a block, in the order of their kinds."""
         sides = self._sides
         measured = {
@@ -152,7 +152,7 @@ class Tally:
             measured[Statistic.PADDING] = _on(weights, place, sides.padding[place.row])
         return [measured[kind] for kind in self._kinds]
 
-    def _keep_parts(self, place: Place, weights: torch.Tensor, at: slice) -> None:
+    def _keep_parts(self, place: TilePlace, weights: torch.Tensor, at: slice) -> None:
         _, queries, keys = weights.shape
         columns = slice(place.first_key, place.first_key + keys)
         for number, row in enumerate(self._keeping.rows):
@@ -209,7 +209,7 @@ def _entropy(weights: torch.Tensor) -> torch.Tensor:
     return entropy
 
 
-def _on(weights: torch.Tensor, place: Place, keys: IntArray) -> torch.Tensor:
+def _on(weights: torch.Tensor, place: TilePlace, keys: IntArray) -> torch.Tensor:
     """What falls on some keys, [head, query]."""
     first, last = np.searchsorted(keys, (place.first_key, place.first_key + weights.shape[2]))
     inside = torch.as_tensor(keys[first:last] - place.first_key, device=weights.device)

@@ -35,7 +35,7 @@ from maskviz.tracing.calling import (
     same_randomness,
 )
 from maskviz.tracing.listen.recorder import Captured, Heard, Recorder
-from maskviz.tracing.seam.running import evaluating, mapped
+from maskviz.tracing.seam.implementations import evaluating, mapped
 
 
 class Earlier:

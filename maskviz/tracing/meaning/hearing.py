@@ -21,10 +21,10 @@ from maskviz.tracing.listen.recorder import Captured, Recorder
 from maskviz.tracing.meaning.evidence import masks_of, stitched
 
 # Path of an attention module, and how often it attended before in the same pass.
-Place = tuple[str, int]
+StackLayer = tuple[str, int]
 
 
-def places_of(trace: Trace) -> Iterator[tuple[Place, tuple[AttentionCall, ...]]]:
+def places_of(trace: Trace) -> Iterator[tuple[StackLayer, tuple[AttentionCall, ...]]]:
     """Each place of a run in the order of the calls, with the call made there: two where one softmax is over the
     tokens of both sides."""
     turns: dict[str, int] = {}
@@ -42,7 +42,7 @@ def places_of(trace: Trace) -> Iterator[tuple[Place, tuple[AttentionCall, ...]]]
         call = after
 
 
-def gates_of(trace: Trace, head_mask: HeadMask) -> dict[Place, FloatArray]:
+def gates_of(trace: Trace, head_mask: HeadMask) -> dict[StackLayer, FloatArray]:
     """The gates float32 [head] of each place where one is not 1.
 
     Raises:
@@ -53,7 +53,7 @@ def gates_of(trace: Trace, head_mask: HeadMask) -> dict[Place, FloatArray]:
         if (stack, head.layer, head.head) not in ran:
             layers = ", ".join(str(call.layer) for call in trace.of_stack(Stack(stack)))
             raise UsageError(f"head {head} has no attention to gate", f"attention runs in {stack} layers {layers}")
-    gates: dict[Place, FloatArray] = {}
+    gates: dict[StackLayer, FloatArray] = {}
     for place, calls in places_of(trace):
         of_sides = [_gates_of_call(head_mask, call) for call in calls]
         if any(not np.array_equal(one, of_sides[0]) for one in of_sides):

@@ -14,7 +14,7 @@ from maskviz.core.words import Backend
 from maskviz.tracing.backends.handing import handed_by_call
 from maskviz.tracing.calling import Calling, Inputs
 from maskviz.tracing.listen.recorder import Captured, RawPlace, Recorder
-from maskviz.tracing.seam.running import implementation_of
+from maskviz.tracing.seam.implementations import implementation_of
 
 
 def own_masks(

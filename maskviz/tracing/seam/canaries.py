@@ -5,16 +5,16 @@ from __future__ import annotations
 from maskviz.tracing.seam import (
     auto_classes,
     experts,
+    implementations,
     masks,
     onednn,
-    running,
     torch_names,
 )
 from maskviz.tracing.seam.replacing import Canary, troubles
 
 CANARIES: tuple[Canary, ...] = (
     *masks.CANARIES,
-    *running.CANARIES,
+    *implementations.CANARIES,
     *experts.CANARIES,
     *auto_classes.CANARIES,
     *torch_names.CANARIES,

@@ -18,8 +18,8 @@ from maskviz.core.rules.brought import rule_by_readers
 from maskviz.core.rules.kinds import Ahead, Band, Causal, Chunk, Document, Padding, Repositioned, Span, Window
 from maskviz.core.rules.mask_function import MaskFunction
 from maskviz.tracing.calling import to_array
+from maskviz.tracing.seam.implementations import configs_of, parts_of
 from maskviz.tracing.seam.replacing import Canary, MovedError, replaced
-from maskviz.tracing.seam.running import configs_of, parts_of
 
 Cells = Mapping[str, Any]
 _MASKS, _MODELS = "transformers.masking_utils", "transformers.models"

@@ -33,7 +33,7 @@ _WAYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Drawn:
     """What of a reading is drawn: the calls of one stack, their heads, a region, and the scale."""
 
     calls: tuple[CallReading, ...]
@@ -87,7 +87,7 @@ def long_page(trace: LongTrace, reading: LongReading, choice: Choice) -> Page:
     return Page(_title(trace, reading.row, choice), card_line(trace.card), tuple(panels), _facts(trace))
 
 
-def _asked(trace: LongTrace, reading: LongReading, stack: Stack, choice: Choice) -> _Asked:
+def _asked(trace: LongTrace, reading: LongReading, stack: Stack, choice: Choice) -> _Drawn:
     """What of a stack is drawn; without calls where it is not chosen."""
     chosen = chosen_calls(trace, choice)
     calls = tuple(one for one in reading.calls if one.call in chosen and one.call.stack is stack)
@@ -95,7 +95,7 @@ def _asked(trace: LongTrace, reading: LongReading, stack: Stack, choice: Choice)
     heads = parse_selection(choice.heads or "*", count, "head") if calls else ()
     region = _region(trace, choice)
     kept = all(one.region is not None for one in calls)
-    return _Asked(calls, heads, region if kept else None, choice.scale or Scale.LOG)
+    return _Drawn(calls, heads, region if kept else None, choice.scale or Scale.LOG)
 
 
 def short_strips(trace: LongTrace, row: int) -> list[TokenStrip]:
@@ -130,7 +130,7 @@ def mask_panels(reading: LongReading) -> list[Panel]:
     return panels
 
 
-def _many_heads(trace: LongTrace, reading: LongReading, asked: _Asked) -> list[Panel]:
+def _many_heads(trace: LongTrace, reading: LongReading, asked: _Drawn) -> list[Panel]:
     panels: list[Panel] = [pooled_grid(trace, asked.calls, asked.heads, asked.scale)]
     if asked.region is not None:
         panels.append(region_grid(trace, asked.calls, asked.heads, reading.row, asked.region, asked.scale))
@@ -140,7 +140,7 @@ def _many_heads(trace: LongTrace, reading: LongReading, asked: _Asked) -> list[P
     return panels
 
 
-def _one_head(trace: LongTrace, asked: _Asked, row: int) -> list[Panel]:
+def _one_head(trace: LongTrace, asked: _Drawn, row: int) -> list[Panel]:
     (one,), (head,) = asked.calls, asked.heads
     panels: list[Panel] = [*pooled_maps(trace, one, head, asked.scale)]
     if asked.region is not None:
@@ -157,7 +157,7 @@ _MATRICES = {
 }
 
 
-def _matrices(asked: _Asked) -> list[Matrix]:
+def _matrices(asked: _Drawn) -> list[Matrix]:
     """A number per head for each statistic that tells heads apart: its mean over the text's queries."""
     matrices = []
     for statistic, (title, unit) in _MATRICES.items():
@@ -183,7 +183,7 @@ def _matrices(asked: _Asked) -> list[Matrix]:
     return matrices
 
 
-def _standing_out(reading: LongReading, asked: _Asked) -> list[Table]:
+def _standing_out(reading: LongReading, asked: _Drawn) -> list[Table]:
     """The heads that are first by each statistic, among those that are drawn."""
     drawn = {(one.call.layer, head) for one in asked.calls for head in asked.heads}
     stack = asked.calls[0].call.stack

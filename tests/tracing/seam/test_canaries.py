@@ -11,7 +11,7 @@ import transformers
 
 import maskviz
 from maskviz.core.errors import CannotTraceError
-from maskviz.tracing.seam import masks, running
+from maskviz.tracing.seam import implementations, masks
 from maskviz.tracing.seam.canaries import CANARIES, what_has_moved
 from maskviz.tracing.seam.replacing import Canary, MovedError
 from tests.architectures import tiny
@@ -54,7 +54,7 @@ def test_a_model_whose_eager_attention_moved_is_not_heard_by_a_weaker_tap(monkey
 
 
 def test_configs_that_keep_their_implementation_elsewhere_are_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_ATTENTION", "_attn_elsewhere")
+    monkeypatch.setattr(implementations, "_ATTENTION", "_attn_elsewhere")
     with pytest.raises(MovedError, match="which attention implementation a config chooses"):
         maskviz.trace(tiny("bert"), ids=[[5, 6, 7]])
 

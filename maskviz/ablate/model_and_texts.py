@@ -12,12 +12,12 @@ from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import AttentionCall, Batch, Delivery, Trace
 from maskviz.tracing.calling import Inputs
 from maskviz.tracing.listen.recorder import Shards, shards_of
-from maskviz.tracing.meaning.hearing import Place, places_of
+from maskviz.tracing.meaning.hearing import StackLayer, places_of
 from maskviz.tracing.run import head_shapes
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HiddenToken:
     """What is asked of one place of a text alone.
 
     Attributes:
@@ -30,7 +30,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Text:
+class AblatedText:
     """One text, alone in its row: nothing of it is padding.
 
     Attributes:
@@ -43,11 +43,11 @@ class Text:
 
     inputs: Inputs
     batch: Batch
-    answer: Answer | None = None
-    masked: tuple[Text, ...] = ()
+    answer: HiddenToken | None = None
+    masked: tuple[AblatedText, ...] = ()
 
     @property
-    def asked(self) -> tuple[Text, ...]:
+    def asked(self) -> tuple[AblatedText, ...]:
         """The texts that are run to measure this one."""
         return self.masked or (self,)
 
@@ -58,7 +58,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class ModelAndTexts:
     """A model and the texts it is examined on.
 
     Attributes:
@@ -71,8 +71,8 @@ class Subject:
 
     model: PreTrainedModel
     trace: Trace
-    texts: tuple[Text, ...]
-    calls: dict[Place, tuple[AttentionCall, ...]] = field(init=False)
+    texts: tuple[AblatedText, ...]
+    calls: dict[StackLayer, tuple[AttentionCall, ...]] = field(init=False)
     shards: Shards = field(init=False)
 
     def __post_init__(self) -> None:

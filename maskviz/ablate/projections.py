@@ -9,7 +9,7 @@ from maskviz.core.results.export import Kept
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Projections:
     """Where the heads of an attention module lie. Names are relative to the module; `../` goes to its parent.
 
     Attributes:
@@ -38,39 +38,39 @@ class Layout:
 _SEPARATE = (("q_proj", "q"), ("k_proj", "k"), ("v_proj", "k"))
 _HEAD_DIM = ("num_attention_heads", "num_key_value_heads", "head_dim")
 
-_LLAMA = Layout(_SEPARATE, "o_proj", config=_HEAD_DIM)
-_LLAMA_SINKS = Layout(_SEPARATE, "o_proj", tables=(("sinks", 0),), config=_HEAD_DIM)
-_PHI = Layout(_SEPARATE, "dense", config=_HEAD_DIM)
-_PHI3 = Layout((("qkv_proj", "qkk"),), "o_proj", config=_HEAD_DIM)
-_T5 = Layout(
+_LLAMA = Projections(_SEPARATE, "o_proj", config=_HEAD_DIM)
+_LLAMA_SINKS = Projections(_SEPARATE, "o_proj", tables=(("sinks", 0),), config=_HEAD_DIM)
+_PHI = Projections(_SEPARATE, "dense", config=_HEAD_DIM)
+_PHI3 = Projections((("qkv_proj", "qkk"),), "o_proj", config=_HEAD_DIM)
+_T5 = Projections(
     (("q", "q"), ("k", "q"), ("v", "q")),
     "o",
     tables=(("relative_attention_bias.weight", 1),),
     config=("num_heads", "num_heads", "d_kv"),
     aligned=True,
 )
-_UMT5 = Layout(_T5.rows, "o", tables=_T5.tables, config=_T5.config)
-_BERT = Layout(
+_UMT5 = Projections(_T5.rows, "o", tables=_T5.tables, config=_T5.config)
+_BERT = Projections(
     (("query", "q"), ("key", "q"), ("value", "q")),
     "../output.dense",
     head_size="attention_head_size",
     counts=("num_attention_heads",),
     widths=("all_head_size",),
 )
-_DISTILBERT = Layout(
+_DISTILBERT = Projections(
     (("q_lin", "q"), ("k_lin", "q"), ("v_lin", "q")),
     "out_lin",
     head_size="attention_head_size",
     counts=("n_heads",),
     widths=("dim",),
 )
-_GPT2 = Layout((("c_attn", "qqq"),), "c_proj", widths=("embed_dim", "split_size"))
-_BART = Layout((("q_proj", "q"), ("k_proj", "q"), ("v_proj", "q")), "out_proj")
-_GPT_J = Layout(_BART.rows, "out_proj", counts=("num_attention_heads",))
-_GPT_NEOX = Layout((("query_key_value", "q"),), "dense", head_size="head_size", counts=(), widths=())
-_MODERNBERT = Layout((("Wqkv", "qqq"),), "Wo", counts=(), widths=())
+_GPT2 = Projections((("c_attn", "qqq"),), "c_proj", widths=("embed_dim", "split_size"))
+_BART = Projections((("q_proj", "q"), ("k_proj", "q"), ("v_proj", "q")), "out_proj")
+_GPT_J = Projections(_BART.rows, "out_proj", counts=("num_attention_heads",))
+_GPT_NEOX = Projections((("query_key_value", "q"),), "dense", head_size="head_size", counts=(), widths=())
+_MODERNBERT = Projections((("Wqkv", "qqq"),), "Wo", counts=(), widths=())
 
-_TYPES: tuple[tuple[Layout, str], ...] = (
+_TYPES: tuple[tuple[Projections, str], ...] = (
     (
         _LLAMA,
         "apertus arcee cohere cohere2 cwm dots1 ernie4_5 ernie4_5_moe eurobert exaone4 gemma gemma2 gemma3_text glm "
@@ -99,7 +99,7 @@ _TYPES: tuple[tuple[Layout, str], ...] = (
     ),
 )
 
-LAYOUTS: dict[str, Layout] = {name: layout for layout, names in _TYPES for name in names.split()}
+LAYOUTS: dict[str, Projections] = {name: layout for layout, names in _TYPES for name in names.split()}
 """The layout of each model type that can be written without some of its heads; every one is proven by a test."""
 
 
@@ -110,7 +110,7 @@ def place(module: str, name: str) -> str:
     return f"{module}.{name}"
 
 
-def projections(layout: Layout, kept: Sequence[Kept]) -> tuple[str, ...]:
+def projections(layout: Projections, kept: Sequence[Kept]) -> tuple[str, ...]:
     """Paths of the query, key, value and output projections of some attention modules."""
     names = (*(name for name, _ in layout.rows), layout.columns)
     return tuple(place(one.module, name) for one in kept for name in names)

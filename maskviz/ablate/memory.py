@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskviz.ablate.subject import Subject, Text
+from maskviz.ablate.model_and_texts import AblatedText, ModelAndTexts
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.machine import free_bytes
 from maskviz.core.writing import parameter
@@ -17,13 +17,13 @@ _COPIES = 4
 _SHARE = 0.7
 
 
-def row_bytes(subject: Subject, text: Text) -> int:
+def row_bytes(subject: ModelAndTexts, text: AblatedText) -> int:
     """Bytes that the outputs of one row of a text take in float32."""
     card = subject.trace.card
     return 4 * text.tokens * max(card.vocabulary or 0, 8 * (card.hidden_size or 0), 1)
 
 
-def check_room(subject: Subject) -> None:
+def check_room(subject: ModelAndTexts) -> None:
     """Refuse texts whose outputs do not fit in memory, before any is run.
 
     Raises:
@@ -40,7 +40,7 @@ def check_room(subject: Subject) -> None:
         )
 
 
-def rows_at_once(subject: Subject, text: Text) -> int:
+def rows_at_once(subject: ModelAndTexts, text: AblatedText) -> int:
     """How many rows of a text are run as one batch: their logits stay within a share of the model's own size."""
     row = row_bytes(subject, text)
     size = sum(parameter.numel() * parameter.element_size() for parameter in subject.model.parameters())

@@ -23,16 +23,16 @@ from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Way
 from maskviz.tracing.calling import visible_cells
 from maskviz.tracing.listen.recorder import Recorder, broadcast_cells
-from maskviz.tracing.listen.taps import Dialect, SoftmaxListener, module_path_hooks
-from maskviz.tracing.long.blockwise import Heads, attend_by_blocks
+from maskviz.tracing.listen.taps import MaskDialect, SoftmaxListener, module_path_hooks
 from maskviz.tracing.long.eager_rows import EagerCall
 from maskviz.tracing.long.freeing import give_back
+from maskviz.tracing.long.own_arithmetic import Heads, attend_by_blocks
 from maskviz.tracing.long.promised import KnownMask, Masks, masks_promised
-from maskviz.tracing.long.tally import Keeping, Place, Sides, Tallied, Tally, blocks_of
-from maskviz.tracing.meaning.hearing import Place as CallPlace
+from maskviz.tracing.long.tally import Keeping, Sides, Tallied, Tally, TilePlace, blocks_of
+from maskviz.tracing.meaning.hearing import StackLayer
+from maskviz.tracing.seam.implementations import evaluating, running
 from maskviz.tracing.seam.masks import eager_attention_replaced
 from maskviz.tracing.seam.onednn import multiplied_by_onednn
-from maskviz.tracing.seam.running import evaluating, running
 from maskviz.tracing.seam.torch_names import Unheard
 
 # Largest difference from the model's own attention that is rounding, by how it was computed: our arithmetic is held to
@@ -87,13 +87,13 @@ class Streaming:
 
     keeping: Keeping
     chosen: list[int]
-    sides: Mapping[CallPlace, Sides]
-    wanted: frozenset[CallPlace]
+    sides: Mapping[StackLayer, Sides]
+    wanted: frozenset[StackLayer]
     masks: Masks
-    dialect: Dialect
+    dialect: MaskDialect
     recorder: Recorder
     calls: list[Streamed] = field(default_factory=list)
-    heard: list[CallPlace] = field(default_factory=list)
+    heard: list[StackLayer] = field(default_factory=list)
     alike: set[str] = field(default_factory=set)
     unlike: set[str] = field(default_factory=set)
 
@@ -248,7 +248,7 @@ class _SoftmaxAdded(SoftmaxListener):
         tally = Tally(streaming.keeping, streaming.next_sides(path), heads, pattern.device)
         for row in range(batch):
             for start, stop in blocks_of(queries, streaming.keeping.tile, _ROWS_AT_ONCE):
-                tally.add(Place(row, 0, start, 0), pattern[row, :, start:stop].float())
+                tally.add(TilePlace(row, 0, start, 0), pattern[row, :, start:stop].float())
         cells = broadcast_cells(visible, (batch, queries, keys))
         for earlier in streaming.calls[-1:]:  # layers share a mask: one array for all of them
             if earlier.visible is not None and np.array_equal(earlier.visible, cells):

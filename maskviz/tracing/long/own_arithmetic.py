@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from maskviz.core.rules.extents import Extents
-from maskviz.tracing.long.tally import Place, Tally, blocks_of
+from maskviz.tracing.long.tally import Tally, TilePlace, blocks_of
 from maskviz.tracing.seam.onednn import product
 
 # Scores of a block: small enough to stay in a processor's cache, large enough for its matrix products.
@@ -135,5 +135,5 @@ def _attend(heads: Heads, row: int, key_heads: range, block: _Block, output: tor
         torch.sum(scores.mul_(weights[here]), -1, out=expected[here])
         mixed = product(weights[here].flatten(0, 1), heads.value[row, key_head, block.keys].T)
         output[row, block.queries, at] = mixed.view(group, queries, -1).transpose(0, 1)
-    place = Place(row, key_heads.start * group, block.queries.start, block.keys.start)
+    place = TilePlace(row, key_heads.start * group, block.queries.start, block.keys.start)
     tally.add(place, weights, -expected - weights.amax(-1).log())

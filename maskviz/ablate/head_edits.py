@@ -11,26 +11,26 @@ from typing import Any
 
 import torch
 
+from maskviz.ablate.model_and_texts import ModelAndTexts
 from maskviz.ablate.replay import Replay
-from maskviz.ablate.subject import Subject
 from maskviz.tracing.listen.layout import own_projection, projection_around
 from maskviz.tracing.listen.mixing import MixingListener
 from maskviz.tracing.listen.recorder import Recorder
-from maskviz.tracing.meaning.hearing import Place
+from maskviz.tracing.meaning.hearing import StackLayer
 
 # Takes a place and what its heads that run in this process put out, [row, head, query, width]; returns what they are to
 # put out instead.
-Edit = Callable[[Place, torch.Tensor], torch.Tensor]
+Edit = Callable[[StackLayer, torch.Tensor], torch.Tensor]
 
 
-def unchanged(place: Place, output: torch.Tensor) -> torch.Tensor:
+def unchanged(place: StackLayer, output: torch.Tensor) -> torch.Tensor:
     """The edit that changes nothing."""
     del place
     return output
 
 
 @contextmanager
-def tapped(subject: Subject, recorder: Recorder, replay: Replay) -> Iterator[HeadTap]:
+def tapped(subject: ModelAndTexts, recorder: Recorder, replay: Replay) -> Iterator[HeadTap]:
     """Hand what heads put out to an edit while the block runs, and a recorder follows which module runs."""
     tap = HeadTap(subject, recorder, replay)
     handles = []
@@ -47,7 +47,7 @@ def tapped(subject: Subject, recorder: Recorder, replay: Replay) -> Iterator[Hea
 class HeadTap(MixingListener):
     """Finds each place where heads mix values, and lets an edit change what comes out."""
 
-    def __init__(self, subject: Subject, recorder: Recorder, replay: Replay) -> None:
+    def __init__(self, subject: ModelAndTexts, recorder: Recorder, replay: Replay) -> None:
         heads = {path: subject.shards.heads(path, calls[0].heads) for (path, _), calls in subject.calls.items()}
         super().__init__(recorder, frozenset(heads) - subject.banded)
         self.edit: Edit = unchanged

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from maskviz.core.arrays import IntArray
 from maskviz.core.results.export import Cost, Saving, Speed, Spread
 from maskviz.core.run.trace import Batch, Trace
-from maskviz.tracing.seam.running import running
+from maskviz.tracing.seam.implementations import running
 
 _BATCHES = (1, 16)
 _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 25

@@ -14,7 +14,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from maskviz.core.checks.case import ModelFacts
 from maskviz.load.models.card import text_part
 from maskviz.load.models.model import Loaded
-from maskviz.tracing.seam.running import implementation_of
+from maskviz.tracing.seam.implementations import implementation_of
 
 # Classes that predict the next token, by the ends of their names.
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
