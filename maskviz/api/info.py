@@ -53,7 +53,7 @@ class Card(Answer):
         return None if self.built else self.problem
 
     def __repr__(self) -> str:
-        return f"<Card of {self.card.name}: {self.card.architecture}, {len(self.card.heads)} layers>"
+        return f"<Card of {self.card.name}: {self.card.architecture}, {sum(self.card.layers)} layers>"
 
     def page(self) -> Page:
         """The page that `maskviz info` prints."""

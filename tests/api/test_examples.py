@@ -22,7 +22,8 @@ def test_the_packages_examples_are_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "least", "written"), [("README.md", 3, set()), ("docs/python.md", 15, {"run.npz", "figure.pdf"})]
+    ("page", "least", "written"),
+    [("README.md", 3, set()), ("docs/python.md", 30, {"run.npz", "figure.pdf", "mask.json"})],
 )
 def test_a_pages_examples_are_right(
     page: str, least: int, written: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

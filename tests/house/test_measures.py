@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import maskviz
 
 PACKAGE = Path(maskviz.__file__).parent
-FUNCTION_LINES, MODULE_LINES, PARAMETERS = 50, 500, 6
+FUNCTION_LINES, MODULE_LINES, PARAMETERS, ENTRIES = 50, 500, 6, 24
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -53,3 +57,26 @@ def test_public_names_are_documented() -> None:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 undocumented += [] if ast.get_docstring(node) else [f"{name}: {node.name}"]
     assert undocumented == []
+
+
+def test_folders_hold_few_entries() -> None:
+    held = {path: len([one for one in path.iterdir() if one.name != "__pycache__"]) for path in _folders()}
+    assert {str(path.relative_to(PACKAGE)): count for path, count in held.items() if count > ENTRIES} == {}
+
+
+def _folders() -> Iterator[Path]:
+    yield PACKAGE
+    yield from (path for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__")
+
+
+@pytest.mark.parametrize(("command", "most"), [(["show", "the cat sat"], 40), (["check", "-m", "demo:gpt", "a"], 56)])
+def test_a_question_is_walked_through_in_few_files(command: list[str], most: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.entered", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    said = done.stderr.splitlines()[-1]
+    assert int(said.split()[2]) <= most, said
