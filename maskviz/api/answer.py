@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,12 @@ class Answer(ABC):
         drawing = Drawing.of(dpi, style, columns)
         page, layout = laid_out(self.page(), drawing)
         return figure(page, dpi=drawing.dpi, layout=layout)
+
+    def __str__(self) -> str:
+        """What the command line prints, in as many columns as the terminal has."""
+        from maskviz.render.terminal.page import plain_text
+
+        return plain_text(self.page(), shutil.get_terminal_size().columns).rstrip("\n")
 
     def __repr__(self) -> str:
         page = self.page()

@@ -124,7 +124,7 @@ class Conversion(Answer):
         return array.copy() if copy else array
 
     def __str__(self) -> str:
-        return self.code if self.array is None else repr(self)
+        return self.code if self.array is None else Answer.__str__(self)
 
     def __repr__(self) -> str:
         target = self.converted.target

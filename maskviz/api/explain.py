@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,14 +33,9 @@ if TYPE_CHECKING:
 
 
 class Because(Answer):
-    """Why the cells of a place are visible or blocked; as a text, what the command line prints."""
+    """Why the cells of a place are visible or blocked."""
 
     __slots__ = ()
-
-    def __str__(self) -> str:
-        from maskviz.render.terminal.page import plain_text
-
-        return plain_text(self.page(), shutil.get_terminal_size().columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
