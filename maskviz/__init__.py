@@ -12,13 +12,13 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # of `typing`, whose import a command line would wait for
 if TYPE_CHECKING:
-    from maskviz.analyse.head_statistics import read_heads as read_heads
     from maskviz.api.check import Findings as Findings
     from maskviz.api.check import check as check
     from maskviz.api.convert import convert as convert
     from maskviz.api.diff import diff as diff
     from maskviz.api.explain import explain as explain
     from maskviz.api.heads import heads as heads
+    from maskviz.api.heads import read_heads as read_heads
     from maskviz.api.importance import importance as importance
     from maskviz.api.info import info as info
     from maskviz.api.mask import mask as mask
@@ -55,7 +55,7 @@ _HOMES = {
     "mask": "maskviz.api.mask",
     "mlm": "maskviz.api.mlm",
     "prune": "maskviz.api.prune",
-    "read_heads": "maskviz.analyse.head_statistics",
+    "read_heads": "maskviz.api.heads",
     "trace": "maskviz.api.trace",
 }
 __all__ = sorted(_HOMES)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from maskviz.analyse.head_statistics import read_heads
+from maskviz.analyse.head_statistics import read_heads as statistics_of
 from maskviz.analyse.rollout import head_means, rolled_out
 from maskviz.analyse.sinks import without_sinks
 from maskviz.analyse.word_merging import merged_words
@@ -20,7 +20,7 @@ from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.arrays import BoolArray
 from maskviz.core.errors import NoWeightsError, UsageError
 from maskviz.core.panels.page import Page
-from maskviz.core.results.head_reading import HeadReading
+from maskviz.core.results.head_reading import HeadReading, LayerReading
 from maskviz.core.run.grouping import Grouping
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import HeadStatistic
@@ -104,6 +104,11 @@ class HeadsRead(Answer):
     wanted: HeadsWanted
     done: tuple[str, ...]
     units: tuple[str, str]
+
+    @property
+    def layers(self) -> tuple[LayerReading, ...]:
+        """The statistics of each attention that has a pattern, in the order they ran."""
+        return self.reading.layers
 
     def __repr__(self) -> str:
         return f"<HeadsRead of {self.trace.card.name}: {sum(call.heads for call in self.trace.calls)} heads>"
@@ -233,6 +238,13 @@ def heads(
         return heads_read(NOBODY, replace(asked, request=replace(asked.request, texts=())), wanted)
 
 
+def read_heads(trace: Trace) -> HeadsRead:
+    """Read the heads of a trace; `heads` does it, too, and takes options."""
+    read = heads(trace)
+    assert isinstance(read, HeadsRead)
+    return read
+
+
 def heads_read(watcher: Watcher, asked: Asked, wanted: HeadsWanted) -> HeadsRead | HeadMaps:
     """Run a model on texts or on a probe, and read its heads.
 
@@ -271,4 +283,4 @@ def _read(
     trace = trace if words is None else merged_words(trace, words)
     kinds = PROBED if wanted.probe is not None else tuple(HeadStatistic)
     units = "text" if counted is None else "row", "token" if words is None else "word"
-    return HeadsRead(trace, read_heads(trace, counted, kinds), wanted, tuple(done), units)
+    return HeadsRead(trace, statistics_of(trace, counted, kinds), wanted, tuple(done), units)

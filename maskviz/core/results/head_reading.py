@@ -12,7 +12,7 @@ from maskviz.core.results.head_roles import RoleScore
 from maskviz.core.words import HeadStatistic, Stack
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Measured:
     """One statistic of the heads of a layer.
 
@@ -25,6 +25,9 @@ class Measured:
     mean: DoubleArray
     chance: DoubleArray
     queries: IntArray
+
+    def __repr__(self) -> str:
+        return f"<Measured: {len(self.mean)} heads>"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", sealed(self.mean, np.float64))
@@ -47,7 +50,7 @@ class OffsetShare:
     chance: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LayerReading:
     """The heads of one attention, over the queries of all texts.
 
@@ -69,8 +72,11 @@ class LayerReading:
     undefined: IntArray
     roles: tuple[tuple[RoleScore, ...], ...]
 
+    def __repr__(self) -> str:
+        return f"<LayerReading: {self.stack} layer {self.layer}, {self.heads} heads>"
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HeadReading:
     """What the heads of a run look like.
 
@@ -81,6 +87,9 @@ class HeadReading:
 
     layers: tuple[LayerReading, ...]
     tokens: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"<HeadReading of {len(self.layers)} layers>"
 
     @property
     def stacks(self) -> tuple[Stack, ...]:

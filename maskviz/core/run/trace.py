@@ -25,7 +25,7 @@ class Delivery(StrEnum):
     WEIGHTS = "read off the weights"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Mask:
     """The mask of one attention call: the claim (`rule`) beside the evidence (`visible`).
 
@@ -44,6 +44,9 @@ class Mask:
     bias: FloatArray | None = None
     query_offset: int = 0
     delivery: Delivery = Delivery.ADDITIVE
+
+    def __repr__(self) -> str:
+        return f"<Mask: {self.rule}, {' x '.join(map(str, self.visible.shape))}>"
 
     def __post_init__(self) -> None:
         visible, reasons = sealed(self.visible, np.bool_), sealed(self.reasons, np.uint8)
@@ -103,7 +106,7 @@ class Mask:
 UNKNOWN = -1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Batch:
     """A padded batch of token rows, and the decoder's rows where the model has a decoder of its own.
 
@@ -129,6 +132,9 @@ class Batch:
     position_ids: IntArray | None = None
     documents: IntArray | None = None
     decoder: Batch | None = None
+
+    def __repr__(self) -> str:
+        return f"<Batch: {self.rows} x {self.length} tokens>"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", sealed(self.ids, np.int64))
@@ -206,7 +212,7 @@ class ModelCard:
 FULL, SLIDING, CHUNKS = "full", "sliding window", "chunks of"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AttentionCall:
     """One attention of one layer, as it ran.
 
@@ -227,6 +233,9 @@ class AttentionCall:
     key_heads: int
     mask: Mask
     pattern: FloatArray | None = None
+
+    def __repr__(self) -> str:
+        return f"<AttentionCall: {self.stack} layer {self.layer}, {self.heads} heads, {self.mask.rule}>"
 
     def __post_init__(self) -> None:
         if self.pattern is None:
