@@ -16,7 +16,7 @@ from maskviz.api.answer import Answer, read_back
 from maskviz.api.checking.array import MaskNumbers, array_of, guessed
 from maskviz.api.checking.case import Checkable, examined
 from maskviz.api.runs.asking import mask_of, model_of, request_of, tensor_of
-from maskviz.api.runs.options import BatchKeywords, ModelKeywords, only, refuse_unknown, word
+from maskviz.api.runs.options import BatchKeywords, ModelKeywords, check_options, only, word
 from maskviz.api.runs.traced import Live
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.conventions.files import read_mask
@@ -165,7 +165,7 @@ def check(
         MaskvizError: what is asked for is not there, does not go together, or could not be run with no rule to say why.
         TypeError: an option there is not.
     """
-    refuse_unknown("check", options, CheckKeywords)
+    check_options("check", options, CheckKeywords)
     purpose = None if goal is None else word(Purpose, goal, "goal")
     chosen = chosen_rules(options.get("select"), options.get("ignore"))
     if model is None:

@@ -14,7 +14,7 @@ import torch
 from maskviz.api.answer import Answer
 from maskviz.api.checking.array import MaskNumbers, guessed
 from maskviz.api.runs.asking import mask_of
-from maskviz.api.runs.options import refuse_unknown, word
+from maskviz.api.runs.options import check_options, word
 from maskviz.conventions.conversion import no_tokens, read, write
 from maskviz.conventions.files import mask_bytes
 from maskviz.conventions.fitting import fitted
@@ -272,7 +272,7 @@ def convert(
         CannotTraceError: code is wanted and no known rule explains the mask.
         TypeError: an option there is not.
     """
-    refuse_unknown("convert", options, ConvertKeywords)
+    check_options("convert", options, ConvertKeywords)
     source = options.get("source")
     wanted = ConvertWanted(
         target_of(options.get("target", "")),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from maskviz.analyse.diff import compare_cells, compare_runs
 from maskviz.api.answer import Answer, read_back
-from maskviz.api.runs.options import RunKeywords, only, refuse_unknown, word
+from maskviz.api.runs.options import RunKeywords, check_options, only, word
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page
@@ -104,7 +104,7 @@ def diff(
         MaskvizError: what is asked for is not there, or does not go together.
         TypeError: an option there is not.
     """
-    refuse_unknown("diff", options, DiffKeywords)
+    check_options("diff", options, DiffKeywords)
     choice = Choice(text=options.get("text"), title=options.get("title"))
     attn = options.get("attn")
     if attn is None and b is None:

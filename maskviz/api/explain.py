@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from maskviz.analyse.why import explain as explained
 from maskviz.analyse.why import explain_mask
 from maskviz.api.answer import Answer
+from maskviz.api.runs.options import check_options
 from maskviz.api.shown import Numbers, selection
 from maskviz.core.arrays import Content
 from maskviz.core.errors import UsageError
@@ -129,9 +131,11 @@ def explain(
         NotFoundError: the file cannot be read.
         TypeError: an option there is not.
     """
-    unknown = sorted(set(options) - set(ExplainKeywords.__annotations__))
-    if unknown:
-        raise TypeError(f"explain() got an unexpected keyword argument {unknown[0]!r}")
+    check_options("explain", options, ExplainKeywords)
+    for name in ("query", "key", "text"):
+        value = options.get(name)
+        if value is not None and (not isinstance(value, Integral) or (name == "text" and value < 0)):
+            raise UsageError(f"{name}={value!r} is no number of one", "numbers count from 0")
     place = Place(options.get("query"), options.get("key"))
     if place.query is None and place.key is None:
         raise UsageError("neither a query nor a key is given", "query=7, key=3 is a cell; query=7 is a row")

@@ -12,7 +12,7 @@ from maskviz.analyse.sinks import without_sinks
 from maskviz.analyse.word_merging import merged_words
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.runs.asking import asked_of
-from maskviz.api.runs.options import RunKeywords, only, refuse_unknown, word
+from maskviz.api.runs.options import RunKeywords, check_options, only, word
 from maskviz.api.runs.traced import Asked, Ready, check_feeding, encoded_for, loaded_for, traced
 from maskviz.api.shown import Picture, choice_of
 from maskviz.api.together import OF_HEADS, refuse_together
@@ -211,7 +211,7 @@ def heads(
         MaskvizError: what is asked for is not there, does not go together, or has no attention.
         TypeError: an option there is not.
     """
-    refuse_unknown("heads", options, HeadsKeywords)
+    check_options("heads", options, HeadsKeywords)
     by, picture = options.get("by"), only(options, Picture)
     probing = ProbeSize(options.get("probe_length", 50), options.get("probe_seeds", 4), options.get("seed", 0))
     wanted = HeadsWanted(

@@ -11,7 +11,7 @@ from maskviz.analyse.ranking import ranked
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.examination import Examination, Masking, examination_of
-from maskviz.api.runs.options import ModelKeywords, TextKeywords, only, refuse_unknown, word
+from maskviz.api.runs.options import ModelKeywords, TextKeywords, check_options, only, word
 from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_slopes_beside
 from maskviz.api.watcher import NOBODY, Watcher
@@ -131,7 +131,7 @@ def importance(model: Model, texts: Text = None, **options: Unpack[ImportanceKey
         MaskvizError: what is asked for is not there, does not go together, or has no heads.
         TypeError: an option there is not.
     """
-    refuse_unknown("importance", options, ImportanceKeywords)
+    check_options("importance", options, ImportanceKeywords)
     measure = options.get("measure")
     wanted = ImportanceWanted(
         word(Method, options.get("method", "exact"), "method"),

@@ -9,10 +9,10 @@ from typing import Any, TypedDict, Unpack
 from maskviz.analyse.likeness import NotComparableError, look_alikes, mask_set
 from maskviz.api.answer import Answer
 from maskviz.api.models.layers import LayerRun, layers_of
-from maskviz.api.runs.options import refuse_unknown
+from maskviz.api.runs.options import check_options
 from maskviz.api.runs.traced import left_out
 from maskviz.api.watcher import NOBODY, Watcher
-from maskviz.core.errors import CannotTraceError, UsageError
+from maskviz.core.errors import CannotTraceError
 from maskviz.core.panels.page import Note, Page, Panel, Tone
 from maskviz.core.results.results import Likeness
 from maskviz.core.run.trace import ModelCard
@@ -22,9 +22,6 @@ from maskviz.load.models.source import Source, resolve
 from maskviz.store.catalogue import read_catalogue
 from maskviz.view.card import info_page, info_page_unrun
 from maskviz.view.masks.layers import likeness_panels
-
-# Squares of this side are compared in seconds.
-LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -108,17 +105,14 @@ def info(model: str | os.PathLike[str], **options: Unpack[InfoKeywords]) -> Card
         CannotTraceError: transformers has no such model.
         TypeError: an option there is not.
     """
-    refuse_unknown("info", options, InfoKeywords)
-    length = options.get("length")
-    if length is not None and not 1 <= length <= LONGEST:
-        raise UsageError(f"masks of {length} tokens are not compared", f"give length=1 to length={LONGEST}")
+    check_options("info", options, InfoKeywords)
     source = resolve(
         os.fspath(model),
         revision=options.get("revision"),
         offline=options.get("offline", False),
         trust=options.get("trust_remote_code", False),
     )
-    found = card_read(NOBODY, source, length)
+    found = card_read(NOBODY, source, options.get("length"))
     if found.unknown is not None:
         raise found.unknown
     return found

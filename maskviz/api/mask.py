@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypedDict, Unpack
 
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.models.typed_rules import rule_of_words, typed_contents
+from maskviz.api.runs.options import check_options
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page
@@ -168,9 +169,7 @@ def mask(rule: str | None = None, **options: Unpack[MaskKeywords]) -> SymbolicMa
         CannotTraceError: the model's rules cannot be told at this length.
         TypeError: an option there is not.
     """
-    unknown = sorted(set(options) - set(MaskKeywords.__annotations__))
-    if unknown:
-        raise TypeError(f"mask() got an unexpected keyword argument {unknown[0]!r}")
+    check_options("mask", options, MaskKeywords)
     documents, padding, model = options.get("documents"), options.get("padding"), options.get("model")
     if documents is not None and not isinstance(documents, str):
         documents = ",".join(map(str, documents))

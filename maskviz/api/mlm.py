@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 
 from maskviz.analyse.mlm import drawn
 from maskviz.api.answer import Answer
-from maskviz.api.runs.options import refuse_unknown, texts_of
+from maskviz.api.runs.options import check_options, texts_of
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page
@@ -113,13 +113,10 @@ def mlm(model: str | os.PathLike[str], texts: str | Sequence[str], **options: Un
         MaskvizError: the tokenizer has no mask token, or a text leaves nothing.
         TypeError: an option there is not.
     """
-    refuse_unknown("mlm", options, MlmKeywords)
+    check_options("mlm", options, MlmKeywords)
     own = texts_of(texts)
     if not own:
         raise UsageError("there is no text", "give one")
-    probability = options.get("probability", 0.15)
-    if not 0 <= probability <= 1:
-        raise UsageError(f"probability={probability!r} is no share", "give 0 to 1")
     source = resolve(
         os.fspath(model),
         revision=options.get("revision"),
@@ -127,7 +124,7 @@ def mlm(model: str | os.PathLike[str], texts: str | Sequence[str], **options: Un
         trust=options.get("trust_remote_code", False),
     )
     wanted = SelectionWanted(
-        probability,
+        options.get("probability", 0.15),
         options.get("whole_word", False),
         options.get("max_length"),
         options.get("seed", 0),

@@ -18,7 +18,7 @@ from maskviz.api.answer import Answer, read_back
 from maskviz.api.importance import masking_of
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.examination import Examination, Masking, examination_of
-from maskviz.api.runs.options import ModelKeywords, TextKeywords, only, refuse_unknown, word
+from maskviz.api.runs.options import ModelKeywords, TextKeywords, check_options, only, word
 from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.api.watcher import NOBODY, Watcher
@@ -209,7 +209,7 @@ def prune(model: Model, texts: Text = None, **options: Unpack[PruneKeywords]) ->
         MaskvizError: what is asked for is not there, does not go together, or has no heads.
         TypeError: an option there is not.
     """
-    refuse_unknown("prune", options, PruneKeywords)
+    check_options("prune", options, PruneKeywords)
     measure = options.get("measure")
     wanted = PruneWanted(
         ranked_by(options.get("by", "importance")),

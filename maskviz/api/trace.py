@@ -11,7 +11,7 @@ from maskviz.analyse.check import check, unasked
 from maskviz.api.checking.case import examined_run
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.head_masks import Gates
-from maskviz.api.runs.options import RunKeywords, refuse_unknown
+from maskviz.api.runs.options import RunKeywords, check_options
 from maskviz.api.runs.traced import Asked, Feeding, Ready, hand_over_of, proven, ready, traced
 from maskviz.api.shown import ShownRun, Trace, with_region
 from maskviz.api.watcher import NOBODY, Watcher
@@ -177,7 +177,7 @@ def trace(model: Model, text: Text = None, **options: Unpack[TraceKeywords]) -> 
         MaskvizError: what is asked for is not there, does not go together, or cannot be traced.
         TypeError: an option there is not.
     """
-    refuse_unknown("trace", options, TraceKeywords)
+    check_options("trace", options, TraceKeywords)
     with alone(), volume_kept():
         return Trace.of(traced(NOBODY, ready(NOBODY, asked_of(model, text, options)), options.get("head_mask")))
 

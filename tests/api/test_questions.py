@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 import maskviz
 from maskviz.api.answer import Answer
+from maskviz.api.runs.options import OWN_RANGES, RANGES
+from maskviz.cli.app import app
 from tests.conftest import Response
 
 Shell = Callable[..., Response]
@@ -208,3 +212,39 @@ def test_an_unknown_option_is_a_type_error(name: str) -> None:
 def test_heads_read_a_trace_that_was_made_already() -> None:
     run = maskviz.trace("demo:gpt", TEXTS)
     assert maskviz.heads(run).to_dict() == maskviz.heads("demo:gpt", TEXTS).to_dict()
+
+
+def test_numbers_have_the_ranges_of_the_command_line() -> None:
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    # Of pictures, of texts that are counted otherwise, of the shell alone.
+    drawing = ("dpi", "columns", "text", "text_number", "pool")
+    seen = set()
+    for command, own in group.commands.items():
+        for one in own.params:
+            ends = getattr(one, "min", None), getattr(one, "max", None)
+            if ends == (None, None) or one.name in drawing:
+                continue
+            assert one.name is not None
+            assert OWN_RANGES.get((command, one.name), RANGES.get(one.name)) == ends, (command, one.name)
+            seen.add(one.name)
+    assert seen == set(RANGES) | {name for _, name in OWN_RANGES}
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: maskviz.trace("demo:gpt", "the cat", past=-1), "past=-1 is out of range"),
+        (lambda: maskviz.trace("demo:gpt", "the cat", step=cast("int", 1.5)), "step=1.5 is no whole number"),
+        (lambda: maskviz.prune("demo:gpt", "the cat", step=0), "step=0 is out of range"),
+        (lambda: maskviz.mask("causal", length=-3), "length=-3 is out of range"),
+        (lambda: maskviz.mlm("demo:bert", "the cat", seeds=0), "seeds=0 is out of range"),
+        (lambda: maskviz.mlm("demo:bert", "the cat", probability=float("nan")), "probability=nan is out of range"),
+        (lambda: maskviz.info("demo:bert", length=10**6), "length=1000000 is out of range"),
+        (lambda: maskviz.explain(np.tri(3, dtype=bool), query=cast("int", "2")), "query='2' is no number"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(ask: Callable[[], object], said: str) -> None:
+    with pytest.raises(maskviz.MaskvizError) as raised:
+        ask()
+    assert said in raised.value.message

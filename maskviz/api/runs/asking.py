@@ -142,9 +142,6 @@ def request_of(text: str | Sequence[str] | None, options: BatchKeywords) -> Requ
         raise UsageError(f"there is no padding side {side!r}", "it is left or right")
     if positions not in ("plain", "cumsum"):
         raise UsageError(f"there are no position ids {positions!r}", "they are plain or cumsum")
-    longest = options.get("max_length")
-    if longest is not None and longest < 1:
-        raise UsageError(f"no text can be cut to {longest} tokens", "give at least 1")
     request = Request(
         texts=texts_of(text),
         pairs=texts_of(options.get("pair")),
@@ -153,7 +150,7 @@ def request_of(text: str | Sequence[str] | None, options: BatchKeywords) -> Requ
         target_ids=_ids(options.get("target_ids")),
         padding_side=side,
         pad_to=options.get("pad_to"),
-        max_length=longest,
+        max_length=options.get("max_length"),
         cumulative_positions=positions == "cumsum",
         images=_paths(options.get("image")),
         token_types=_ids(options.get("token_types")),

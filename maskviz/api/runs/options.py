@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from maskviz.core.arrays import AnyArray
@@ -104,16 +105,55 @@ class RunKeywords(ModelKeywords, BatchKeywords, total=False):
 _Word = TypeVar("_Word", bound=str)
 
 
-def refuse_unknown(function: str, options: Mapping[str, Any], *known: type) -> None:
-    """Refuse options that are in none of the kinds that are known, as Python does.
+# The least and the most a number may be, as the command line has them; None for no end.
+Range = tuple[float, float | None]
+RANGES: dict[str, Range] = {
+    **dict.fromkeys(("max_length", "pad_to", "past", "step", "queries", "keys", "heads", "batch", "window"), (1, None)),
+    **dict.fromkeys(("layers", "top", "mlm_sample", "length", "width"), (1, None)),
+    "random_weights": (0, 2**63 - 1),
+    "seed": (0, 2**32 - 1),
+    "probe_length": (5, None),
+    "probe_seeds": (1, 1000),
+    "random": (1, 1000),
+    "seeds": (1, 100_000),
+}
+# Of one function alone: numbers that are shares, and what is smaller elsewhere.
+OWN_RANGES: dict[tuple[str, str], Range] = {
+    ("prune", "step"): (0.001, 1),
+    ("prune", "keep"): (0, 1),
+    ("prune", "within"): (0, None),
+    ("mlm", "probability"): (0, 1),
+    ("info", "length"): (1, 4096),  # squares of this side are compared in seconds
+}
+_SHARES = (("prune", "step"), ("prune", "keep"), ("prune", "within"), ("mlm", "probability"))
+
+
+def check_options(function: str, options: Mapping[str, Any], *known: type) -> None:
+    """Refuse options that are in none of the kinds that are known, as Python does, and numbers out of range.
 
     Raises:
         TypeError: there is no such option.
+        UsageError: a number is none, or smaller or larger than it may be.
     """
     names = {name for kind in known for name in kind.__annotations__}
     unknown = sorted(set(options) - names)
     if unknown:
         raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
+    for name, value in options.items():
+        own = OWN_RANGES.get((function, name))
+        if value is not None and (own is not None or name in RANGES):
+            _check_number(name, value, own or RANGES[name], whole=(function, name) not in _SHARES)
+
+
+def _check_number(name: str, value: Any, allowed: Range, *, whole: bool) -> None:
+    least, most = allowed
+    ends = f"at least {least:g}" if most is None else f"{least:g} to {most:g}"
+    kinds: tuple[type, ...] = (Integral,) if whole else (Real,)
+    if type(value) is bool or not isinstance(value, kinds):
+        raise UsageError(f"{name}={value!r} is no {'whole ' if whole else ''}number", f"give {ends}")
+    number: Any = value
+    if not least <= number or (most is not None and not number <= most):
+        raise UsageError(f"{name}={value!r} is out of range", f"give {ends}")
 
 
 def only(options: Mapping[str, Any], *kinds: type) -> Any:

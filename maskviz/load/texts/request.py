@@ -109,7 +109,10 @@ def _check_texts(request: Request) -> None:
     if bool(request.texts) == bool(request.ids):
         if request.texts:
             raise UsageError(f"texts and {parameter('ids')} are given together", "give one or the other")
-        raise UsageError("there is no text", 'give one, such as "some text", or - for standard input')
+        raise UsageError(
+            "there is no text",
+            either('give one, such as "some text"', 'give one, such as "some text", or - for standard input'),
+        )
     for index, text in enumerate(request.texts):
         if not text.strip():
             raise UsageError(f"text {index + 1} is empty", "give at least one word")
