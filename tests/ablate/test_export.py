@@ -231,7 +231,7 @@ def test_an_architecture_that_is_not_on_the_list_is_refused(model_type: str, tmp
     with pytest.raises(CannotTraceError, match=type(one.model).__name__) as error:
         written(one, parse_head_mask("0:0", head_shapes(one.trace)), tmp_path / "new")
     assert error.value.hint is not None
-    assert "--save mask.json" in error.value.hint
+    assert "save_mask(...)" in error.value.hint
     assert not list(tmp_path.iterdir())
 
 
@@ -327,7 +327,7 @@ def test_maskviz_loads_what_it_wrote_where_it_is_trusted(tmp_path: Path) -> None
     with pytest.raises(NotFoundError) as error:
         load_model(untrusted, load_config(untrusted), device="cpu")
     assert error.value.hint is not None
-    assert "--trust-remote-code" in error.value.hint
+    assert "trust_remote_code=True" in error.value.hint
 
 
 def test_the_modelling_file_is_short_and_valid(tmp_path: Path) -> None:
