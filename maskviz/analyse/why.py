@@ -16,7 +16,7 @@ from maskviz.core.rules.kinds.repositioned import Repositioned
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.verdicts import Ends
 from maskviz.core.run.trace import AttentionCall, Mask, Trace
-from maskviz.core.writing import either, parameter
+from maskviz.core.writing import either
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ def _numbered(number: int | None, first: int, behind: int, what: str) -> IntArra
         there = "is one" if behind - first == 1 else "are"
         plural = {"query": "queries", "key": "keys"}[what]
         raise UsageError(
-            f"{parameter(what, shell='--at')}{either('', ':')} there is no {what} {number}",
+            f"{either('', '--at: ')}there is no {what} {number}",
             f"there {there}: {plural} {Ends(first, behind - 1)}",
         )
     return np.array([counted])
