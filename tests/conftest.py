@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.warm import Shell, warm_shell
 
 # No test asserts a time, and Hypothesis would: 200 ms for an example, which a busy machine may miss.
 settings.register_profile("house", deadline=None)
@@ -106,6 +108,13 @@ def saved_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         app(arguments, obj=env)
     assert stop.value.code == 0, env.stderr.getvalue()  # type: ignore[attr-defined]
     return path
+
+
+@pytest.fixture(scope="session")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell whose `maskviz` and `python` start without the seconds in which torch and transformers are imported."""
+    with warm_shell(tmp_path_factory.mktemp("shell")) as started:
+        yield started
 
 
 def installed_file(package: str, path: str) -> Path:

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from maskviz import demo
 from tests.stable import stable
+from tests.warm import Shell
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 SAMPLES = sorted(folder.parent for folder in (ROOT / "samples").glob("*/run.sh"))
 
 
-def environment(home: Path) -> dict[str, str]:
-    """A terminal of 80 columns without colour or network; `maskviz` and `python` are this environment's."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "LINES")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
-    return kept | {"PATH": path, "COLUMNS": "80", "NO_COLOR": "1", "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
-
-
 def told(text: str) -> str:
     """Without what differs from machine to machine, and spaces at the ends of lines."""
     return "\n".join(line.rstrip() for line in stable(text).splitlines())
-
-
-def run(command: str, folder: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment(home), capture_output=True, text=True, check=False
-    )
 
 
 def blocks() -> dict[tuple[str, str], list[tuple[str, str]]]:
@@ -60,22 +46,29 @@ BLOCKS = blocks()
 
 @pytest.fixture(scope="module")
 def belongings(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
-    """What a reader has: a model of their own, texts, a config, and a hub cache that knows one model."""
+    """What a reader has: a model of their own, texts, a config."""
     folder = tmp_path_factory.mktemp("belongings")
     (folder / "my-model").symlink_to(minilm)
     shutil.copy(ROOT / "samples" / "weightless" / "llama-405b.json", folder)
     shutil.copy(ROOT / "samples" / "importance" / "texts.txt", folder)
     (folder / "text.txt").write_text("The cat sat in the house because it was cold.\n", encoding="utf-8")
-    commit = "0" * 40
-    repository = folder / "home" / "hub" / "models--bert-base-uncased"
-    shutil.copytree(demo.folder("bert"), repository / "snapshots" / commit)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
     return folder
 
 
 @pytest.fixture
-def reader(belongings: Path, tmp_path: Path) -> Path:
+def hub(shell: Shell) -> Iterator[None]:
+    """A hub cache that knows one model."""
+    commit = "0" * 40
+    repository = shell.home / "hub" / "models--bert-base-uncased"
+    shutil.copytree(demo.folder("bert"), repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    yield
+    shutil.rmtree(shell.home / "hub")
+
+
+@pytest.fixture
+def reader(belongings: Path, hub: None, tmp_path: Path) -> Path:
     """A folder like the reader's, without anything another section wrote."""
     for one in belongings.iterdir():
         (tmp_path / one.name).symlink_to(one)
@@ -83,18 +76,20 @@ def reader(belongings: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("page", "section"), list(BLOCKS))
-def test_a_pages_commands_print_what_it_shows(reader: Path, page: str, section: str) -> None:
+def test_a_pages_commands_print_what_it_shows(shell: Shell, reader: Path, page: str, section: str) -> None:
     """A section in one test, in its order: a command may use what one before it in the section wrote."""
     wrong = {
-        command: said for command, output in BLOCKS[page, section] if (said := difference(command, output, reader))
+        command: said
+        for command, output in BLOCKS[page, section]
+        if (said := difference(shell, command, output, reader))
     }
     assert not wrong, "\n\n".join(f"$ {command}\n{said}" for command, said in wrong.items())
 
 
-def difference(command: str, output: str, reader: Path) -> str:
+def difference(shell: Shell, command: str, output: str, reader: Path) -> str:
     """What a command printed where that is not what is shown, else nothing. A block without output only has to succeed;
     a line `...` leaves out the rest, `exit N` names the exit code."""
-    done = run(command, reader, reader / "home")
+    done = shell.run(command, reader)
     lines = output.splitlines()
     code = int(lines.pop().split()[1]) if lines and re.fullmatch(r"exit \d+", lines[-1]) else 0
     if done.returncode != code:
@@ -123,10 +118,12 @@ def test_every_command_is_shown_at_work_on_its_page() -> None:
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: folder.name)
-def test_a_sample_prints_and_draws_what_it_says(folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_sample_prints_and_draws_what_it_says(
+    folder: Path, shell: Shell, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.png", "expected.txt"))
-    done = run("bash run.sh", copy, tmp_path / "home")
+    done = shell.run("bash run.sh", copy)
     assert done.returncode == 0, done.stderr
     expected = folder / "expected.txt"
     if request.config.getoption("--overwrite"):
