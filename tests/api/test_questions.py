@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from typer.main import get_command
 import maskviz
 from maskviz.api.answer import Answer
 from maskviz.api.runs.options import OWN_RANGES, RANGES
+from maskviz.api.shown import Trace
 from maskviz.cli.app import app
 from tests.conftest import Response
 
@@ -23,98 +25,100 @@ TEXTS = ("the cat sat in the house", "the dog ran")
 RULE = "causal & window(3)"
 
 
-def padded(folder: Path) -> tuple[Path, Path]:
-    """One padding as transformers says it, and as torch does."""
-    keep = np.array([[1, 1, 1, 0], [1, 1, 1, 1]])
-    np.save(folder / "keep.npy", keep)
-    np.save(folder / "blocked.npy", keep == 0)
-    return folder / "keep.npy", folder / "blocked.npy"
+@dataclass(frozen=True)
+class Files:
+    """What is asked about.
 
+    Attributes:
+        mask, blocked: One padding as transformers says it, and as torch does.
+        run, saved: A run, and the file of it.
+    """
 
-def answers(folder: Path) -> dict[str, tuple[tuple[str, ...], Answer]]:
-    """The words typed in a shell for each question, and what Python is answered."""
-    mask, blocked = padded(folder)
-    run = maskviz.trace("demo:gpt", TEXTS)
-    saved = run.save(folder / "run.npz")
-    return {
-        "check": (("check", "-m", "demo:gpt", "--for", "forward", *TEXTS), maskviz.check("demo:gpt", TEXTS)),
-        "check a mask": (
-            ("check", str(blocked), "--as", "torch-padding"),
-            maskviz.check(mask=blocked, dialect="torch-padding"),
-        ),
-        "explain": (
-            ("explain", "-m", "demo:gpt", *TEXTS, "--at", "2,5", "--text", "1"),
-            maskviz.explain(run, query=2, key=5, text=0),
-        ),
-        "explain a file": (("explain", str(saved), "--at", "*,3"), maskviz.explain(saved, key=3)),
-        "explain a mask": (
-            ("explain", str(mask), "--at", "0,3", "--as", "hf-2d"),
-            maskviz.explain(mask, query=0, key=3, dialect="hf-2d"),
-        ),
-        "diff": (
-            ("diff", "-m", "demo:gpt", "--against", "demo:bert", "--ids", "5 17 30 41"),
-            maskviz.diff("demo:gpt", "demo:bert", ids=[[5, 17, 30, 41]]),
-        ),
-        "diff backends": (
-            ("diff", "-m", "demo:gpt", "--attn", "eager,sdpa", *TEXTS),
-            maskviz.diff("demo:gpt", texts=TEXTS, attn=("eager", "sdpa")),
-        ),
-        "diff masks": (
-            ("diff", str(mask), str(blocked), "--as", "hf-2d", "--as", "torch-padding"),
-            maskviz.diff(mask, blocked, dialect=("hf-2d", "torch-padding")),
-        ),
-        "heads": (("heads", "-m", "demo:gpt", "--top", "3", *TEXTS), maskviz.heads("demo:gpt", TEXTS, top=3)),
-        "heads of a probe": (
-            ("heads", "-m", "demo:gpt", "--probe", "--probe-length", "9"),
-            maskviz.heads("demo:gpt", probe=True, probe_length=9),
-        ),
-        "rollout": (
-            ("heads", "--rollout", "--words", *TEXTS),
-            maskviz.heads("demo:bert", TEXTS, rollout=True, words=True),
-        ),
-        "importance": (
-            ("importance", "-m", "demo:gpt", "--ablation", "mean", "--top", "2", *TEXTS),
-            maskviz.importance("demo:gpt", TEXTS, ablation="mean", top=2),
-        ),
-        "prune": (
-            ("prune", "-m", "demo:gpt", "--keep", "0.6", "--random", "1", "--step", "0.4", *TEXTS),
-            maskviz.prune("demo:gpt", TEXTS, keep=0.6, random=1, step=0.4),
-        ),
-        "mask": (("mask", RULE, "--length", "1000"), maskviz.mask(RULE, length=1000)),
-        "mask of a model": (
-            ("mask", "-m", "demo:gpt", "--length", "64"),
-            maskviz.mask(model="demo:gpt", length=64),
-        ),
-        "mlm": (("mlm", "--seed", "3", *TEXTS), maskviz.mlm("demo:bert", TEXTS, seed=3)),
-        "convert": (
-            ("convert", str(mask), "--from", "hf-2d", "--to", "sdpa"),
-            maskviz.convert(mask, source="hf-2d", target="sdpa"),
-        ),
-        "info": (("info", "demo:gpt"), maskviz.info("demo:gpt")),
-    }
+    mask: Path
+    blocked: Path
+    run: Trace
+    saved: Path
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[tuple[str, ...], Answer]]:
-    return answers(tmp_path_factory.mktemp("asked"))
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("asked")
+    keep = np.array([[1, 1, 1, 0], [1, 1, 1, 1]])
+    np.save(folder / "keep.npy", keep)
+    np.save(folder / "blocked.npy", keep == 0)
+    run = maskviz.trace("demo:gpt", TEXTS)
+    return Files(folder / "keep.npy", folder / "blocked.npy", run, run.save(folder / "run.npz"))
 
 
-QUESTIONS = (
-    *("check", "check a mask", "explain", "explain a file", "explain a mask", "diff", "diff backends", "diff masks"),
-    *("heads", "heads of a probe", "rollout", "importance", "prune", "mask", "mask of a model", "mlm", "convert"),
-    "info",
-)
+# The words typed in a shell for each question, and what Python is answered.
+QUESTIONS: dict[str, Callable[[Files], tuple[tuple[str, ...], Answer]]] = {
+    "check": lambda of: (("check", "-m", "demo:gpt", "--for", "forward", *TEXTS), maskviz.check("demo:gpt", TEXTS)),
+    "check a mask": lambda of: (
+        ("check", str(of.blocked), "--as", "torch-padding"),
+        maskviz.check(mask=of.blocked, dialect="torch-padding"),
+    ),
+    "explain": lambda of: (
+        ("explain", "-m", "demo:gpt", *TEXTS, "--at", "2,5", "--text", "1"),
+        maskviz.explain(of.run, query=2, key=5, text=0),
+    ),
+    "explain a file": lambda of: (("explain", str(of.saved), "--at", "*,3"), maskviz.explain(of.saved, key=3)),
+    "explain a mask": lambda of: (
+        ("explain", str(of.mask), "--at", "0,3", "--as", "hf-2d"),
+        maskviz.explain(of.mask, query=0, key=3, dialect="hf-2d"),
+    ),
+    "diff": lambda of: (
+        ("diff", "-m", "demo:gpt", "--against", "demo:bert", "--ids", "5 17 30 41"),
+        maskviz.diff("demo:gpt", "demo:bert", ids=[[5, 17, 30, 41]]),
+    ),
+    "diff backends": lambda of: (
+        ("diff", "-m", "demo:gpt", "--attn", "eager,sdpa", *TEXTS),
+        maskviz.diff("demo:gpt", texts=TEXTS, attn=("eager", "sdpa")),
+    ),
+    "diff masks": lambda of: (
+        ("diff", str(of.mask), str(of.blocked), "--as", "hf-2d", "--as", "torch-padding"),
+        maskviz.diff(of.mask, of.blocked, dialect=("hf-2d", "torch-padding")),
+    ),
+    "heads": lambda of: (("heads", "-m", "demo:gpt", "--top", "3", *TEXTS), maskviz.heads("demo:gpt", TEXTS, top=3)),
+    "heads of a probe": lambda of: (
+        ("heads", "-m", "demo:gpt", "--probe", "--probe-length", "9"),
+        maskviz.heads("demo:gpt", probe=True, probe_length=9),
+    ),
+    "rollout": lambda of: (
+        ("heads", "--rollout", "--words", *TEXTS),
+        maskviz.heads("demo:bert", TEXTS, rollout=True, words=True),
+    ),
+    "importance": lambda of: (
+        ("importance", "-m", "demo:gpt", "--ablation", "mean", "--top", "2", *TEXTS),
+        maskviz.importance("demo:gpt", TEXTS, ablation="mean", top=2),
+    ),
+    "prune": lambda of: (
+        ("prune", "-m", "demo:gpt", "--keep", "0.6", "--random", "1", "--step", "0.4", *TEXTS),
+        maskviz.prune("demo:gpt", TEXTS, keep=0.6, random=1, step=0.4),
+    ),
+    "mask": lambda of: (("mask", RULE, "--length", "1000"), maskviz.mask(RULE, length=1000)),
+    "mask of a model": lambda of: (
+        ("mask", "-m", "demo:gpt", "--length", "64"),
+        maskviz.mask(model="demo:gpt", length=64),
+    ),
+    "mlm": lambda of: (("mlm", "--seed", "3", *TEXTS), maskviz.mlm("demo:bert", TEXTS, seed=3)),
+    "convert": lambda of: (
+        ("convert", str(of.mask), "--from", "hf-2d", "--to", "sdpa"),
+        maskviz.convert(of.mask, source="hf-2d", target="sdpa"),
+    ),
+    "info": lambda of: (("info", "demo:gpt"), maskviz.info("demo:gpt")),
+}
 
 
-def test_every_question_is_asked(asked: dict[str, Any]) -> None:
-    assert tuple(asked) == QUESTIONS
+@pytest.fixture(scope="module", params=QUESTIONS)
+def asked(request: pytest.FixtureRequest, files: Files) -> tuple[tuple[str, ...], Answer]:
+    """A question with its answer, each asked once for all tests of it."""
+    return QUESTIONS[request.param](files)
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
 def test_python_and_the_shell_are_told_the_same(
-    question: str, asked: dict[str, tuple[tuple[str, ...], Answer]], maskviz: Shell, tmp_path: Path
+    asked: tuple[tuple[str, ...], Answer], maskviz: Shell, tmp_path: Path
 ) -> None:
-    words, answer = asked[question]
+    words, answer = asked
     page = tmp_path / "page.txt"
     maskviz(*words, "-o", str(page), expect=(0, 5))
     own = answer.save(tmp_path / "own.txt")
@@ -143,11 +147,8 @@ _WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_an_answer_can_be_looked_at(
-    question: str, asked: dict[str, tuple[tuple[str, ...], Answer]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    answer = asked[question][1]
+def test_an_answer_can_be_looked_at(asked: tuple[tuple[str, ...], Answer], capsys: pytest.CaptureFixture[str]) -> None:
+    answer = asked[1]
     assert "\n" not in repr(answer)
     assert len(repr(answer)) < 400
     json.dumps(answer.to_dict())
@@ -156,8 +157,8 @@ def test_an_answer_can_be_looked_at(
     assert capsys.readouterr().out
 
 
-def test_a_reason_as_a_text_is_the_page(asked: dict[str, tuple[tuple[str, ...], Answer]]) -> None:
-    assert "causal" in str(asked["explain"][1])
+def test_a_reason_as_a_text_is_the_page(files: Files) -> None:
+    assert "causal" in str(QUESTIONS["explain"](files)[1])
 
 
 def test_a_conversion_is_an_array_to_numpy(tmp_path: Path) -> None:
