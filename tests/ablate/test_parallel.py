@@ -26,6 +26,8 @@ from tests.ablate.processes import results_of
 from tests.architectures import VOCABULARY, tiny
 from tests.tracing.conftest import loaded_tiny, random_rows
 
+pytestmark = pytest.mark.slow("starts several processes that import torch anew")
+
 _CLOSE = 1e-6
 
 

@@ -34,6 +34,8 @@ from maskviz.view.why.report_rules import clause_of
 from tests.analyse.test_why import any_rules
 from tests.reports import batch_of, mask_of, trace_of
 
+pytestmark = pytest.mark.slow("drives a browser")
+
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow("starts a process for each command")
+
 RUN = Path(__file__).parents[1] / "store" / "runs" / "version-1" / "past.npz"
 LINE = "maskviz: interrupted\n"
 COMMANDS = [

@@ -23,6 +23,8 @@ from tests.ablate.processes import environment, free_port, run_all
 from tests.architectures import tiny
 from tests.conftest import Response
 
+pytestmark = pytest.mark.slow("starts several processes that import torch anew")
+
 _IDS = ("--ids", "5 7 9 11")
 
 

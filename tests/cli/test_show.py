@@ -291,6 +291,7 @@ def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow("starts processes that import torch anew")
 def test_a_pipe_gets_no_escape_codes_and_force_color_does() -> None:
     plain = process("info", "demo:bert", TERM="xterm-256color")
     assert plain.returncode == 0, plain.stderr
@@ -298,6 +299,7 @@ def test_a_pipe_gets_no_escape_codes_and_force_color_does() -> None:
     assert b"\x1b" in process("info", "demo:bert", FORCE_COLOR="1", TERM="xterm-256color").stdout
 
 
+@pytest.mark.slow("starts processes that import torch anew")
 def test_columns_are_respected_and_ascii_is_ascii() -> None:
     shown = process("show", "The 猫 sat", "--layer", "0", COLUMNS="50", PYTHONIOENCODING="ascii", NO_COLOR="1")
     assert shown.returncode == 0, shown.stderr
@@ -305,6 +307,7 @@ def test_columns_are_respected_and_ascii_is_ascii() -> None:
     assert max(map(len, shown.stdout.splitlines())) <= 50
 
 
+@pytest.mark.slow("starts processes that import torch anew")
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} -m maskviz info demo:bert | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False)
@@ -312,6 +315,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.slow("starts processes that import torch anew")
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
@@ -332,6 +336,7 @@ def test_streams_that_are_full_or_closed_are_no_bug(command: str, code: int, sai
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow("starts processes that import torch anew")
 def test_columns_of_zero_say_nothing() -> None:
     assert b"BertForMaskedLM" in process("info", "demo:bert", COLUMNS="0").stdout
 
@@ -353,6 +358,7 @@ def test_a_model_of_numbers_that_are_none_says_so(maskviz: Run, tmp_path: Path) 
     assert "No later attention moved" not in out
 
 
+@pytest.mark.slow("starts processes that import torch anew")
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc to know how far a process has come")
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     figure = tmp_path / "figure.png"

@@ -10,6 +10,8 @@ import pytest
 
 from tests.terminal import Terminal
 
+pytestmark = pytest.mark.slow("starts processes in a pseudo-terminal")
+
 COLOUR = b"\x1b[38;2;"  # the start of an ink in true colour
 
 

@@ -157,6 +157,7 @@ for mask, dtype in given["masks"]:
 """
 
 
+@pytest.mark.slow("starts a process that imports Keras")
 def test_keras_takes_its_ones() -> None:
     """In a process of its own: what Keras imports would slow all others, and its backend is chosen once."""
     given = masks.inputs()

@@ -9,6 +9,8 @@ import pytest
 import maskviz
 from tests.terminal import Terminal
 
+pytestmark = pytest.mark.slow("starts processes in a pseudo-terminal")
+
 DOWN, RIGHT, TAB, ESCAPE = "\x1b[B", "\x1b[C", "\t", "\x1b"
 
 

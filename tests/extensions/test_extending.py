@@ -20,6 +20,8 @@ from maskviz.tracing.seam.masks import rule_of
 from tests.conftest import Response
 from tests.own_code import both_ways_folder
 
+pytestmark = pytest.mark.slow("installs packages, and starts processes that find them")
+
 ROOT = Path(package_of_maskviz.__file__).parents[1]
 PAGE = ROOT / "docs/extending.md"
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)

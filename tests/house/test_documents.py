@@ -75,6 +75,7 @@ def reader(belongings: Path, hub: None, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow("runs what is shown, from its first command to its last")
 @pytest.mark.parametrize(("page", "section"), list(BLOCKS))
 def test_a_pages_commands_print_what_it_shows(shell: Shell, reader: Path, page: str, section: str) -> None:
     """A section in one test, in its order: a command may use what one before it in the section wrote."""
@@ -117,6 +118,7 @@ def test_every_command_is_shown_at_work_on_its_page() -> None:
     assert idle == {"explore"}
 
 
+@pytest.mark.slow("runs what is shown, from its first command to its last")
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: folder.name)
 def test_a_sample_prints_and_draws_what_it_says(
     folder: Path, shell: Shell, tmp_path: Path, request: pytest.FixtureRequest

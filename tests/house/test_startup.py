@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow("starts processes that import torch anew")
+
 HEAVY = ("torch", "transformers", "matplotlib", "numpy")
 
 # Blocks the import of some libraries, then runs the command line.

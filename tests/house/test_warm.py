@@ -10,6 +10,8 @@ import pytest
 
 from tests.warm import Shell
 
+pytestmark = pytest.mark.slow("starts processes that import torch anew")
+
 PROGRAMS = Path(sys.executable).parent
 # Commands that no other test runs in a process that starts with nothing imported, and what a shell may ask of any.
 LINES = [

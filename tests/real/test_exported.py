@@ -17,6 +17,8 @@ from maskviz.load.models.source import resolve
 from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import head_shapes, run
 
+pytestmark = pytest.mark.slow("runs models of real size")
+
 TEXTS = ("Attention is all you need.", "The animal didn't cross the street because it was too tired.")
 OTHERS = ("Paris is the capital of France, and Rome that of Italy.", "Once upon a time there was a small model.")
 

@@ -18,6 +18,8 @@ from maskviz.load.texts.encode import Request, encode
 from maskviz.load.texts.probe import PROBED, probe_of
 from tests.traced import traced
 
+pytestmark = pytest.mark.slow("runs models of real size")
+
 OPENINGS = Path(__file__).parents[2] / "samples" / "heads" / "texts.txt"
 
 

@@ -15,6 +15,8 @@ from maskviz.tracing.long.run import rehearse, stream
 from maskviz.tracing.long.tally import Keeping
 from maskviz.tracing.run import run
 
+pytestmark = pytest.mark.slow("runs models of real size")
+
 
 @pytest.mark.parametrize(
     "text", ["the " * 70, "The keeper of the light wrote down each ship that passed it by night. " * 5]

@@ -19,6 +19,8 @@ from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.tracing.run import run
 from tests.traced import Traced, traced
 
+pytestmark = pytest.mark.slow("runs models of real size")
+
 # Against plain sdpa. The first releases of transformers 5 round once more on the way, on logits of up to 30.
 LARGEST_DRIFT = 1e-4 if Version(transformers.__version__) >= Version("5.23") else 5e-4
 

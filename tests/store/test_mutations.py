@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from maskviz.core.errors import ExitCode
 from tests.store.mutating import RUNS, Parts, mutated
 
+pytestmark = pytest.mark.slow("reads hundreds of files as a hostile hand would change them")
+
 KINDS = sorted(RUNS.glob("*/*.npz"))
 EXAMPLES = -(-int(os.environ.get("EXAMPLES", "300")) // len(KINDS))
 SHOWN, USAGE, UNREADABLE, NOT_FITTING = (
