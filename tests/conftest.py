@@ -24,12 +24,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--overwrite", action="store_true", help="renew the golden files")
 
 
-# Tests that take minutes begin first, so that no worker is left alone with one at the end.
-_LONG = ("test_a_pages_commands_print_what_it_shows", "test_a_sample_prints_and_draws_what_it_says")
+# What takes longest begins first, then all that is marked slow, so that no worker is left alone with it at the end.
+_LONGEST = ("importance", "long-document", "pruning", "heads", "broken", "backends")
+
+
+def _turn(item: pytest.Item) -> tuple[bool, bool]:
+    long = item.name in [f"test_a_sample_prints_and_draws_what_it_says[{name}]" for name in _LONGEST]
+    return not long, item.get_closest_marker("slow") is None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.name.startswith(_LONG))
+    items.sort(key=_turn)
 
 
 @pytest.fixture
