@@ -31,7 +31,7 @@ with torch.no_grad():
 HEAD_MAPS = """
 import sys, time
 from pathlib import Path
-from maskviz.cli.pages import page_of
+from maskviz.api.shown import ShownRun
 from maskviz.load.texts.encode import Request, encode
 from maskviz.load.models.model import load_config, load_model
 from maskviz.load.models.source import resolve
@@ -44,7 +44,7 @@ words = "The animal did not cross the street because it was too tired and the ro
 encoded = encode(loaded, Request((words,), max_length=24))
 trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
 start = time.perf_counter()
-page = page_of(Saved(trace), Choice(), "")
+page = ShownRun(Saved(trace), Choice()).page()
 from maskviz.render.image.page import image_bytes
 png = image_bytes(page, "png")
 Path(sys.argv[2]).write_bytes(png)
