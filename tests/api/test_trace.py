@@ -201,7 +201,7 @@ def test_without_weights_there_are_masks_alone() -> None:
         (("demo:gpt", {"input_ids": [[3]]}), {"padding_side": "left"}, UsageError, "padding_side= is for texts"),
         (("demo:gpt", {"input_ids": [[3, 99999]]}), {}, UsageError, "id 99999 is not in the vocabulary"),
         (("demo:gpt", "the cat"), {"padding_side": "up"}, UsageError, "no padding side 'up'"),
-        (("demo:gpt", "the cat"), {"max_length": 0}, UsageError, "cut to 0 tokens"),
+        (("demo:gpt", "the cat"), {"max_length": 0}, UsageError, "max_length=0 is out of range"),
         (("demo:gpt", "the cat"), {"head_mask": "9:0"}, UsageError, "layer 9 does not exist"),
         (("demo:gpt", "the cat"), {"head_mask": [["a"]]}, UsageError, "the head mask holds"),
     ],
