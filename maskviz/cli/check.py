@@ -67,18 +67,9 @@ class CheckedModelOptions(o.ModelOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class GivenMaskOptions(Group):
+class GivenMaskOptions(o.MaskOptions):
     """A mask file, and what it is to fit."""
 
-    PANEL: ClassVar[str] = "Masks"
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            "--mask",
-            metavar="FILE",
-            help="Attention mask of your own, .npy .pt .safetensors: [batch, token] or [batch, head, query, key].",
-        ),
-    ] = None
     dialect: Annotated[
         Dialect | None, typer.Option("--as", help="How the mask file is to be read; default: by its shape.")
     ] = None

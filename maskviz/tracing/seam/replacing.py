@@ -21,12 +21,12 @@ class Canary:
 
     Attributes:
         name: What stands at stake, as a user would say it.
-        library: "transformers" or "torch".
+        package: "transformers" or "torch".
         sings: Whether it is where and as it was; may raise where it is not.
     """
 
     name: str
-    library: str
+    package: str
     sings: Callable[[], bool]
 
     def trouble(self) -> str:
@@ -35,23 +35,23 @@ class Canary:
             fine = self.sings()
         except (AttributeError, ImportError, KeyError, TypeError):
             fine = False
-        return "" if fine else moved(self.name, self.library)
+        return "" if fine else moved(self.name, self.package)
 
 
 class MovedError(CannotTraceError):
     """A private name is not where it was: nothing weaker may answer in its place."""
 
-    def __init__(self, name: str, library: str = "transformers") -> None:
-        super().__init__(moved(name, library), REMEDY)
+    def __init__(self, name: str, package: str = "transformers") -> None:
+        super().__init__(moved(name, package), REMEDY)
 
 
 REMEDY = "install a release that was tested (README says which), or a newer maskviz"
 
 
-def moved(name: str, library: str) -> str:
+def moved(name: str, package: str) -> str:
     """The sentence on something that has moved."""
-    release = transformers.__version__ if library == "transformers" else torch.__version__
-    return f"{library} {release}: {name} is not where it was"
+    release = transformers.__version__ if package == "transformers" else torch.__version__
+    return f"{package} {release}: {name} is not where it was"
 
 
 def has(thing: object, *names: str) -> bool:
