@@ -15,10 +15,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from maskviz.analyse.head_roles import roles_of
 from maskviz.analyse.offsets import offsets_of, positional, top_offsets
 from maskviz.core.arrays import BoolArray, DoubleArray, IntArray
 from maskviz.core.results.head_reading import HeadReading, LayerReading, Measured
+from maskviz.core.results.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, RoleScore
 from maskviz.core.run.text_attention import TextAttention
 from maskviz.core.run.trace import AttentionCall, Batch, Trace
 from maskviz.core.words import HeadStatistic, Role, Stack
@@ -46,9 +46,10 @@ def read_layer(
     call: AttentionCall,
     counted: BoolArray | None = None,
     kinds: Collection[HeadStatistic] = tuple(HeadStatistic),
+    rows: Sequence[int] | None = None,
 ) -> LayerReading:
-    """Read the heads of one attention over all texts, with `counted` and `kinds` as in `read_heads`."""
-    rows = range(call.mask.visible.shape[0])
+    """Read the heads of one attention over texts, None for all, with `counted` and `kinds` as in `read_heads`."""
+    rows = range(call.mask.visible.shape[0]) if rows is None else rows
     texts = [text_attention(trace, call, row, counted) for row in rows]
     each = [_measured(text, targets_of(trace, call, row, text.places)) for row, text in zip(rows, texts, strict=True)]
     measured = {kind: _mean_of([one[kind] for one in each]) for kind in each[0]}
@@ -69,6 +70,23 @@ def read_layer(
         undefined=np.sum([(~text.defined).sum(-1) for text in texts], axis=0),
         roles=tuple(roles_of(measured, head) for head in range(call.heads)),
     )
+
+
+def roles_of(measured: Mapping[HeadStatistic, Measured], head: int) -> tuple[RoleScore, ...]:
+    """The roles of one head of a layer, the one farthest above its threshold first.
+
+    A role needs a mean of at least its threshold on at least `LEAST_QUERIES` queries, and, but for broad heads,
+    `TIMES_CHANCE` times what uniform attention would give: in a short causal text every head looks at the first token.
+    """
+    found = []
+    for criterion in CRITERIA:
+        one = measured.get(criterion.statistic)
+        if one is None or one.queries[head] < LEAST_QUERIES:
+            continue
+        score, chance = float(one.mean[head]), float(one.chance[head])
+        if score >= criterion.threshold and (score >= TIMES_CHANCE * chance or not criterion.above_chance):
+            found.append(RoleScore(criterion, score, chance, int(one.queries[head])))
+    return tuple(sorted(found, key=lambda role: -role.score / role.criterion.threshold))
 
 
 def text_attention(trace: Trace, call: AttentionCall, row: int, counted: BoolArray | None = None) -> TextAttention:

@@ -10,22 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from maskviz.analyse.long import read_long
+from maskviz.analyse.standing_out import standing_out
 from maskviz.api.answer import Answer, read_back
+from maskviz.api.together import OF_DETAIL, refuse_together
 from maskviz.core.checks.findings import Checked
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page, Panel
 from maskviz.core.panels.regions import parse_region
+from maskviz.core.results.head_roles import ProminentHead
 from maskviz.core.results.results import Comparison, Proof
 from maskviz.core.run import trace as core
 from maskviz.core.run.long import LongTrace
-from maskviz.core.words import Scale, Severity, Style
+from maskviz.core.words import Only, Scale, Severity, Style
 from maskviz.core.writing import parameter
 from maskviz.store.archive import json_bytes, npz_bytes, read_npz, read_run
 from maskviz.store.saved import Saved
-from maskviz.view.choosing import Choice
+from maskviz.view.choosing import Choice, drawn_row
 from maskviz.view.findings import findings_page
-from maskviz.view.long.page import drawn_row, long_page
+from maskviz.view.long.page import long_page
 from maskviz.view.masks.proof import proof_panels
 from maskviz.view.show import WhatIf, show_page
 
@@ -64,9 +67,9 @@ class ShownRun(Answer):
     def page(self) -> Page:
         """The page that `maskviz show` prints."""
         if isinstance(self.run, LongTrace):
-            return long_page(self.run, read_long(self.run, drawn_row(self.run, self.choice)), self.choice)
+            return long_page(self.run, read_long(self.run, drawn_row(self.run.batch, self.choice)), self.choice)
         findings = () if self.checked is None else findings_page(self.checked).panels
-        return show_page(self.run.trace, self.choice, what_if_of(self.run), [*findings, *self._asked()])
+        return shown_page(self.run.trace, self.choice, what_if_of(self.run), [*findings, *self._asked()])
 
     def to_dict(self) -> dict[str, Any]:
         """The run as `.json` holds it."""
@@ -95,6 +98,14 @@ class ShownRun(Answer):
         trace = None if isinstance(self.run, LongTrace) else self.run.trace
         proof = [] if self.proof is None or trace is None else proof_panels(self.proof, trace)
         return [*self.more, *proof]
+
+
+def shown_page(trace: core.Trace, choice: Choice, what_if: WhatIf | None = None, more: Sequence[Panel] = ()) -> Page:
+    """The page of a run, see `show_page`; unless heads were named, with those that stand out."""
+    prominent: tuple[ProminentHead, ...] = ()
+    if not choice.named and choice.only is not Only.MASK and what_if is None:
+        prominent = standing_out(trace, drawn_row(trace.batch, choice))
+    return show_page(trace, choice, what_if, more, prominent)
 
 
 def read_back_run(path: Path, choice: Choice, region: str | None = None) -> ShownRun:
@@ -148,6 +159,9 @@ class Picture(TypedDict, total=False):
         dpi: Device pixels per inch of a figure, 150 unless given.
         style: Of a figure: "screen", or "paper" for one as wide as a column with one caption that has the facts.
         columns: Columns of a paper a figure takes, 1 or 2.
+        all: Draw every head and every mask, and not those alone that stand out.
+        brief: Draw a first look in a few lines.
+        only: "mask" or "attention", None for both.
     """
 
     layer: Numbers
@@ -160,6 +174,9 @@ class Picture(TypedDict, total=False):
     dpi: int
     style: str
     columns: int | None
+    all: bool
+    brief: bool
+    only: str | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -274,6 +291,11 @@ def choice_of(picture: Picture) -> Choice:
     scale = picture.get("scale")
     if scale is not None and scale not in [one.value for one in Scale]:
         raise UsageError(f"there is no scale {scale!r}", "it is linear or log")
+    only = picture.get("only")
+    if only is not None and only not in [one.value for one in Only]:
+        raise UsageError(f"there is nothing {only!r} to draw alone", "it is mask or attention")
+    everything, brief = picture.get("all", False), picture.get("brief", False)
+    refuse_together({name for name, given in (("all", everything), ("brief", brief)) if given}, OF_DETAIL)
     return Choice(
         selection(picture.get("layer")),
         selection(picture.get("head")),
@@ -281,6 +303,9 @@ def choice_of(picture: Picture) -> Choice:
         picture.get("text"),
         None if scale is None else Scale(scale),
         picture.get("title"),
+        everything=everything,
+        brief=brief,
+        only=None if only is None else Only(only),
     )
 
 

@@ -23,6 +23,7 @@ OF_HEADS: tuple[Pair, ...] = (
     ("rollout", "past", "it follows attention from the first token on"),
     *((maps, one, "it is of statistics") for maps in ("mean", "rollout") for one in ("by", "head")),
 )
+OF_DETAIL: tuple[Pair, ...] = (("all", "brief", "give one or the other"),)
 
 
 def refuse_together(given: Collection[str], pairs: Iterable[Pair]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from maskviz.cli import options as o
+from maskviz.cli.detail import DetailOptions
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver, parse_backends
 from maskviz.core.errors import ExitCode
@@ -95,6 +96,7 @@ def show(
     own: o.MaskOptions,
     silenced: o.HeadMaskOptions,
     draw: o.ChoiceOptions,
+    detail: DetailOptions,
     part: o.RegionOptions,
     long: LongTextOptions,
     picture: o.PictureOptions,
@@ -116,7 +118,7 @@ def show(
 
     report = next((f"-o {path}" for path in paths if path.suffix.lower() == ".html"), "")
     kept = long.long(part.region, draw.layer)
-    wanted = Wanted(draw.choice(), kept, part.region, silenced.head_mask, backends, prove, check, report)
+    wanted = Wanted(detail.of(draw.choice()), kept, part.region, silenced.head_mask, backends, prove, check, report)
     request, fed = batch.request(text, found, images.image), o.feeding(decoding, own.mask)
     check_together(request, fed, wanted, spread.parallel)
     with working_together(spread.parallel):

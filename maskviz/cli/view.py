@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from maskviz.cli import options as o
+from maskviz.cli.detail import DetailOptions
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver
 
@@ -18,6 +19,7 @@ def view(
     env: Env,
     run: Run,
     draw: o.ChoiceOptions,
+    detail: DetailOptions,
     part: o.RegionOptions,
     picture: o.PictureOptions,
     output: o.Output = None,
@@ -27,4 +29,4 @@ def view(
 
     from maskviz.api.shown import read_back_run
 
-    deliver(env, read_back_run(run, draw.choice(), part.region), paths, drawing)
+    deliver(env, read_back_run(run, detail.of(draw.choice()), part.region), paths, drawing)

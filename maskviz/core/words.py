@@ -69,6 +69,13 @@ class Parallel(StrEnum):
     TP = "tp"
 
 
+class Only(StrEnum):
+    """The one thing a figure shows."""
+
+    MASK = "mask"
+    ATTENTION = "attention"
+
+
 class Measure(StrEnum):
     """What is compared between a run with heads silenced and the plain run; each is larger where more is lost."""
 

@@ -15,7 +15,7 @@ from maskviz.core.panels.page import Token, TokenStrip
 from maskviz.core.run.heads import parse_selection
 from maskviz.core.run.long import Region
 from maskviz.core.run.trace import AttentionCall, Batch, ModelCard, Trace
-from maskviz.core.words import Role, Scale, Stack
+from maskviz.core.words import Only, Role, Scale, Stack
 from maskviz.core.writing import parameter, plural, printable
 
 
@@ -30,6 +30,9 @@ class Choice:
         scale: Of attention maps, None for the page's own.
         title: Title of the page, None for the text itself.
         region: The only part of masks and maps that is drawn, None for all.
+        everything: Whether every head and every mask is drawn, and not those alone that stand out.
+        brief: Whether a few lines are wanted.
+        only: Masks alone, or attention alone; None for both.
     """
 
     layers: str | None = None
@@ -39,6 +42,14 @@ class Choice:
     scale: Scale | None = None
     title: str | None = None
     region: Region | None = None
+    everything: bool = False
+    brief: bool = False
+    only: Only | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether what is to be drawn of the attention was said."""
+        return self.everything or self.layers is not None or self.heads is not None or self.region is not None
 
 
 class _Call(Protocol):
@@ -95,6 +106,17 @@ def chosen_text(batch: Batch, number: int) -> int:
     if not 1 <= number <= batch.rows:
         raise UsageError(f"text {number} does not exist", f"there are texts 1 to {batch.rows}")
     return number - 1
+
+
+def drawn_row(batch: Batch, choice: Choice) -> int:
+    """The row of the batch whose maps are drawn: the one asked for, else the longest.
+
+    Raises:
+        UsageError: there is no such text.
+    """
+    if choice.text is not None:
+        return chosen_text(batch, choice.text)
+    return int(batch.keep.sum(axis=1).argmax())
 
 
 def evidence_line(trace: Trace) -> str:
@@ -167,6 +189,8 @@ def _size(card: ModelCard) -> str:
     return f"{plural(card.layers[0], 'layer')} × {plural(card.heads[0], 'head')}{grouped}"
 
 
+# Padding tokens in a row that are written out.
+_SHOWN_PADDING = 3
 # Texts of a packed row that are written out; more are read by nobody.
 _MOST_PACKED = 12
 
@@ -213,14 +237,14 @@ def token_strips(trace: Trace, rows: Iterable[int]) -> list[TokenStrip]:
 
 
 def _folded(row: tuple[Token, ...]) -> tuple[Token, ...]:
-    """The row with each run of one image token as a single token that says how many it stands for."""
+    """The row with each run of one image token, and each long one of padding, as a single token that says how many."""
     runs = [list(run) for _, run in groupby(row, key=lambda token: (token.text, token.role))]
     return tuple(
         token
         for run in runs
         for token in (
             [Token(f"{run[0].text} × {len(run)}", run[0].role, len(run))]
-            if run[0].role == Role.IMAGE and len(run) > 1
+            if len(run) > {Role.IMAGE.value: 1, Role.PADDING.value: _SHOWN_PADDING}.get(run[0].role, len(run))
             else run
         )
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray, top_value
-from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, LegendEntry, MaskGrid, Note, Tone
+from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, LegendEntry, MapRow, MaskGrid, Note, Tone
+from maskviz.core.results.head_roles import ProminentHead
 from maskviz.core.rules.algebra import Everything
 from maskviz.core.rules.reasons import primary, shares
 from maskviz.core.run.long import Region
@@ -185,6 +188,36 @@ def heatmap(trace: Trace, call: AttentionCall, head: int, row: int, scale: Scale
         scale=scale,
         top=top_value([values[real]]),
     )
+
+
+def head_row(
+    trace: Trace, calls: Sequence[AttentionCall], heads: Sequence[ProminentHead], row: int, scale: Scale
+) -> MapRow:
+    """The maps of heads of one stack that stand out, for one text, each with what makes it stand out."""
+    by_layer = {call.layer: call for call in calls}
+    maps = [heatmap(trace, by_layer[one.layer], one.head, row, scale) for one in heads]
+    real = [one.values[~one.meaningless] for one in maps]
+    stack = f"{calls[0].stack.value} " if len(trace.stacks) > 1 else ""
+    return MapRow(
+        title=f"{stack}heads that stand out{_text(trace, row)}",
+        caption=rows_words(np.concatenate(real), trace.card.dtype),
+        maps=tuple(
+            replace(one, title=f"head {head.layer}.{head.head}", caption=why_words(head), top=top_value(real))
+            for one, head in zip(maps, heads, strict=True)
+        ),
+    )
+
+
+def why_words(head: ProminentHead) -> str:
+    """What makes a head stand out, such as "previous token 0.76"."""
+    if head.roles:
+        return ", ".join(f"{role.role} {role.score:.2f}" for role in head.roles)
+    return head.extreme if math.isnan(head.peak) else f"{head.extreme}, peak {head.peak:.2f}"
+
+
+def in_words(head: ProminentHead) -> str:
+    """A head with what makes it stand out."""
+    return f"{head.layer}.{head.head} {why_words(head)}"
 
 
 def blocked_cells(call: AttentionCall, row: int, head: int) -> BoolArray:

@@ -16,8 +16,8 @@ from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Role, Scale, Stack, Statistic, Way
 from maskviz.core.writing import in_a_shell
-from maskviz.view.choosing import Choice
-from maskviz.view.long.page import drawn_row, long_page
+from maskviz.view.choosing import Choice, drawn_row
+from maskviz.view.long.page import long_page
 from tests.long_traces import HEADS, LAYERS, QUERIES, REGION, TILE, dense, keep, long_call, long_trace, visible
 from tests.pages_of_heads import notes, only, text_of
 
@@ -30,7 +30,7 @@ def at_a_shell() -> Iterator[None]:
 
 def page_of_long(choice: Choice, trace: LongTrace | None = None) -> Page:
     trace = long_trace() if trace is None else trace
-    return long_page(trace, read_long(trace, drawn_row(trace, choice)), choice)
+    return long_page(trace, read_long(trace, drawn_row(trace.batch, choice)), choice)
 
 
 def kinds(page: Page) -> list[str]:

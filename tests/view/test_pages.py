@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from maskviz.analyse.comparison import compare
+from maskviz.api.shown import shown_page
 from maskviz.core.errors import UsageError
-from maskviz.core.panels.page import HeadGrid, Heatmap, MaskGrid, Matrix, Note, Page, Table, TokenStrip, Tone
+from maskviz.core.panels.page import HeadGrid, Heatmap, MapRow, MaskGrid, Matrix, Note, Page, Table, TokenStrip, Tone
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.heads import parse_head_mask
 from maskviz.core.run.trace import CONTENT, SilentLayer
-from maskviz.core.words import Stack
+from maskviz.core.words import Only, Stack
 from maskviz.core.writing import ranges
 from maskviz.load.texts.encode import Request, encode
 from maskviz.tracing.run import head_shapes, run, run_gated
@@ -46,7 +47,7 @@ def what_if_page(model_type: str, mask: str, choice: Choice) -> Page:
 
 
 def test_each_distinct_mask_is_drawn_once_per_text_with_the_layers_that_share_it() -> None:
-    titles = [panel.title for panel in panels(page_of_run("gemma3", Choice()), MaskGrid)]
+    titles = [panel.title for panel in panels(page_of_run("gemma3", Choice(everything=True)), MaskGrid)]
     assert titles == [
         *[f"layer 0, text {text}: causal ∧ padding" for text in (1, 2, 3)],
         *[f"layers 1-2, text {text}: causal ∧ window(4) ∧ padding" for text in (1, 2, 3)],
@@ -95,8 +96,9 @@ def test_a_large_batch_is_cut_and_says_so() -> None:
     encoded = encode(loaded, Request(ids=random_rows(tuple(range(3, 14)))))
     trace = run(loaded.model, encoded.inputs, encoded.batch, loaded.card)
     page = show_page(trace, Choice())
-    assert len(panels(page, TokenStrip)[0].rows) == 8
-    assert any("Texts 9 to 11 are not drawn" in note.text for note in panels(page, Note))
+    assert len(panels(page, TokenStrip)[0].rows) == 4
+    assert any("Texts 5-11 are not drawn" in note.text for note in panels(page, Note))
+    assert len(panels(show_page(trace, Choice(everything=True)), TokenStrip)[0].rows) == 8
     (strip,) = panels(show_page(trace, Choice(text=11)), TokenStrip)
     assert strip.names == ("text 11",)
 
@@ -135,9 +137,11 @@ def test_other_choices_draw_a_grid_of_heads_on_one_scale() -> None:
 
 
 def test_encoder_decoders_draw_every_stack() -> None:
-    page = page_of_run("t5", Choice(text=1))
+    page = page_of_run("t5", Choice(text=1, everything=True))
     assert [grid.title.split()[0] for grid in panels(page, HeadGrid)] == ["encoder", "decoder", "cross"]
-    cross = panels(page_of_run("t5", Choice(stack="cross", text=2)), MaskGrid)[0]
+    first = shown_page(example_of("t5").trace, Choice(text=1))
+    assert [row.title.split()[0] for row in panels(first, MapRow)] == ["encoder", "decoder", "cross"]
+    cross = panels(page_of_run("t5", Choice(stack="cross", text=2, only=Only.MASK)), MaskGrid)[0]
     assert cross.codes.shape == (6, 9)
     strips = panels(page, TokenStrip)
     assert [strip.title for strip in strips] == ["encoder tokens", "decoder tokens"]
@@ -165,7 +169,7 @@ def test_sinks_are_named_where_rows_do_not_sum_to_one() -> None:
 
 
 def test_a_what_if_says_what_was_silenced_and_what_moved() -> None:
-    page = what_if_page("llama", "0:1; 1:2=0.5", Choice())
+    page = what_if_page("llama", "0:1; 1:2=0.5", Choice(everything=True))
     notes = [note.text for note in panels(page, Note)]
     assert "What if: silenced 1 head: 0.1; scaled 1.2 to 0.5." in notes[0]
     tables = panels(page, Table)
@@ -178,13 +182,12 @@ def test_a_what_if_says_what_was_silenced_and_what_moved() -> None:
     ]
     assert tables[0].rows[0][0].startswith("token ")
     (matrix,) = panels(page, Matrix)
-    assert matrix.values.shape == (3, 4)
-    assert (matrix.values[0] == 0).all()
-    before, after = panels(page, Heatmap)
-    assert before.title.endswith("before")
-    assert after.title.endswith("after")
+    assert matrix.values.shape == (2, 4)
+    assert matrix.row_names == ("layer 1", "layer 2")
+    (row,) = panels(page, MapRow)
+    assert [one.title for one in row.maps] == ["before", "after"]
     moved = np.unravel_index(matrix.values.argmax(), matrix.values.shape)
-    assert before.title.startswith(f"head {moved[0]}.{moved[1]}")
+    assert row.title.startswith(f"head {moved[0] + 1}.{moved[1]}")
 
 
 def last_tokens(model_type: str) -> list[str]:
@@ -200,7 +203,7 @@ def test_gated_heads_are_marked_in_the_grid() -> None:
 def test_silencing_the_last_layer_moves_no_attention_and_says_so() -> None:
     page = what_if_page("llama", "2:*", Choice())
     assert any("No later attention moved" in note.text for note in panels(page, Note))
-    assert not panels(page, Heatmap)
+    assert not panels(page, MapRow)
 
 
 def test_a_head_mask_is_described_in_words() -> None:

@@ -25,7 +25,7 @@ def masks(page: Page) -> list[MaskGrid]:
 
 def test_masks_of_a_region_are_cut_with_their_shares_counted_anew() -> None:
     trace = example_of("gemma3").trace
-    whole = masks(show_page(trace, Choice()))
+    whole = masks(show_page(trace, Choice(everything=True)))
     parts = masks(show_page(trace, Choice(region=REGION)))
     assert [part.title.split(":")[0] for part in parts] == [
         f"{panel.title.split(':')[0]}, queries 3-7, keys 1-6" for panel in whole

@@ -226,6 +226,26 @@ class Heatmap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MapRow:
+    """A few maps over the same tokens, side by side and large enough to read.
+
+    Attributes:
+        title, caption: What they are; what they say together, one line.
+        maps: At least one; all have the queries, keys, scale, `top` and `unit` of the first.
+    """
+
+    title: str
+    caption: str
+    maps: tuple[Heatmap, ...]
+
+    def __post_init__(self) -> None:
+        first = self.maps[0]
+        for one in self.maps:
+            if one.values.shape != first.values.shape or one.top != first.top or one.scale is not first.scale:
+                raise ValueError(f"{one.title} and {first.title} share no axes or no scale")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class HeadTile:
     """One head's map among many.
 
@@ -297,7 +317,7 @@ class Matrix:
             raise ValueError(f"values {self.values.shape} do not fit {expected[0]} rows and {expected[1]} columns")
 
 
-Panel = Note | TokenStrip | Table | MaskGrid | DiffGrid | Heatmap | HeadGrid | Matrix | Bars | Curve
+Panel = Note | TokenStrip | Table | MaskGrid | DiffGrid | Heatmap | MapRow | HeadGrid | Matrix | Bars | Curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,9 +329,11 @@ class Page:
         subtitle: The model in one line.
         panels: What to draw.
         facts: Metadata for files: model, text, command.
+        lines: Lines of a terminal of 80 columns it is meant to take at most, None for as many as it needs.
     """
 
     title: str
     subtitle: str
     panels: tuple[Panel, ...]
     facts: dict[str, str] = field(default_factory=dict)
+    lines: int | None = None

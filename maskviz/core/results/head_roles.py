@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maskviz.core.words import HeadRole, HeadStatistic
+from maskviz.core.words import HeadRole, HeadStatistic, Stack
 
 # Both are ours: below them a score says more of the text than of the head.
 LEAST_QUERIES = 5
@@ -121,3 +121,22 @@ class RoleScore:
     def role(self) -> HeadRole:
         """The role."""
         return self.criterion.role
+
+
+@dataclass(frozen=True, slots=True)
+class ProminentHead:
+    """A head that stands out.
+
+    Attributes:
+        stack, layer, head: Which one.
+        roles: The roles it is the most typical of.
+        extreme: Without roles, what it is instead: "sharpest", "widest" or "not a number"; else empty.
+        peak: Of an extreme, the mean of the largest weight of each query.
+    """
+
+    stack: Stack
+    layer: int
+    head: int
+    roles: tuple[RoleScore, ...]
+    extreme: str = ""
+    peak: float = 0.0

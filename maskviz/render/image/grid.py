@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from maskviz.core.arrays import ByteArray
-from maskviz.core.panels.page import Heatmap, MaskGrid, Token, first_place
+from maskviz.core.panels.page import Heatmap, MapRow, MaskGrid, Token, first_place
 from maskviz.render.fold import (
     Fill,
     FoldedMask,
@@ -28,6 +29,7 @@ from maskviz.render.image.canvas import (
     Canvas,
     Ink,
     Paper,
+    flowed,
     heading,
     line_height,
     stacked,
@@ -40,7 +42,7 @@ _LABEL_PITCH = 0.118  # inches a label needs
 _THINNED_PITCH = 0.16  # inches from label to label where not each token has one
 _NUMBER_PITCH = 0.5  # inches from number to number where an axis has numbers alone
 _LARGEST_CELL = 0.2
-_ROOMY, _CROWDED = 6.4, 3.9  # inches the longer side of a grid should take
+_ROOMY, _CROWDED, _BESIDE = 6.4, 3.9, 2.3  # inches the longer side of a grid should take
 _SHORTEST_SIDE = 0.45  # inches
 _MOST_PLACES = 1200  # places along an axis; more are folded
 _TOKEN_ROOM = 0.95  # inches a token's label may take
@@ -71,22 +73,28 @@ class Axes:
     column_room: float
 
 
-def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper) -> Axes:
-    """Return the frame of a grid: square places of whole pixels, each token labelled where there is room."""
+def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper, side: float | None = None) -> Axes:
+    """Return the frame of a grid: square places of whole pixels, each token labelled where there is room.
+
+    Args:
+        queries, keys: Tokens along the axes.
+        paper: What it is drawn on.
+        side: Inches the longer side should take, None for the paper's own.
+    """
     longest = max(len(queries), len(keys), 1)
     runs = any(axis and axis[0].count > 1 for axis in (queries, keys))
-    side = tile_to_fit(longest, _MOST_PLACES)
-    places = -(-longest // side)
-    target = (_CROWDED if paper.crowded else _ROOMY) / places
+    tile = tile_to_fit(longest, _MOST_PLACES)
+    places = -(-longest // tile)
+    target = (side or (_CROWDED if paper.crowded else _ROOMY)) / places
     least = _LABEL_PITCH if longest <= _ALL_LABELS and not runs else 0.0
     place = min(_LARGEST_CELL, max(least, target))
     pixels = max(1, round(place * paper.dpi))
     if paper.exact:
-        pixels = min(pixels, _pixels_within(queries, keys, side, paper))
+        pixels = min(pixels, _pixels_within(queries, keys, tile, paper))
     place = pixels / paper.dpi
-    rows, row_room = _labels(queries, side, place, paper)
-    columns, column_room = _labels(keys, side, place, paper)
-    return Axes(Tile(side, side), pixels, place, rows, columns, row_room, column_room)
+    rows, row_room = _labels(queries, tile, place, paper)
+    columns, column_room = _labels(keys, tile, place, paper)
+    return Axes(Tile(tile, tile), pixels, place, rows, columns, row_room, column_room)
 
 
 def _pixels_within(queries: tuple[Token, ...], keys: tuple[Token, ...], side: int, paper: Paper) -> int:
@@ -174,21 +182,47 @@ def mask_colours(folded: FoldedMask) -> ByteArray:
 def heatmap_block(panel: Heatmap, paper: Paper) -> Block:
     """Return a map of numbers with its scale."""
     axes = axes_for(panel.queries, panel.keys, paper)
+    grid = _map_block(panel, axes)
+    room = paper.room(grid.width, 3.2)
+    return stacked([heading(panel.title, panel.caption, paper, room), grid, *_below([panel], axes, paper, room)], 0.07)
+
+
+def map_row_block(panel: MapRow, paper: Paper) -> Block:
+    """Return maps side by side, each under its title, with one scale for all."""
+    first = panel.maps[0]
+    axes = axes_for(first.queries, first.keys, paper, _BESIDE)
+    blocks = []
+    for one in panel.maps:
+        grid = _map_block(one, axes)
+        room = max(grid.width, min(_BESIDE + _TOKEN_ROOM, paper.width))
+        blocks.append(stacked([heading(one.title, one.caption, paper, room), grid], 0.05))
+    maps = flowed(blocks, paper.width, 0.25, 0.15)
+    room = paper.room(maps.width, 3.2)
+    title = heading(panel.title, panel.caption, paper, room)
+    return stacked([title, maps, *_below(panel.maps, axes, paper, room)], 0.1)
+
+
+def _map_block(panel: Heatmap, axes: Axes) -> Block:
     folded = fold_values(panel.values, panel.blocked, panel.meaningless, axes.tile)
     levels = level(folded.values, panel.scale, panel.top, panel.floor)
-    grid = grid_block(heat_colours(levels, folded.blocked, folded.meaningless), axes)
-    room = paper.room(grid.width, 3.2)
+    return grid_block(heat_colours(levels, folded.blocked, folded.meaningless), axes)
+
+
+def _below(maps: Sequence[Heatmap], axes: Axes, paper: Paper, room: float) -> list[Block]:
+    """Return the scale of maps that share one, and what a folded place of theirs means."""
+    first = maps[0]
+    unit = first.unit if len(maps) == 1 else f"{first.unit}, one scale for all maps"
     legend = heat_legend(
-        scale_bar(panel.scale, panel.floor, panel.top, panel.unit, paper),
-        blocked=bool(folded.blocked.any()),
-        meaningless=bool(folded.meaningless.any()),
-        not_a_number=bool((np.isnan(levels) & ~folded.blocked).any()),
+        scale_bar(first.scale, first.floor, first.top, unit, paper),
+        blocked=any(bool(one.blocked.any()) for one in maps),
+        meaningless=any(bool(one.meaningless.any()) for one in maps),
+        not_a_number=any(bool(np.isnan(one.values[~one.blocked]).any()) for one in maps),
         paper=paper,
         room=room,
     )
-    extremes = extremes_of([(panel.values, panel.blocked, panel.meaningless)]) if axes.tile.folds else None
-    note = heading("", place_words(axes.tile, panel.pooled, extremes), paper, room)
-    return stacked([heading(panel.title, panel.caption, paper, room), grid, legend, note], 0.07)
+    cells = ((one.values, one.blocked, one.meaningless) for one in maps)
+    extremes = extremes_of(cells) if axes.tile.folds else None
+    return [legend, heading("", place_words(axes.tile, first.pooled, extremes), paper, room)]
 
 
 def grid_block(colours: ByteArray, axes: Axes) -> Block:

@@ -19,6 +19,7 @@ from maskviz.core.panels.page import (
     DiffGrid,
     HeadGrid,
     Heatmap,
+    MapRow,
     MaskGrid,
     Matrix,
     Note,
@@ -35,7 +36,7 @@ from maskviz.render.image.bars import bars_block
 from maskviz.render.image.canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block
 from maskviz.render.image.curve import curve_block
 from maskviz.render.image.diff import diff_block
-from maskviz.render.image.grid import heatmap_block, mask_block
+from maskviz.render.image.grid import heatmap_block, map_row_block, mask_block
 from maskviz.render.image.heads import head_grid_block
 from maskviz.render.image.matrix import matrix_block
 from maskviz.render.image.words import note_block, strip_block, table_block
@@ -211,6 +212,8 @@ def _block(panel: Panel, paper: Paper) -> Block:
             return diff_block(panel, paper)
         case Heatmap():
             return heatmap_block(panel, paper)
+        case MapRow():
+            return map_row_block(panel, paper)
         case HeadGrid():
             return head_grid_block(panel, paper)
         case Matrix():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -13,6 +15,7 @@ from maskviz.core.panels.page import (
     DiffGrid,
     HeadGrid,
     Heatmap,
+    MapRow,
     MaskGrid,
     Matrix,
     Note,
@@ -27,6 +30,7 @@ from maskviz.render.palette import IMAGE_INK, REPLACED_INK, WARNING_INK
 from maskviz.render.terminal.bars import bar_lines
 from maskviz.render.terminal.curve import curve_lines
 from maskviz.render.terminal.diff import diff_lines
+from maskviz.render.terminal.map_row import map_row_lines
 from maskviz.render.terminal.matrix import matrix_lines
 from maskviz.render.terminal.pictures import head_grid_lines, heatmap_lines, mask_lines
 from maskviz.render.terminal.screen import Screen, heading, left, right, wrapped
@@ -61,10 +65,6 @@ def note_lines(note: Note, screen: Screen) -> list[Text]:
 _INDENT = "  "
 
 
-# Tokens of a row that are written out; a page of them is read by nobody, and the pictures carry labels of their own.
-_MOST_TOKENS = 60
-
-
 def strip_lines(strip: TokenStrip, screen: Screen) -> list[Text]:
     """Return the tokens of each text with their numbers, as `0 [CLS] | 1 the`, wrapped."""
     lines = heading(screen, strip.title, "")
@@ -79,7 +79,7 @@ def _token_row(row: list[tuple[str, Token]], front: str, screen: Screen) -> list
     lines = [Text.assemble((front, "bold"))]
     room = screen.width - len(front)
     fresh = True
-    for number, token in row[:_MOST_TOKENS]:
+    for number, token in row[: screen.tokens]:
         index = f"{number} "
         text = screen.fit(screen.token(token), room - len(index))
         width = len(index) + cell_len(text)
@@ -91,8 +91,8 @@ def _token_row(row: list[tuple[str, Token]], front: str, screen: Screen) -> list
         lines[-1].append(index, style="dim")
         lines[-1].append(text, style=_ROLES.get(token.role, ""))
         fresh = False
-    if len(row) > _MOST_TOKENS:
-        left_out = sum(token.count for _, token in row[_MOST_TOKENS:])
+    if len(row) > screen.tokens:
+        left_out = sum(token.count for _, token in row[screen.tokens :])
         lines.append(Text(f"{' ' * len(front)}and {left_out} more", style="dim"))
     return lines
 
@@ -143,9 +143,7 @@ def render(page: Page, console: Console, height: int | None = None) -> None:
             times that. None draws as long as the width asks for.
     """
     screen = Screen.of(console, height)
-    blocks = [heading(screen, page.title, page.subtitle)]
-    blocks += [panel_lines(panel, screen) for panel in page.panels]
-    for number, block in enumerate(block for block in blocks if block):
+    for number, block in enumerate(_blocks(page, screen)):
         if number:
             console.print()
         for line in block:
@@ -153,6 +151,54 @@ def render(page: Page, console: Console, height: int | None = None) -> None:
             if not any("on #" in str(span.style) for span in line.spans):
                 line.rstrip()  # spaces that show no colour
             console.print(screen.coloured(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+# Rows a picture may have, and tokens that are written out, on a page that is to take few lines: the first that fit.
+_SMALLER = ((24, 60), (20, 40), (16, 40), (13, 24), (11, 24), (9, 16), (8, 12), (7, 8))
+
+
+def _blocks(page: Page, screen: Screen) -> list[list[Text]]:
+    """Return what stands on a page, heading first, as large as the lines it is to take allow.
+
+    Pictures are folded; where that is not enough, one after the other is told in a line.
+    """
+    shortest = _drawn(page, screen)
+    if page.lines is None or _height(shortest) <= page.lines:
+        return shortest
+    for fewer in _with_fewer_pictures(page):
+        for rows, tokens in _SMALLER:
+            # Where rows are few anyway, the sentence on what was folded takes more lines than folding saves.
+            shortest = min(shortest, _drawn(fewer, replace(screen, rows=rows, tokens=tokens)), key=_height)
+            if _height(shortest) <= page.lines:
+                return shortest
+    return shortest
+
+
+def _with_fewer_pictures(page: Page) -> Iterator[Page]:
+    """The page as it is, then with one picture after the other told in a line: the first mask last."""
+    yield page
+    panels = list(page.panels)
+    masks = [place for place, panel in enumerate(panels) if isinstance(panel, MaskGrid)]
+    rows = [place for place, panel in enumerate(panels) if isinstance(panel, MapRow)]
+    for place in (*reversed(masks[1:]), *reversed(rows[1:]), *masks[:1], *rows[:1]):
+        panels[place] = Note(_told(panels[place]))
+        yield replace(page, panels=tuple(panels))
+
+
+def _told(panel: Panel) -> str:
+    if isinstance(panel, MaskGrid):
+        return f"{panel.title}, {panel.caption.partition(';')[0]}"
+    assert isinstance(panel, MapRow)
+    return f"{panel.title}: {'; '.join(f'{one.title} {one.caption}'.strip() for one in panel.maps)}"
+
+
+def _height(blocks: list[list[Text]]) -> int:
+    return sum(map(len, blocks)) + len(blocks) - 1
+
+
+def _drawn(page: Page, screen: Screen) -> list[list[Text]]:
+    blocks = [heading(screen, page.title, page.subtitle), *(panel_lines(panel, screen) for panel in page.panels)]
+    return [block for block in blocks if block]
 
 
 def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
@@ -170,6 +216,8 @@ def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
             return diff_lines(panel, screen)
         case Heatmap():
             return heatmap_lines(panel, screen)
+        case MapRow():
+            return map_row_lines(panel, screen)
         case HeadGrid():
             return head_grid_lines(panel, screen)
         case Matrix():

@@ -73,22 +73,44 @@ class Frame:
         return IMAGE_INK if self.tile.rows == 1 and queries[row].role == "image" else ""
 
 
-def frame_for(queries: tuple[Token, ...], keys: tuple[Token, ...], screen: Screen) -> Frame:
-    """Return the frame that shows the most on this screen: two columns a cell, else one, else folded."""
+def frame_for(queries: tuple[Token, ...], keys: tuple[Token, ...], screen: Screen, beside: int = 1) -> Frame:
+    """Return the frame that shows the most on this screen: two columns a cell, else one, else folded.
+
+    Args:
+        queries, keys: Tokens along the axes.
+        screen: The screen.
+        beside: Grids that stand side by side behind one column of labels, `GAP` columns apart.
+    """
     tokens = max(tokens_each(queries), tokens_each(keys))
-    # A picture that would be only a little too high is better scrolled than folded.
-    too_high = screen.height is not None and len(queries) > screen.height
-    tile_rows = tile_to_fit(len(queries), max(4, (screen.height or 0) - _AROUND), tokens) if too_high else 1
+    tile_rows = _tile_rows(queries, screen, tokens)
     labels = _labels(queries, tile_rows, screen)
-    room = screen.width - (cell_len(labels[0]) if labels else 0) - 1
+    room = room_of(labels, screen, beside)
     tile_columns = tile_to_fit(len(keys), room, tokens)
     if tile_columns > tile_rows:
         # Square tiles, so that a diagonal stays one; folding more rows only makes the labels shorter.
         tile_rows = tile_columns
         labels = _labels(queries, tile_rows, screen)
-        room = screen.width - (cell_len(labels[0]) if labels else 0) - 1
+        room = room_of(labels, screen, beside)
     wide = tile_columns == 1 and tile_rows == 1 and 2 * len(keys) <= room
     return Frame(Tile(tile_rows, tile_columns), 2 if wide else 1, labels)
+
+
+GAP = 2  # columns between two grids
+
+
+def room_of(labels: tuple[str, ...], screen: Screen, beside: int) -> int:
+    """Return the columns each of some grids side by side may take."""
+    room = screen.width - (cell_len(labels[0]) if labels else 0) - 1
+    return (room + GAP) // beside - GAP
+
+
+def _tile_rows(queries: tuple[Token, ...], screen: Screen, tokens: int) -> int:
+    """Return how many queries a row stands for."""
+    if screen.rows is not None:
+        return tile_to_fit(len(queries), screen.rows, tokens)
+    # A picture that would be only a little too high is better scrolled than folded.
+    too_high = screen.height is not None and len(queries) > screen.height
+    return tile_to_fit(len(queries), max(4, (screen.height or 0) - _AROUND), tokens) if too_high else 1
 
 
 def _labels(queries: tuple[Token, ...], tile_rows: int, screen: Screen) -> tuple[str, ...]:
@@ -139,11 +161,13 @@ def fold_sentence(frame: Frame, screen: Screen, meaning: str, unit: str = "cell"
     """Return the sentence that says what was folded and how to see every `unit`; nothing where nothing was."""
     if not frame.tile.folds:
         return []
-    why = f"to fit {screen.width} columns" if frame.tile.columns > 1 else f"to fit {screen.height} lines"
-    bigger = "wider" if frame.tile.columns > 1 else "taller"
-    sentence = screen.words(
-        f"folded {frame.tile} {why}: {meaning}; a {bigger} terminal or -o file.png shows every {unit}"
-    )
+    if screen.rows is not None and frame.tile.columns == 1:
+        said = f"folded {frame.tile}: {meaning.partition(';')[0]}; {either('all=True', '--all')} shows every {unit}"
+    else:
+        why = f"to fit {screen.width} columns" if frame.tile.columns > 1 else f"to fit {screen.height} lines"
+        bigger = "wider" if frame.tile.columns > 1 else "taller"
+        said = f"folded {frame.tile} {why}: {meaning}; a {bigger} terminal or -o file.png shows every {unit}"
+    sentence = screen.words(said)
     return [Text(line, style="dim") for line in screen.wrap(sentence)]
 
 

@@ -40,6 +40,8 @@ class Screen:
         ascii_only: Whether nothing but ASCII may be written.
         shaded: Whether values have to be told by characters, for want of enough colours.
         colour_system: Rich's name of the colours the terminal knows, None where it knows none.
+        rows: Rows a picture may have, None for what `height` allows.
+        tokens: Tokens of a text that are written out; a page of them is read by nobody.
     """
 
     width: int
@@ -47,6 +49,8 @@ class Screen:
     ascii_only: bool
     shaded: bool
     colour_system: str | None = None
+    rows: int | None = None
+    tokens: int = 60
 
     @classmethod
     def of(cls, console: Console, height: int | None) -> Screen:

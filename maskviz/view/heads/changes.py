@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from maskviz.core.arrays import top_value
-from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Panel, Table, Tone
-from maskviz.core.results.results import Comparison, PatternDiff, PlaceDiff
+from maskviz.core.panels.page import HeadGrid, HeadTile, MapRow, Matrix, Note, Panel, Table, Tone
+from maskviz.core.results.results import Comparison, HiddenDiff, LossDiff, PatternDiff, PlaceDiff
 from maskviz.core.run.heads import Head, HeadMask
 from maskviz.core.run.trace import AttentionCall, OutputKind, Trace
 from maskviz.core.words import Scale
-from maskviz.core.writing import plural
+from maskviz.core.writing import either, plural, ranges
 from maskviz.view.pictures import blocked_cells, heatmap
 
 Names = Callable[[int], str]
 
 
-def change_panels(after: Trace, change: Comparison, names: Names) -> list[Panel]:
+def change_panels(after: Trace, change: Comparison, names: Names, *, everything: bool = True) -> list[Panel]:
     """What was silenced, how the outputs moved, and how later attention moved.
 
     Args:
         after: The gated run.
         change: Its comparison with the plain one.
         names: The printable token an id stands for.
+        everything: Whether each text and each layer is in it, and not those that changed most alone.
     """
     panels: list[Panel] = []
     if after.head_mask is not None:
         panels.append(Note(describe(after.head_mask)))
-    panels += [_place_table(after, place, change, names) for place in change.places]
+    places = change.places if everything else _most_changed(change.places)
+    tables = [_place_table(after, place, change, names) for place in places]
+    if len(places) < len(change.places):
+        most = f"it changed most of {len(change.places)}, {either('show(all=True)', '--all')} lists all"
+        tables = [replace(table, caption=f"{table.caption}; {most}") for table in tables]
+    panels += tables
     if change.kind is None:
         panels.append(Note("This model's outputs are of a kind that is not compared; its attention is.", Tone.QUIET))
     if change.kind is OutputKind.MASKED_LM and not change.places:
         panels.append(Note("No mask token in the text, so no prediction to compare.", Tone.QUIET))
     if change.losses:
-        panels.append(_loss_table(change))
+        panels.append(_loss_table(change.losses if everything else change.losses[:_FIRST_TEXTS], change.kind))
     if change.hidden:
-        panels.append(_hidden_table(change))
-    return panels + moved_matrices(after, change.patterns)
+        panels.append(_hidden_table(change.hidden if everything else change.hidden[:_FIRST_TEXTS]))
+    return panels + (moved_matrices(after, change.patterns) if everything else _moved(after, change))
 
 
 def most_moved_maps(before: Trace, after: Trace, change: Comparison, row: int, scale: Scale) -> list[Panel]:
@@ -51,10 +58,12 @@ def most_moved_maps(before: Trace, after: Trace, change: Comparison, row: int, s
         return [Note("No later attention moved.", Tone.QUIET)]
     call, head = most[0]
     earlier = before.calls[after.calls.index(call)]
-    return [
-        heatmap(before, earlier, head, row, scale, ", before"),
-        heatmap(after, call, head, row, scale, ", after"),
+    maps = [heatmap(before, earlier, head, row, scale), heatmap(after, call, head, row, scale)]
+    top = max(one.top for one in maps)
+    named = [
+        replace(one, title=title, caption="", top=top) for one, title in zip(maps, ("before", "after"), strict=True)
     ]
+    return [MapRow(f"{maps[0].title}, whose attention moved most", maps[0].caption, tuple(named))]
 
 
 def most_moved_grid(before: Trace, after: Trace, change: Comparison, row: int, count: int) -> HeadGrid | None:
@@ -107,6 +116,35 @@ def most_moved(change: Comparison, count: int = 1) -> list[tuple[AttentionCall, 
     return [(change.patterns[number].call, head) for _, number, head in first]
 
 
+_DISTANCE = "total variation distance, 0 = the same, 1 = elsewhere altogether; mean over real queries"
+# Of a first look: places with their answers, and layers up to which every head's move is drawn.
+_FIRST_PLACES, _FIRST_TEXTS, _FEW_LAYERS, _NAMED = 1, 2, 12, 5
+
+
+def _most_changed(places: Sequence[PlaceDiff]) -> list[PlaceDiff]:
+    """The places whose answers changed most, in their order."""
+    most = sorted(range(len(places)), key=lambda place: -(places[place].divergence or 0.0))[:_FIRST_PLACES]
+    return [places[place] for place in sorted(most)]
+
+
+def _moved(after: Trace, change: Comparison) -> list[Panel]:
+    """How far attention moved: drawn where the layers that moved are few, else the heads that moved most in words."""
+    matrices = moved_matrices(after, change.patterns)
+    if not matrices or (len(matrices) == 1 and len(matrices[0].row_names) <= _FEW_LAYERS):
+        return [*matrices]
+    said = f"How far attention moved, {_DISTANCE}; {either('show(all=True)', '--all')} has every head:"
+    return [Note(said, details=tuple(map(_farthest, matrices)))]
+
+
+def _farthest(matrix: Matrix) -> str:
+    """The heads of a stack whose attention moved farthest, in words."""
+    order = np.argsort(-np.nan_to_num(matrix.values), axis=None, kind="stable")[:_NAMED]
+    places = zip(*np.unravel_index(order, matrix.values.shape), strict=True)
+    layers = [name.removeprefix("layer ") for name in matrix.row_names]
+    named = ", ".join(f"{layers[row]}.{column} {matrix.values[row, column]:.2f}" for row, column in places)
+    return f"{matrix.title.removeprefix('how far each ').partition('head')[0]}{named}"
+
+
 def _place_table(trace: Trace, place: PlaceDiff, change: Comparison, names: Names) -> Table:
     score = change.kind is OutputKind.SCORE
     form, signed = ("{:.4f}", "{:+.4f}") if score else ("{:.1%}", "{:+.1%}")
@@ -141,7 +179,7 @@ def _name(change: Comparison, index: int, names: Names) -> str:
     return change.labels[index] if index < len(change.labels) else names(index)
 
 
-def _loss_table(change: Comparison) -> Table:
+def _loss_table(losses: Sequence[LossDiff], kind: OutputKind | None) -> Table:
     rows = tuple(
         (
             str(loss.row + 1),
@@ -151,10 +189,10 @@ def _loss_table(change: Comparison) -> Table:
             f"{loss.after - loss.before:+.4f}",
             f"{_perplexity(loss.before)} → {_perplexity(loss.after)}",
         )
-        for loss in change.losses
+        for loss in losses
     )
     what = "predicting each token from those before it"
-    if change.kind is OutputKind.MASKED_LM:
+    if kind is OutputKind.MASKED_LM:
         what = "naming each visible token in its place"
     columns = ("text>", "tokens>", "loss before>", "after>", "change>", "perplexity")
     return Table("loss of the text", columns, rows, f"nats per token, {what}")
@@ -164,8 +202,8 @@ def _perplexity(loss: float) -> str:
     return f"{math.exp(loss):,.2f}" if loss < 30 else f"1e{loss / math.log(10):.0f}"
 
 
-def _hidden_table(change: Comparison) -> Table:
-    rows = tuple((str(one.row + 1), f"{one.cosine:.4f}", f"{one.relative_norm:.4f}") for one in change.hidden)
+def _hidden_table(hidden: Sequence[HiddenDiff]) -> Table:
+    rows = tuple((str(one.row + 1), f"{one.cosine:.4f}", f"{one.relative_norm:.4f}") for one in hidden)
     return Table(
         "last hidden states",
         ("text>", "cosine>", "change of norm>"),
@@ -178,7 +216,12 @@ def moved_matrices(trace: Trace, patterns: tuple[PatternDiff, ...]) -> list[Matr
     """How far each head's attention moved, one map for each stack."""
     matrices = []
     for stack in trace.stacks:
-        diffs = [diff for diff in patterns if diff.call.stack is stack]
+        of_stack = [diff for diff in patterns if diff.call.stack is stack]
+        diffs = [diff for diff in of_stack if np.any(diff.moved != 0)]
+        if not diffs:
+            continue
+        still = [diff.call.layer for diff in of_stack if not np.any(diff.moved != 0)]
+        same = f"; layer{'s' if len(still) > 1 else ''} {ranges(still)}: nothing moved" if still else ""
         heads = max(diff.call.heads for diff in diffs)
         values = np.full((len(diffs), heads), np.nan, dtype=np.float32)
         for line, diff in enumerate(diffs):
@@ -187,7 +230,7 @@ def moved_matrices(trace: Trace, patterns: tuple[PatternDiff, ...]) -> list[Matr
         matrices.append(
             Matrix(
                 title=f"how far each {name}head's attention moved",
-                caption="total variation distance, 0 = the same, 1 = elsewhere altogether; mean over real queries",
+                caption=f"{_DISTANCE}{same}",
                 values=values,
                 row_names=tuple(f"layer {diff.call.layer}" for diff in diffs),
                 column_names=tuple(str(head) for head in range(heads)),

@@ -21,7 +21,7 @@ from maskviz.view.choosing import (
     Choice,
     card_line,
     chosen_calls,
-    chosen_text,
+    drawn_row,
     evidence_line,
     page_facts,
     text_line,
@@ -110,7 +110,7 @@ def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked) -> Page:
         raise UsageError(
             "there is no attention to read heads of", "it takes weights, and layers with an attention matrix"
         )
-    row = drawn_row(trace, asked.choice)
+    row = drawn_row(trace.batch, asked.choice)
     stacks = [heads for stack in reading.stacks if (heads := _of_stack(trace, reading, stack, asked.choice))]
     if all(math.isnan(one.value(asked.by)[0]) for heads in stacks for one in heads):
         raise UsageError(f"no query has a number for {parameter('by', asked.by)}", _no_number(reading))
@@ -122,17 +122,6 @@ def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked) -> Page:
         panels += _panels_of(trace, heads, asked, row)
     panels += [Note(_NOT_THE_OUTPUT, Tone.QUIET), Note(evidence_line(trace), Tone.QUIET)]
     return Page(title_of("heads", trace, asked.choice), card_line(trace.card), tuple(panels), page_facts(trace))
-
-
-def drawn_row(trace: Trace, choice: Choice) -> int:
-    """The row of the batch whose maps are drawn: the one asked for, else the longest.
-
-    Raises:
-        UsageError: there is no such text.
-    """
-    if choice.text is not None:
-        return chosen_text(trace.batch, choice.text)
-    return int(trace.batch.keep.sum(axis=1).argmax())
 
 
 def title_of(what: str, trace: Trace, choice: Choice) -> str:

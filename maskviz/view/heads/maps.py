@@ -11,8 +11,8 @@ from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, Note, Page, Pa
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
 from maskviz.core.writing import parameter, printable
-from maskviz.view.choosing import Choice, card_line, chosen_calls, evidence_line, page_facts, token_strips
-from maskviz.view.heads.heads import drawn_row, title_of
+from maskviz.view.choosing import Choice, card_line, chosen_calls, drawn_row, evidence_line, page_facts, token_strips
+from maskviz.view.heads.heads import title_of
 from maskviz.view.pictures import blocked_cells, heatmap
 
 _MEAN = "Means over the heads of each layer."
@@ -35,7 +35,7 @@ def maps_page(trace: Trace, choice: Choice, done: Sequence[str], *, rolled: bool
     Raises:
         UsageError: the choice names what is not there.
     """
-    row, calls = drawn_row(trace, choice), chosen_calls(trace, choice)
+    row, calls = drawn_row(trace.batch, choice), chosen_calls(trace, choice)
     if not calls:
         raise UsageError("there is no attention to draw", f"leave out {parameter('layer')} and {parameter('stack')}")
     what = "attention rollout" if rolled else "mean of the heads"

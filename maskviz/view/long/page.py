@@ -15,7 +15,7 @@ from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Scale, Stack, Statistic, Way
 from maskviz.core.writing import either, parameter, plural, printable, ranges
-from maskviz.view.choosing import Choice, card_line, chosen_calls, chosen_text, text_line, tokens_of
+from maskviz.view.choosing import Choice, card_line, chosen_calls, text_line, tokens_of
 from maskviz.view.long.head import SHARES, curves, row_tables
 from maskviz.view.long.maps import pooled_grid, pooled_maps, region_grid, region_map
 from maskviz.view.masks.symbolic import cost_table, mask_grid
@@ -45,17 +45,6 @@ class _Drawn:
     def one_head(self) -> bool:
         """Whether one head alone is drawn."""
         return len(self.calls) == 1 and len(self.heads) == 1
-
-
-def drawn_row(trace: LongTrace, choice: Choice) -> int:
-    """The row of the batch that is drawn: the one asked for, else the longest.
-
-    Raises:
-        UsageError: there is no such text.
-    """
-    if choice.text is not None:
-        return chosen_text(trace.batch, choice.text)
-    return int(trace.batch.keep.sum(axis=1).argmax())
 
 
 def long_page(trace: LongTrace, reading: LongReading, choice: Choice) -> Page:

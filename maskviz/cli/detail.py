@@ -1,0 +1,39 @@
+"""How much of a run is drawn: a first look, a brief one, one thing, or all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import typer
+
+from maskviz.api.together import OF_DETAIL, refuse_together
+from maskviz.cli.options import Group
+from maskviz.core.words import Only
+
+if TYPE_CHECKING:
+    from maskviz.view.choosing import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class DetailOptions(Group):
+    """How much of a run is drawn."""
+
+    PANEL: ClassVar[str] = "What to draw"
+    everything: Annotated[
+        bool, typer.Option("--all", help="Draw every head and every mask, not those alone that stand out.")
+    ] = False
+    brief: Annotated[bool, typer.Option("--brief", help="A first look in at most 24 lines.")] = False
+    only: Annotated[Only | None, typer.Option("--only", help="A figure of one thing: the masks, or the attention.")] = (
+        None
+    )
+
+    def of(self, choice: Choice) -> Choice:
+        """What of a run is drawn, in this detail.
+
+        Raises:
+            UsageError: all of it in few lines.
+        """
+        given = {name for name, one in (("all", self.everything), ("brief", self.brief)) if one}
+        refuse_together(given, OF_DETAIL)
+        return replace(choice, everything=self.everything, brief=self.brief, only=self.only)
