@@ -13,22 +13,9 @@ import numpy as np
 
 from maskviz.analyse.head_statistics import read_layer
 from maskviz.core.arrays import DoubleArray
-from maskviz.core.results.head_roles import ProminentHead, RoleScore
+from maskviz.core.results.head_roles import TELLING, ProminentHead, RoleScore
 from maskviz.core.run.trace import AttentionCall, Trace
-from maskviz.core.words import HeadRole
 
-# What says most of a head comes first; sinks are in every decoder.
-_ORDER = (
-    HeadRole.INDUCTION,
-    HeadRole.PREVIOUS,
-    HeadRole.DUPLICATE,
-    HeadRole.NEXT,
-    HeadRole.ITSELF,
-    HeadRole.POSITIONAL,
-    HeadRole.BROAD,
-    HeadRole.SPECIAL,
-    HeadRole.SINK,
-)
 _LEAST, _MOST = 3, 6
 
 
@@ -37,8 +24,8 @@ def standing_out(trace: Trace, row: int) -> tuple[ProminentHead, ...]:
 
     Without a pattern there are none.
 
-    Each role is shown by its most typical head, in the order above. Where fewer than three heads have a role, the
-    sharpest of the others and the one that spreads most widely join them.
+    Each role is shown by its most typical head, in the order of `TELLING`. Where fewer than three heads have a role,
+    the sharpest of the others and the one that spreads most widely join them.
     """
     most = _MOST if len(trace.stacks) == 1 else _LEAST
     return tuple(one for stack in trace.stacks for one in _of_stack(trace, trace.of_stack(stack), row, most))
@@ -65,7 +52,7 @@ _Place = tuple[AttentionCall, int]
 def _typical(roles: dict[_Place, tuple[RoleScore, ...]]) -> dict[_Place, list[RoleScore]]:
     """The most typical head of each role somebody has, with the roles it is the most typical of."""
     found: dict[_Place, list[RoleScore]] = {}
-    for role in _ORDER:
+    for role in TELLING:
         having = [(score, place) for place, own in roles.items() for score in own if score.role is role]
         if having:
             score, place = max(having, key=lambda one: one[0].score)

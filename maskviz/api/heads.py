@@ -115,8 +115,8 @@ class HeadsRead(Answer):
 
     def page(self) -> Page:
         """The page that `maskviz heads` prints."""
-        usual = HeadStatistic.INDUCTION if self.wanted.probe is not None else HeadStatistic.ENTROPY
-        asked = HeadsAsked(self.wanted.choice, self.wanted.by or usual, self.wanted.top, self.done, self.units)
+        by = self.wanted.by or (HeadStatistic.INDUCTION if self.wanted.probe is not None else None)
+        asked = HeadsAsked(self.wanted.choice, by, self.wanted.top, self.done, self.units)
         return heads_page(self.trace, self.reading, asked)
 
     def to_dict(self) -> dict[str, Any]:

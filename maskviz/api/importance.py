@@ -41,7 +41,7 @@ class ImportanceWanted:
         measure: What is ranked by, None for the first that is known of every text.
         key_heads: Whether key heads are silenced, each with the query heads that read it.
         normalise: Whether each layer's scores are divided by their L2 norm (Michel et al. 2019).
-        top: Heads in the ranked bars.
+        top: Heads in the ranked table.
         masking: How the loss of a masked language model is read; its seed is that of everything random.
     """
 
@@ -64,7 +64,7 @@ class HeadRanking(Answer):
         ranking: The order.
         names: The texts.
         maps: Attention before and after the first of them is silenced.
-        top: Heads in the ranked bars.
+        top: Heads in the ranked table.
     """
 
     DATA: ClassVar[tuple[str, ...]] = (".json",)
@@ -102,7 +102,7 @@ class ImportanceKeywords(ModelKeywords, TextKeywords, total=False):
         measure: What is ranked by; None for the loss, or what the model's outputs allow.
         key_heads: Silence key heads, each with the query heads that read it.
         normalise: Divide each layer's scores by their L2 norm (Michel et al. 2019).
-        top: Heads in the ranked bars.
+        top: Heads in the ranked table.
         seed: Of everything drawn at random.
         mlm_reading: Loss of a masked LM: each token "masked" in turn, or as it stands, "visible".
         mlm_sample: Mask at most so many tokens of a text.

@@ -29,7 +29,7 @@ MethodName = Annotated[
 Normalise = Annotated[
     bool, typer.Option("--normalise", help="Divide each layer's scores by their L2 norm, as Michel et al. 2019 do.")
 ]
-Top = Annotated[int, typer.Option("--top", min=1, help="Heads in the ranked bars.")]
+Top = Annotated[int, typer.Option("--top", min=1, help="Heads in the ranked table.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,10 @@ from maskviz.core.words import Ablation, Measure, Method
 from maskviz.view.heads.importance import importance_page
 from tests.pages_of_heads import CARD, CHANGE, CROSSED, KEY_SITES, TEXTS, importance, notes, only, text_of
 
+# Two heads that matter to every text alike, and six whose effects cancel out.
+STEADY = np.array([[0.39, 0.19], [0.40, 0.20], [0.41, 0.21]]) @ np.eye(8)[[0, 5]] + np.outer(
+    [-0.1, 0.0, 0.1], [0, 1, 1, 1, 1, 0, 1, 1]
+)
 GRADIENTS = np.abs(CHANGE)[None] * np.array([[1.0], [2.0], [3.0]])
 
 
@@ -53,8 +57,8 @@ def test_the_page_of_key_heads_by_gradient(golden: Callable[[str, str], None]) -
     ],
 )
 def test_the_first_sentence_says_what_stood_in_for_a_head(ablation: Ablation, words: str) -> None:
-    first = page_of_importance(importance(ablation=ablation)).panels[0]
-    assert isinstance(first, Note)
+    page = page_of_importance(importance(ablation=ablation))
+    first = next(panel for panel in page.panels if isinstance(panel, Note))
     assert words in first.text
     assert first.text.endswith("change of loss, nats per token.")
 
@@ -86,25 +90,38 @@ def test_measures_that_cannot_be_negative_have_a_scale_from_zero() -> None:
 
 def test_bars_are_the_most_important_and_those_that_help_when_removed() -> None:
     page = page_of_importance(importance(), top=3)
-    most = only(page, Bars, "most important heads")
-    assert most.names == ("0.0", "1.1", "1.3")
-    assert most.caption.startswith("the first 3 of 8 heads; intervals: 95 % confidence")
+    most = only(page, Bars, "the 5 heads that matter most")
+    assert most is next(panel for panel in page.panels if not isinstance(panel, Note))
+    assert most.names == ("0.0", "1.1", "1.3", "0.3", "0.1")
+    assert most.caption.startswith("the intervals of 0 of these lie above zero, of 0 of all 8 heads; if none had any")
+    assert "intervals: 95 % confidence" in most.caption
     assert most.low is not None
     # Student's t with two degrees of freedom, on 0.2, 0.4 and 0.6.
     assert most.low[0] == pytest.approx(0.4 - 4.30265 * 0.2 / np.sqrt(3), rel=1e-5)
     helping = only(page, Bars, "help when removed")
+    assert len(only(page, Table, "by importance").rows) == 3
     assert helping.names == ("1.2", "0.2")
     assert "2 of 8 heads have a negative mean" in helping.caption
     assert "interval of 0 lies below zero" in helping.caption
 
 
+def test_intervals_above_zero_are_counted() -> None:
+    steady = replace(importance(), effects=replace(importance().effects, changes={Measure.LOSS: STEADY}))
+    bars = only(page_of_importance(steady), Bars, "matter most")
+    assert bars.low is not None
+    assert int((bars.low > 0).sum()) == 2  # heads 0.0 and 1.1: the others have no effect in the mean
+    assert bars.caption.startswith("the intervals of 2 of these lie above zero, of 2 of all 8 heads")
+
+
 def test_heads_that_help_are_not_drawn_twice() -> None:
-    assert only(page_of_importance(importance(), top=8), Bars).names[-1] == "1.2"
+    page = page_of_importance(importance(), top=8)
+    first, helping = only(page, Bars, "matter most"), only(page, Bars, "help when removed")
+    assert not set(first.names) & set(helping.names)
 
 
 def test_one_text_has_no_intervals() -> None:
     page = page_of_importance(importance(texts=1))
-    bars = only(page, Bars)
+    bars = only(page, Bars, "matter most")
     assert bars.low is None
     assert "one text, so no interval" in bars.caption
     assert not any("±" in column for column in only(page, Table).columns)
@@ -130,8 +147,8 @@ def test_agreement_is_shown_where_there_are_gradients_beside_exact_changes() -> 
 
 
 def test_stacks_and_key_heads_are_named() -> None:
-    assert only(page_of_importance(importance(CROSSED), top=1), Bars, "most important").names == ("encoder 0.0",)
-    assert only(page_of_importance(importance(KEY_SITES), top=1), Bars, "most important").names == ("kv:0.0",)
+    assert only(page_of_importance(importance(CROSSED)), Bars, "matter most").names[0] == "encoder 0.0"
+    assert only(page_of_importance(importance(KEY_SITES)), Bars, "matter most").names[0] == "kv:0.0"
     assert "key head silenced alone with all query heads that read it" in notes(
         page_of_importance(importance(KEY_SITES))
     )
@@ -149,7 +166,7 @@ def test_a_plain_run_without_numbers_is_a_warning() -> None:
     page = page_of_importance(
         replace(value, effects=Effects(value.effects.changes, {Measure.LOSS: loss, Measure.RANK: loss}))
     )
-    assert page.panels[1] == Note(
+    assert page.panels[0] == Note(
         "Text 2: no loss and no token rank in the plain run; there is nothing to predict, or the outputs are not "
         "numbers (NaN). Means leave it out.",
         Tone.WARNING,

@@ -102,6 +102,20 @@ CRITERIA = (
 )
 
 
+# What says most of a head comes first: sinks are in every decoder.
+TELLING = (
+    HeadRole.INDUCTION,
+    HeadRole.PREVIOUS,
+    HeadRole.DUPLICATE,
+    HeadRole.NEXT,
+    HeadRole.ITSELF,
+    HeadRole.POSITIONAL,
+    HeadRole.BROAD,
+    HeadRole.SPECIAL,
+    HeadRole.SINK,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class RoleScore:
     """A role a head was given.

@@ -23,7 +23,7 @@ from maskviz.render.palette import GRID, NEGATIVE_INK, POSITIVE_INK
 
 _PITCH = 0.17  # inches from bar to bar
 _THICK = 0.11
-_LENGTH = 4.2  # inches from the smallest number to the largest
+_LENGTH = 3.9  # inches from the smallest number to the largest
 _CAP = 0.025  # half the height of the mark at the end of an interval
 _NAME_ROOM = 2.0  # inches, at most a third of a paper's column
 _TICKS = 6

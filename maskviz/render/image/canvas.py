@@ -223,6 +223,26 @@ def flowed(blocks: list[Block], room: float, gap: float, row_gap: float = 0.05) 
     return stacked([_row(row, gap) for row in rows], row_gap)
 
 
+def packed(blocks: list[Block], room: float, gap: float) -> Block:
+    """Return the blocks in shelves of columns, at most `room` inches wide: first down, then across.
+
+    A block stands below the last one where that makes the shelf no higher, else beside it where there is room, else it
+    begins a shelf.
+    """
+    shelves: list[list[list[Block]]] = []
+    for block in blocks:
+        shelf = shelves[-1] if shelves else []
+        *others, last = [stacked(column, gap) for column in shelf] or [Block(0.0, 0.0, lambda *_: None)]
+        left = room - sum(column.width + gap for column in others)
+        if others and last.height + gap + block.height <= max(one.height for one in others) and block.width <= left:
+            shelf[-1].append(block)
+        elif shelf and last.width + gap + block.width <= left:
+            shelf.append([block])
+        else:
+            shelves.append([[block]])
+    return stacked([_row([stacked(column, gap) for column in shelf], gap) for shelf in shelves], gap)
+
+
 def _row(blocks: list[Block], gap: float) -> Block:
     def draw(canvas: Canvas, x: float, y: float) -> None:
         for block in blocks:

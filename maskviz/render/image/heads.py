@@ -93,7 +93,7 @@ def head_grid_block(grid: HeadGrid, paper: Paper) -> Block:
     maps = _maps_block(grid, sheet, paper)
     room = paper.room(maps.width, 3.2)
     legend = heat_legend(
-        scale_bar(grid.scale, grid.floor, grid.top, f"{grid.unit}, one scale for all maps", paper),
+        scale_bar(grid.scale, grid.floor, grid.top, f"{grid.unit}, one scale for all heads", paper),
         blocked=any(bool(tile.blocked.any()) for tile in grid.tiles),
         meaningless=any(bool(tile.meaningless.any()) for tile in grid.tiles),
         not_a_number=any(bool(np.isnan(tile.values[~tile.blocked]).any()) for tile in grid.tiles),

@@ -33,7 +33,7 @@ from maskviz.core.words import Style
 from maskviz.core.writing import parameter, printable
 from maskviz.render.fonts import typeface_for
 from maskviz.render.image.bars import bars_block
-from maskviz.render.image.canvas import QUIET_INK, Block, Canvas, Ink, Paper, flowed, stacked, text_block
+from maskviz.render.image.canvas import QUIET_INK, Block, Canvas, Ink, Paper, packed, stacked, text_block
 from maskviz.render.image.curve import curve_block
 from maskviz.render.image.diff import diff_block
 from maskviz.render.image.grid import heatmap_block, map_row_block, mask_block
@@ -167,12 +167,12 @@ def _page_heading(page: Page, paper: Paper) -> Block:
 
 
 def _rows(panels: list[Panel], paper: Paper) -> list[Block]:
-    """Return the panels as blocks: neighbouring grids side by side, neighbouring notes close together."""
+    """Return the panels as blocks: neighbouring pictures in columns by their size, notes close together."""
     rows: list[Block] = []
     for kind, group in groupby(panels, _kind):
         blocks = [_block(panel, _half(paper) if kind == "grid" else paper) for panel in group]
-        if kind in ("grid", "matrix"):
-            rows.append(flowed(blocks, paper.width, _GAP, _GAP))
+        if kind in ("grid", "picture"):
+            rows.append(packed(blocks, paper.width, _GAP))
         elif kind == "note":
             rows.append(stacked(blocks, 0.06))
         else:
@@ -190,8 +190,8 @@ def _kind(panel: Panel) -> str:
     match panel:
         case MaskGrid() | Heatmap() | DiffGrid():
             return "grid"
-        case Matrix():
-            return "matrix"
+        case Matrix() | Bars() | Table() | HeadGrid() | Curve():
+            return "picture"
         case Note():
             return "note"
         case _:

@@ -467,7 +467,7 @@ def _half_blocks(colours: ByteArray, painted: BoolArray) -> list[Text]:
 
 
 def _footer(grid: HeadGrid, plan: HeadPlan, screen: Screen) -> list[Text]:
-    parts = [scale_sample(grid.scale, grid.floor, grid.top, grid.unit, screen)]
+    parts = [scale_sample(grid.scale, grid.floor, grid.top, f"{grid.unit}, one scale for all heads", screen)]
     if any(tile.blocked.any() for tile in grid.tiles):
         parts.append(Text("blank: blocked"))
     lines = flowed(parts, screen.width)

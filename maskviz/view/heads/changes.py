@@ -70,9 +70,9 @@ def most_moved_grid(before: Trace, after: Trace, change: Comparison, row: int, c
     """Small maps of the heads whose attention moved most, before and after, for one text; None where none moved."""
     most = most_moved(change, count)
     tiles = []
-    for line, (call, head) in enumerate(most):
+    for column, (call, head) in enumerate(most):
         earlier = before.calls[after.calls.index(call)]
-        for column, one in enumerate((earlier, call)):
+        for line, one in enumerate((earlier, call)):
             if one.pattern is not None:
                 real = after.real_queries(one)[row]
                 tiles.append(HeadTile(line, column, one.pattern[row, head], blocked_cells(one, row, head), ~real))
@@ -82,8 +82,8 @@ def most_moved_grid(before: Trace, after: Trace, change: Comparison, row: int, c
     return HeadGrid(
         title="the heads whose attention moves most",
         caption="each map: queries down, keys across",
-        row_names=tuple(f"{call.stack.value + ' ' if several else ''}{call.layer}.{head}" for call, head in most),
-        column_names=("before", "after"),
+        row_names=("before", "after"),
+        column_names=tuple(f"{call.stack.value + ' ' if several else ''}{call.layer}.{head}" for call, head in most),
         tiles=tuple(tiles),
         top=top_value(tile.values[~tile.meaningless] for tile in tiles),
     )

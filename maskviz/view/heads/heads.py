@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from maskviz.core.arrays import top_value
 from maskviz.core.errors import UsageError
-from maskviz.core.panels.page import HeadGrid, HeadTile, Matrix, Note, Page, Panel, Table, Tone
+from maskviz.core.panels.page import MapRow, Matrix, Note, Page, Panel, Table, Tone
 from maskviz.core.results.head_reading import HeadReading, LayerReading
-from maskviz.core.results.head_roles import CRITERIA, LEAST_QUERIES, TIMES_CHANCE, Criterion, RoleScore
+from maskviz.core.results.head_roles import CRITERIA, LEAST_QUERIES, TELLING, TIMES_CHANCE, Criterion, RoleScore
 from maskviz.core.run.heads import Head, parse_selection
 from maskviz.core.run.trace import AttentionCall, Trace
-from maskviz.core.words import HeadStatistic, Scale, Stack
+from maskviz.core.words import HeadRole, HeadStatistic, Scale, Stack
 from maskviz.core.writing import parameter, plural, printable
 from maskviz.view.choosing import (
     Choice,
@@ -27,7 +28,7 @@ from maskviz.view.choosing import (
     text_line,
     token_strips,
 )
-from maskviz.view.pictures import blocked_cells
+from maskviz.view.pictures import heatmap
 
 # What each statistic is called, and its unit.
 WORDS = {
@@ -62,14 +63,14 @@ class HeadsAsked:
 
     Attributes:
         choice: Stack, layers, heads, and the text whose maps are drawn; None draws the longest text's.
-        by: The statistic of the map and of the order.
+        by: The statistic of the order and of the map, None for that of the first role somebody has.
         top: How many heads are listed.
         done: What was done before it was read, sentences for the reader.
         units: What a row and a place of it are called.
     """
 
     choice: Choice
-    by: HeadStatistic
+    by: HeadStatistic | None = None
     top: int = 10
     done: tuple[str, ...] = ()
     units: tuple[str, str] = ("text", "token")
@@ -112,14 +113,14 @@ def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked) -> Page:
         )
     row = drawn_row(trace.batch, asked.choice)
     stacks = [heads for stack in reading.stacks if (heads := _of_stack(trace, reading, stack, asked.choice))]
-    if all(math.isnan(one.value(asked.by)[0]) for heads in stacks for one in heads):
-        raise UsageError(f"no query has a number for {parameter('by', asked.by)}", _no_number(reading))
-    panels: list[Panel] = [Note(_counted(reading, asked.units))]
-    panels += [Note(sentence) for sentence in asked.done]
+    by = asked.by or _usual(stacks)
+    if all(math.isnan(one.value(by)[0]) for heads in stacks for one in heads):
+        raise UsageError(f"no query has a number for {parameter('by', by)}", _no_number(reading))
+    panels: list[Panel] = [Note(sentence) for sentence in asked.done]
     panels += [Note(printable(note), Tone.WARNING) for note in (*trace.notes, *_left_out(reading))]
-    panels += token_strips(trace, [row])
     for heads in stacks:
-        panels += _panels_of(trace, heads, asked, row)
+        panels += _panels_of(trace, heads, asked, by, row)
+    panels += [*token_strips(trace, [row]), Note(_counted(reading, asked.units), Tone.QUIET)]
     panels += [Note(_NOT_THE_OUTPUT, Tone.QUIET), Note(evidence_line(trace), Tone.QUIET)]
     return Page(title_of("heads", trace, asked.choice), card_line(trace.card), tuple(panels), page_facts(trace))
 
@@ -169,18 +170,29 @@ def _left_out(reading: HeadReading) -> list[str]:
     return [f"{plural(undefined, 'row')} of attention {rest}"] if undefined else []
 
 
-def _panels_of(trace: Trace, heads: Sequence[_Listed], asked: HeadsAsked, row: int) -> list[Panel]:
-    """The panels of one stack."""
+def _panels_of(trace: Trace, heads: Sequence[_Listed], asked: HeadsAsked, by: HeadStatistic, row: int) -> list[Panel]:
+    """The panels of one stack: what its heads look like, then the order by a statistic and all of them."""
     stack = f"{heads[0].layer.stack}: " if len(trace.stacks) > 1 else ""
-    ranked = sorted((one for one in heads if one.value(asked.by)[2]), key=lambda one: -one.value(asked.by)[0])
-    panels: list[Panel] = []
+    panels: list[Panel] = [*_role_panels(heads, stack)]
+    if typical := _typical(heads):
+        panels.append(_maps(trace, typical, row, stack, asked.choice.scale or Scale.LINEAR))
+    ranked = sorted((one for one in heads if one.value(by)[2]), key=lambda one: -one.value(by)[0])
     if ranked:
-        panels += [_matrix(heads, asked.by, stack), _ranking(ranked[: asked.top], asked.by, stack)]
-    typical = _typical(heads)
-    panels.append(_role_panel(heads, stack))
-    if typical:
-        panels.append(_grid(trace, typical, row, stack, asked.choice.scale or Scale.LINEAR))
+        panels += [_ranking(ranked[: asked.top], by, stack), _matrix(heads, by, stack)]
     return panels
+
+
+def _usual(stacks: Sequence[Sequence[_Listed]]) -> HeadStatistic:
+    """What heads are ordered by unless it is said: what the first role that somebody has is decided by."""
+    heads = [one for stack in stacks for one in stack]
+    roles = {role.role for one in heads for role in one.layer.roles[one.head]}
+    by_role = [criterion.statistic for role in TELLING for criterion in CRITERIA if criterion.role is role in roles]
+    known = (kind for kind in (*by_role, *_WITHOUT_ROLES) if any(one.value(kind)[2] for one in heads))
+    return next(known, HeadStatistic.ENTROPY)
+
+
+# Without a role the shares on neighbours say most.
+_WITHOUT_ROLES = (HeadStatistic.PREVIOUS, HeadStatistic.SINK)
 
 
 def _matrix(heads: Sequence[_Listed], by: HeadStatistic, stack: str) -> Matrix:
@@ -253,9 +265,10 @@ def _having(heads: Sequence[_Listed], criterion: Criterion) -> list[tuple[_Liste
 _MOST_NAMED = 6
 
 
-def _role_panel(heads: Sequence[_Listed], stack: str) -> Table | Note:
-    """Every role with its heads, its threshold and its source; those nobody has in a sentence."""
+def _role_panels(heads: Sequence[_Listed], stack: str) -> list[Panel]:
+    """Every role with its heads, its threshold and its source; sinks in a sentence, as those nobody has."""
     rows, without = [], []
+    sinks: list[Note] = []
     for criterion in CRITERIA:
         if not any(one.value(criterion.statistic)[2] for one in heads):
             continue
@@ -263,46 +276,48 @@ def _role_panel(heads: Sequence[_Listed], stack: str) -> Table | Note:
         having = _having(heads, criterion)
         if not having:
             without.append(f"{criterion.role} ({needs})")
-            continue
-        named = [_scored(one.name, role) for one, role in having[:_MOST_NAMED]]
-        more = [f"{len(having) - _MOST_NAMED} more"] if len(having) > _MOST_NAMED else []
-        rows.append((criterion.role.value, ", ".join([*named, *more]), needs, criterion.source))
+        elif criterion.role is HeadRole.SINK:
+            most, role = having[0]
+            count = f"{plural(len(having), 'head')} of {len(heads)}, most of all {_scored(most.name, role)}"
+            sinks.append(Note(f"{stack}sink: {count}; needs {needs} ({criterion.source})."))
+        else:
+            named = [_scored(one.name, role) for one, role in having[:_MOST_NAMED]]
+            more = [f"{len(having) - _MOST_NAMED} more"] if len(having) > _MOST_NAMED else []
+            rows.append((criterion.role.value, ", ".join([*named, *more]), needs, criterion.source))
     nobody = ", ".join(without)
     if not rows:
-        return Note(f"{stack}no head has a role, of {nobody or 'those there are'}.")
+        return [*sinks] or [Note(f"{stack}no head has a role, of {nobody or 'those there are'}.")]
     caption = f"no head: {nobody}" if nobody else ""
-    return Table(f"{stack}roles", ("role", "heads: score (chance)", "needs", "source"), tuple(rows), caption)
+    return [Table(f"{stack}roles", ("role", "heads: score (chance)", "needs", "source"), tuple(rows), caption), *sinks]
 
 
-def _typical(heads: Sequence[_Listed]) -> dict[_Listed, list[str]]:
-    """The most typical head of each role that some head has, with its roles."""
-    found: dict[_Listed, list[str]] = {}
-    for criterion in CRITERIA:
-        for one, role in _having(heads, criterion)[:1]:
-            found.setdefault(one, []).append(role.role.value)
-    return found
+def _typical(heads: Sequence[_Listed]) -> dict[_Listed, list[RoleScore]]:
+    """The most typical head of each role that some head has, with its roles; those that say most first."""
+    found: dict[_Listed, list[RoleScore]] = {}
+    for role in TELLING:
+        for criterion in (one for one in CRITERIA if one.role is role):
+            for one, score in _having(heads, criterion)[:1]:
+                found.setdefault(one, []).append(score)
+    return dict(islice(found.items(), _MOST_TYPICAL))
 
 
-def _grid(trace: Trace, typical: dict[_Listed, list[str]], row: int, stack: str, scale: Scale) -> HeadGrid:
-    """Small maps of the most typical heads on one text."""
-    tiles = tuple(
-        HeadTile(
-            0,
-            column,
-            one.call.pattern[row, one.head],
-            blocked_cells(one.call, row, one.head),
-            ~trace.real_queries(one.call)[row],
-        )
-        for column, one in enumerate(typical)
-        if one.call.pattern is not None
-    )
+_MOST_TYPICAL = 6
+
+
+def _maps(trace: Trace, typical: dict[_Listed, list[RoleScore]], row: int, stack: str, scale: Scale) -> MapRow:
+    """The maps of the most typical heads on one text."""
+    maps = [heatmap(trace, one.call, one.head, row, scale) for one in typical]
     text = f", text {row + 1} of {trace.batch.rows}" if trace.batch.rows > 1 else ""
-    return HeadGrid(
+    top = top_value(one.values[~one.meaningless] for one in maps)
+    return MapRow(
         title=f"{stack}the most typical head of each role{text}",
-        caption="; ".join(f"{one.name} {' and '.join(roles)}" for one, roles in typical.items()),
-        row_names=("heads",),
-        column_names=tuple(one.name for one in typical),
-        tiles=tiles,
-        scale=scale,
-        top=top_value(tile.values[~tile.meaningless] for tile in tiles),
+        caption="each row: where one query looks",
+        maps=tuple(
+            replace(drawn, title=f"head {one.name}", caption=_role_words(roles), top=top)
+            for drawn, (one, roles) in zip(maps, typical.items(), strict=True)
+        ),
     )
+
+
+def _role_words(roles: Sequence[RoleScore]) -> str:
+    return ", ".join(f"{role.role} {worth(role.score)}" for role in roles)

@@ -31,6 +31,8 @@ from maskviz.view.heads.ablation import (
     title_of,
 )
 
+# Sites that are seen at a glance.
+_AT_A_GLANCE = 5
 # Sites whose removal helps that are drawn: the most negative ones.
 _MOST_HELPING = 5
 # Share of sites without any effect whose 95 % interval lies below zero by chance.
@@ -53,28 +55,28 @@ def importance_page(
     *,
     top: int = 20,
 ) -> Page:
-    """Build the page: what was done, scores as maps, as bars and as a table, and how far the gradient agrees.
+    """Build the page: the sites that matter most and how sure that is, what was done, all scores, the order as a table.
 
     Args:
         card: The model.
         ranking: The scores in order.
         texts: The texts, for the title and the metadata of files.
         more: Panels on what else was asked of the model, drawn behind the ranking.
-        top: How many sites are drawn as bars and listed.
+        top: How many sites are listed.
     """
     importance = ranking.importance
-    panels: list[Panel] = [Note(_done(ranking)), *plain_warnings(importance.effects.plain)]
+    panels: list[Panel] = [*plain_warnings(importance.effects.plain)]
     unknown = int(np.isnan(ranking.scores.mean).sum())
     if unknown:
         what = plural(unknown, kind_of(importance.sites))
         panels.append(Note(f"No score that is a number: {what}. They come last.", Tone.WARNING))
-    panels += _matrices(ranking)
-    panels += _bars(ranking, top)
+    panels += [_glance(ranking), *_matrices(ranking)]
     panels.append(_table(ranking, top))
+    panels += _helping(ranking)
     if ranking.agreements:
         panels.append(_agreement_table(ranking))
     panels += more
-    panels.append(Note(_COMPENSATION, Tone.QUIET))
+    panels += [Note(_done(ranking)), Note(_COMPENSATION, Tone.QUIET)]
     panels += [Note(printable(note), Tone.WARNING) for note in importance.notes]
     facts = facts_of(card, texts)
     if importance.base is not None:
@@ -161,25 +163,39 @@ def _over_texts(scores: Estimate) -> str:
     return "one text" if texts == 1 else f"mean over {texts} texts, each weighing the same"
 
 
-def _bars(ranking: Ranking, top: int) -> list[Bars]:
-    """The most important sites, and those further down without which the texts go better."""
-    kind, order = kind_of(ranking.importance.sites), ranking.order
-    first, rest = order[:top], order[top:]
-    left_out = f"the first {len(first)} of {plural(len(order), kind)}" if rest else f"all {plural(len(order), kind)}"
-    panels = [_bar_list(f"most important {kind}s", f"{left_out}; {_interval(ranking.scores)}", first, ranking)]
-    means = ranking.scores.mean
+def _glance(ranking: Ranking) -> Bars:
+    """The sites that matter most, and how sure that is."""
+    kind, first = kind_of(ranking.importance.sites), ranking.order[:_AT_A_GLANCE]
+    which = f"{len(first)} {kind}s that matter" if len(first) > 1 else f"{kind} that matters"
+    return _bar_list(f"the {which} most", f"{_sure(ranking, first)}; {_interval(ranking.scores)}", first, ranking)
+
+
+def _sure(ranking: Ranking, first: Sequence[int]) -> str:
+    """For how many sites the interval leaves no doubt that they matter."""
+    count, low = plural(len(ranking.order), kind_of(ranking.importance.sites)), ranking.scores.low
+    if np.isnan(low).all() or not _signed(ranking):
+        return f"of {count}"
+    surely = int((low[list(first)] > 0).sum())
+    whole = int((low > 0).sum())
+    chance = f"if none had any effect, about {_BY_CHANCE * len(low):.1f} would by chance"
+    return f"the intervals of {surely} of these lie above zero, of {whole} of all {count}; {chance}"
+
+
+def _helping(ranking: Ranking) -> list[Bars]:
+    """The sites without which the texts go better, behind those that matter most."""
+    kind, order, means = kind_of(ranking.importance.sites), ranking.order, ranking.scores.mean
     negative = [place for place in range(len(means)) if means[place] < 0]
-    helping = [place for place in reversed(rest) if means[place] < 0][:_MOST_HELPING]
-    if _signed(ranking) and helping:
-        words = f"{len(negative)} of {plural(len(means), kind)} have a negative mean; the lowest are shown"
-        if not np.isnan(ranking.scores.high).all():
-            below = int((ranking.scores.high < 0).sum())
-            words += (
-                f". The interval of {below} lies below zero; if no {kind} had any effect, "
-                f"about {_BY_CHANCE * len(means):.1f} would by chance"
-            )
-        panels.append(_bar_list(f"{kind}s that help when removed", words, helping, ranking))
-    return panels
+    helping = [place for place in reversed(order[_AT_A_GLANCE:]) if means[place] < 0][:_MOST_HELPING]
+    if not _signed(ranking) or not helping:
+        return []
+    words = f"{len(negative)} of {plural(len(means), kind)} have a negative mean; the lowest are shown"
+    if not np.isnan(ranking.scores.high).all():
+        below = int((ranking.scores.high < 0).sum())
+        words += (
+            f". The interval of {below} lies below zero; if no {kind} had any effect, "
+            f"about {_BY_CHANCE * len(means):.1f} would by chance"
+        )
+    return [_bar_list(f"{kind}s that help when removed", words, helping, ranking)]
 
 
 def _bar_list(title: str, caption: str, places: Sequence[int], ranking: Ranking) -> Bars:
