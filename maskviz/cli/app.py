@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 import maskviz
 from maskviz.cli import check, convert, diff, explain, explore, heads, importance, info, mask, mlm, prune, show, view
 from maskviz.cli.env import Env, fall_silent, guard_streams
-from maskviz.cli.options import PanelledCommand, spread
+from maskviz.cli.groups import PanelledCommand, spread
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
 from maskviz.core.machine import Share
 from maskviz.core.writing import in_a_shell, printable

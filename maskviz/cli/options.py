@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
-from typer.core import TyperCommand
-from typer.models import ParameterInfo
 
 from maskviz.cli.env import Env
 from maskviz.cli.files import parse_ids, read_texts
+from maskviz.cli.groups import Group
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.words import (
@@ -33,115 +29,6 @@ if TYPE_CHECKING:
     from maskviz.load.models.source import Source
     from maskviz.load.texts.request import Request
     from maskviz.view.choosing import Choice
-
-
-# What stands under no heading of its own.
-_OTHER = "Options"
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Options that belong together, a field each; they share a heading of `--help`."""
-
-    PANEL: ClassVar[str] = _OTHER
-
-
-@dataclass(frozen=True, slots=True)
-class GivenOptions:
-    """What of a command's options somebody typed, and did not leave as it is.
-
-    Attributes:
-        names: Their parameters, in the order of the signature.
-    """
-
-    names: tuple[str, ...]
-
-    def besides(self, known: frozenset[str]) -> str | None:
-        """The first that was typed and is not among those; None where there is none."""
-        return next((name for name in self.names if name not in known), None)
-
-
-class PanelledCommand(TyperCommand):
-    """A command whose help has a heading for each group of its options."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments, then each group of options; those without a group last."""
-        panels: dict[str, list[tuple[str, str]]] = {"Arguments": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                own = getattr(parameter, "rich_help_panel", None) or _OTHER
-                panels.setdefault("Arguments" if parameter.param_type_name == "argument" else own, []).append(record)
-        panels[_OTHER] = panels.pop(_OTHER, [])
-        for name, records in panels.items():
-            if records:
-                with formatter.section(name):
-                    formatter.write_dl(records)
-
-
-def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """A command as typer reads it: the fields of its groups are options, and it is handed the groups.
-
-    A parameter of type `Env` is the world outside, and one of type `GivenOptions` says what was typed.
-    """
-    signature = inspect.signature(command, eval_str=True)
-
-    def run(ctx: typer.Context, **given: Any) -> None:
-        made: dict[str, Any] = {}
-        for name, parameter in signature.parameters.items():
-            if parameter.annotation is Env:
-                made[name] = ctx.obj
-            elif parameter.annotation is GivenOptions:
-                made[name] = GivenOptions(tuple(_typed(ctx)))
-            elif is_group(parameter.annotation):
-                made[name] = parameter.annotation(**{one.name: given[one.name] for one in fields(parameter.annotation)})
-            else:
-                made[name] = given[name]
-        command(**made)
-
-    parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += _spread(signature)
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    return run
-
-
-def is_group(annotation: object) -> bool:
-    """Whether a parameter is a group of options."""
-    return isinstance(annotation, type) and issubclass(annotation, Group) and is_dataclass(annotation)
-
-
-def _typed(ctx: typer.Context) -> Iterator[str]:
-    for name in ctx.params:
-        source = ctx.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            yield name
-
-
-def _spread(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
-    for parameter in signature.parameters.values():
-        if parameter.annotation in (Env, GivenOptions):
-            continue
-        if not is_group(parameter.annotation):
-            yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            continue
-        group = parameter.annotation
-        hints = get_type_hints(group, include_extras=True)
-        for field in fields(group):
-            annotation = _under(hints[field.name], group.PANEL)
-            default = inspect.Parameter.empty if field.default is MISSING else field.default
-            yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _under(annotation: Any, panel: str) -> Any:
-    """An option under the heading of its group."""
-    assert get_origin(annotation) is Annotated
-    kind, information = get_args(annotation)
-    assert isinstance(information, ParameterInfo)
-    own = copy(information)
-    own.rich_help_panel = panel
-    return Annotated[kind, own]
 
 
 Texts = Annotated[

@@ -11,6 +11,7 @@ from maskviz.cli import options as o
 from maskviz.cli.detail import DetailOptions
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver, parse_backends
+from maskviz.cli.groups import Group
 from maskviz.core.errors import ExitCode
 from maskviz.core.words import Backend
 
@@ -46,7 +47,7 @@ BackendNames = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class LongTextOptions(o.Group):
+class LongTextOptions(Group):
     """Attention that is added up as it is made."""
 
     PANEL: ClassVar[str] = "Long texts"
