@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 
 try:
-    from maskviz.cli.app import CODE, leave, leave_at_interrupt
+    from maskviz.cli.pulse import PULSE
+
+    PULSE.begin()  # a line before anything heavy is imported
+
+    from maskviz.cli.app import CODE, end, leave, leave_at_interrupt
 
     leave_at_interrupt()
 except KeyboardInterrupt:  # before there is anybody who could say it
@@ -21,8 +25,9 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         leave()
-    except SystemExit as end:
-        if end.code == CODE:  # Python ends by a signal of its own where an interrupt has gone through its `exec`
+    except SystemExit as left:
+        end(left.code)
+        if left.code == CODE:  # Python ends by a signal of its own where an interrupt has gone through its `exec`
             os._exit(CODE)
         raise
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
@@ -17,8 +19,11 @@ from typer.core import TyperGroup
 import maskviz
 from maskviz.cli import check, convert, diff, explain, explore, heads, importance, info, mask, mlm, prune, show, view
 from maskviz.cli.env import Env, fall_silent, guard_streams
+from maskviz.cli.examples import EXAMPLES, FIRST
 from maskviz.cli.groups import PanelledCommand, spread
-from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, UsageError
+from maskviz.cli.pulse import PULSE
+from maskviz.cli.usage import usage_error
+from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError
 from maskviz.core.machine import Share
 from maskviz.core.writing import in_a_shell, printable
 
@@ -29,9 +34,33 @@ CODE = 130
 def leave(number: int = 0, frame: object = None) -> None:
     """Say it and end this process, whatever Python is doing. Has the form of a signal's handler."""
     del number, frame
+    PULSE.gone()
     with suppress(AttributeError, OSError, ValueError):  # it may be closed, or full
         os.write(sys.stderr.fileno(), SAID.encode())  # and not `write`, which may be what is interrupted
     os._exit(CODE)
+
+
+def end(code: object) -> None:
+    """End this process at once where all is said and written: taking Python apart takes as long as a small model does.
+
+    Returns where other threads or processes still work, or the streams cannot be emptied: Python ends by itself then.
+    """
+    code = 0 if code is None else code
+    others = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    processes = sys.modules.get("multiprocessing.process")
+    if others or not isinstance(code, int) or (processes is not None and processes.active_children()):
+        return
+    if Share.of_environment().world > 1:  # the others wait for a process that says goodbye
+        return
+    PULSE.gone()
+    logging.shutdown()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except (OSError, ValueError, MaskvizError, SystemExit):
+        return
+    os._exit(code)
 
 
 def leave_at_interrupt() -> None:
@@ -61,49 +90,88 @@ _BadUsage: type[Exception] = typer.BadParameter.__mro__[1]
 class ReportingGroup(TyperGroup):
     """A MaskvizError becomes two lines on stderr and its exit code; anything else is a bug and keeps its traceback."""
 
+    def make_context(self, *given: Any, **more: Any) -> Any:
+        with _reported():
+            return super().make_context(*given, **more)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
-            with interruptible(), in_a_shell():
-                return super().invoke(ctx)
-        except MaskvizError as error:
-            report(error)
-            raise typer.Exit(error.exit_code) from error
-        except _BadUsage as error:
-            if type(error).__name__ == "NoArgsIsHelpError":
-                raise
-            place = getattr(error, "ctx", None)
-            command = place.command_path if place is not None else "maskviz"
-            report(UsageError(_sentence(error), f"{command} --help lists what there is"))
-            raise typer.Exit(ExitCode.USAGE) from error
-        except KeyboardInterrupt:
-            _tell(SAID)
-            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        with _reported(), interruptible(), in_a_shell():
+            return super().invoke(ctx)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write what to begin with, then the commands by what they are for."""
+        formatter.write_usage("maskviz", "COMMAND [OPTIONS] ...")
+        formatter.write_paragraph()
+        formatter.write_text("See, question and trust the attention masks of Transformer models.")
+        with formatter.section("Begin with"):
+            formatter.write_dl(FIRST, col_max=50)
+        for title, commands in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, _, line in commands])
+                formatter.write_text(f"example: {EXAMPLES[_SHOWN[title]][0]}")
+        with formatter.section("Options"):
+            formatter.write_dl([("--version", "Print the version and end."), ("-h, --help", "Show this and end.")])
+        formatter.write_paragraph()
+        formatter.write_text(f"maskviz COMMAND --help has every option. {_CODES}")
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors of ours and of the parser are said on stderr, and end with their exit code."""
+    try:
+        yield
+    except MaskvizError as error:
+        report(error)
+        raise typer.Exit(error.exit_code) from error
+    except _BadUsage as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        report(usage_error(error))
+        raise typer.Exit(ExitCode.USAGE) from error
+    except KeyboardInterrupt:
+        _tell(SAID)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+_CODES = "Exit codes: 0 shown, 1 our bug, 2 usage, 3 model or file, 4 cannot be traced, 5 finding, 130 interrupted."
 
 
 app = typer.Typer(
     name="maskviz",
     cls=ReportingGroup,
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="See, question and trust the attention masks of Transformer models.",
-    epilog="Exit codes: 0 shown, 1 our bug, 2 usage, 3 model or file, 4 cannot be traced, 5 finding, 130 interrupted.",
 )
-app.command("show", cls=PanelledCommand)(spread(show.show))
-app.command("check", cls=PanelledCommand)(spread(check.check))
-app.command("convert", cls=PanelledCommand)(spread(convert.convert))
-app.command("explain", cls=PanelledCommand)(spread(explain.explain))
-app.command("diff", cls=PanelledCommand)(spread(diff.diff))
-app.command("explore", cls=PanelledCommand)(spread(explore.explore))
-app.command("heads", cls=PanelledCommand)(spread(heads.heads))
-app.command("importance", cls=PanelledCommand)(spread(importance.importance))
-app.command("prune", cls=PanelledCommand)(spread(prune.prune))
-app.command("mask", cls=PanelledCommand)(spread(mask.mask))
-app.command("mlm", cls=PanelledCommand)(spread(mlm.mlm))
-app.command("view", cls=PanelledCommand)(spread(view.view))
-app.command("info", cls=PanelledCommand)(spread(info.info))
+# By what they are for: the name, the command, and what it says of itself in a line of 80 columns.
+COMMANDS: Mapping[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
+    "Look": (
+        ("show", show.show, "which tokens each token may attend to, and where heads look"),
+        ("view", view.view, "a saved run again, without the model"),
+        ("explore", explore.explore, "walk through a run with the arrow keys"),
+        ("info", info.info, "the rule of every layer, from the model's own code"),
+        ("mask", mask.mask, "the mask of a rule, for up to millions of tokens"),
+        ("mlm", mlm.mlm, "how BERT masks 15 % of its tokens"),
+    ),
+    "Question": (
+        ("check", check.check, "is something wrong with a batch, a mask or a model?"),
+        ("explain", explain.explain, "why is this cell visible or blocked?"),
+        ("diff", diff.diff, "do two models, backends or runs mask the same?"),
+    ),
+    "Measure": (
+        ("heads", heads.heads, "what each head looks at, and the role that makes"),
+        ("importance", importance.importance, "which heads matter for the model's output"),
+    ),
+    "Change": (("prune", prune.prune, "how many heads can go, and the model without them"),),
+    "Convert": (("convert", convert.convert, "a mask in the dialect of another framework"),),
+}
+# The command whose first example stands under each group.
+_SHOWN = {"Look": "show", "Question": "explain", "Measure": "heads", "Change": "prune", "Convert": "convert"}
+for _name, _command, _line in (one for group in COMMANDS.values() for one in group):
+    app.command(_name, cls=PanelledCommand, short_help=_line)(spread(_command))
 
 
 def report(error: MaskvizError) -> None:
@@ -118,11 +186,6 @@ def report(error: MaskvizError) -> None:
 def _tell(line: str) -> None:
     if sys.stderr is not None:  # closed before the start
         sys.stderr.write(line)
-
-
-def _sentence(error: Exception) -> str:
-    said = error.format_message() if hasattr(error, "format_message") else str(error)
-    return " ".join(said.split()).rstrip(".")
 
 
 def _version(wanted: bool) -> None:
@@ -140,6 +203,9 @@ def root(
 ) -> None:
     """See, question and trust the attention masks of Transformer models."""
     del version
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit
     if ctx.obj is None:
         ctx.obj = Env(command=shlex.join(["maskviz", *sys.argv[1:]]))
 

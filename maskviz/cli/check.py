@@ -61,7 +61,10 @@ class CheckedModelOptions(o.ModelOptions):
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", help="Hub id, folder, config.json, .gguf file, or demo:NAME; with texts: demo:bert."
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Hub id, folder, config.json, .gguf file, or demo:NAME; with texts: demo:bert.",
         ),
     ] = None
 
@@ -73,10 +76,10 @@ class GivenMaskOptions(o.MaskOptions):
     dialect: Annotated[
         Dialect | None, typer.Option("--as", help="How the mask file is to be read; default: by its shape.")
     ] = None
-    queries: Annotated[int | None, typer.Option("--queries", min=1)] = None
-    keys: Annotated[int | None, typer.Option("--keys", min=1)] = None
-    heads: Annotated[int | None, typer.Option("--heads", min=1)] = None
-    batch: Annotated[int | None, typer.Option("--batch", min=1)] = None
+    queries: Annotated[int | None, typer.Option("--queries", min=1, help="Queries the mask must have.")] = None
+    keys: Annotated[int | None, typer.Option("--keys", min=1, help="Keys the mask must have.")] = None
+    heads: Annotated[int | None, typer.Option("--heads", min=1, help="Heads the mask must have.")] = None
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Rows the mask must have.")] = None
     window: Annotated[int | None, typer.Option("--window", min=1, help="Keys a query is meant to see at most.")] = None
     meant: Annotated[
         str | None,

@@ -30,7 +30,9 @@ Causal = Annotated[
     bool, typer.Option("--causal", help="Hide later keys too, which masks of tokens alone leave to the model.")
 ]
 Layers = Annotated[int | None, typer.Option("--layers", min=1, help="Layers, for a head mask [head].")]
-Dtype = Annotated[str, typer.Option("--dtype", help="Type of the numbers; default: the dialect's usual one.")]
+Dtype = Annotated[
+    str, typer.Option("--dtype", metavar="TYPE", help="Type of the numbers; default: the dialect's usual one.")
+]
 Listed = Annotated[bool, typer.Option("--list", help="List the dialects and end.")]
 MaskOutput = Annotated[
     list[Path] | None,

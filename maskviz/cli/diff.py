@@ -35,7 +35,7 @@ Dialects = Annotated[
     typer.Option("--as", help="How mask files are read: once for both, or once for each; default: by their shapes."),
 ]
 TextNumber = Annotated[int | None, typer.Option("--text", min=1, help="Text of the batch that is drawn, from 1.")]
-Title = Annotated[str | None, typer.Option("--title", help="Title of the page; default: the text.")]
+Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Title of the page; default: the text.")]
 ExitWithCode = Annotated[bool, typer.Option("--exit-code", help="End with code 5 where a mask differs.")]
 
 _RUN = ".npz"

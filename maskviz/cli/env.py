@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from maskviz.cli.pulse import PULSE
 from maskviz.core.errors import ExitCode, FailedElsewhereError, NotFoundError, UsageError
 from maskviz.core.machine import Share, newer_than_tested
 from maskviz.core.words import Parallel
@@ -35,6 +36,7 @@ class _Results:
         """Write a text."""
         if text == self._nothing:  # a library asks so whether this takes text, and swallows what it is told
             return 0
+        PULSE.gone(text)
         with self._said():
             self._stream.write(text)
         return len(text)
@@ -66,6 +68,7 @@ class _Talk:
 
     def write(self, text: str) -> int:
         """Write a text."""
+        PULSE.gone(text)
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
@@ -142,6 +145,7 @@ class Env:
 
     def progress(self, text: str) -> None:
         """Write a line of progress, where somebody watches."""
+        PULSE.say(text)
         if self.stderr.isatty():
             self.say(text)
 
@@ -153,7 +157,7 @@ class Env:
             return
         console = Console(file=self.stderr, markup=False, highlight=False, emoji=False)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with PULSE.held(), Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda count: bar.advance(task, count)
 

@@ -45,7 +45,9 @@ class PlaceOptions(Group):
     dialect: Annotated[
         Dialect | None, typer.Option("--as", help="How a mask file is to be read; default: by its shape.")
     ] = None
-    title: Annotated[str | None, typer.Option("--title", help="Title of the page; default: the text.")] = None
+    title: Annotated[
+        str | None, typer.Option("--title", metavar="TEXT", help="Title of the page; default: the text.")
+    ] = None
 
 
 # What goes with a saved run: nothing of how a run is made.

@@ -14,6 +14,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.groups import GivenOptions
+from maskviz.cli.pulse import PULSE
 from maskviz.cli.saved_runs import saved_run
 from maskviz.core.errors import UsageError
 
@@ -63,7 +64,8 @@ def explore(
     if not saved.trace.calls:
         raise UsageError(f"{saved.trace.card.architecture} has no attention here", "'maskviz info' lists the layers")
 
-    Explorer(saved, answers).run()
+    with PULSE.held():
+        Explorer(saved, answers).run()
 
 
 def _check_terminal(env: Env) -> None:

@@ -13,6 +13,8 @@ from typer.core import TyperCommand
 from typer.models import ParameterInfo
 
 from maskviz.cli.env import Env
+from maskviz.cli.examples import EXAMPLES
+from maskviz.cli.usage import TYPED, Declared, declared_by, records_by_panel
 
 # What stands under no heading of its own.
 _OTHER = "Options"
@@ -43,19 +45,26 @@ class GivenOptions:
 class PanelledCommand(TyperCommand):
     """A command whose help has a heading for each group of its options."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep what was typed, for what is said of a mistake in it."""
+        ctx.meta[TYPED] = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if getattr(error, "ctx", ctx) is None:  # the parser does not say whose option it is
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, then each group of options; those without a group last."""
-        panels: dict[str, list[tuple[str, str]]] = {"Arguments": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                own = getattr(parameter, "rich_help_panel", None) or _OTHER
-                panels.setdefault("Arguments" if parameter.param_type_name == "argument" else own, []).append(record)
-        panels[_OTHER] = panels.pop(_OTHER, [])
+        panels = records_by_panel(declared_by(self).values(), _OTHER)
+        panels.setdefault(_OTHER, []).append(("-h, --help", "Show this and end."))
         for name, records in panels.items():
-            if records:
-                with formatter.section(name):
-                    formatter.write_dl(records)
+            with formatter.section(name):
+                formatter.write_dl(records)
+        with formatter.section("Examples"):
+            for line in EXAMPLES.get(ctx.info_name, ()):
+                formatter.write_text(line)
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
@@ -83,6 +92,8 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     run.__name__, run.__doc__ = command.__name__, command.__doc__
+    declared = {one.name: found for one in parameters if (found := Declared.of(one)) is not None}
+    run.declared = declared  # type: ignore[attr-defined]
     return run
 
 

@@ -25,11 +25,14 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
+        metavar="NAME",
         help="The rules of this model's layers instead; hub id, folder, config.json.",
         rich_help_panel="Model",
     ),
 ]
-Title = Annotated[str | None, typer.Option("--title", help="Title of the page; default: the model, or the length.")]
+Title = Annotated[
+    str | None, typer.Option("--title", metavar="TEXT", help="Title of the page; default: the model, or the length.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class SizeOptions(Group):
     ] = None
     padding: Annotated[
         str | None,
-        typer.Option("--padding", metavar="[left:]N", help="The last N tokens are padding; left: the first."),
+        typer.Option("--padding", metavar="N|left:N", help="The last N tokens are padding; left: the first."),
     ] = None
 
 

@@ -17,6 +17,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
+        metavar="NAME",
         help="Where the tokenizer is from: hub id, folder, demo:bert. No model is run.",
         rich_help_panel="Model",
     ),

@@ -45,7 +45,9 @@ class HubOptions(Group):
     """Where what has a name is from."""
 
     PANEL: ClassVar[str] = "Model"
-    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")] = None
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="NAME", help="Branch, tag or commit on the hub.")
+    ] = None
     offline: Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.")] = False
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let code that comes with the model run.")
@@ -65,7 +67,12 @@ class ModelOptions(Group):
     PANEL: ClassVar[str] = "Model"
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Hub id, folder, config.json, .gguf file, or demo:bert, demo:gpt, demo:t5."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Hub id, folder, config.json, .gguf file, or demo:bert, demo:gpt, demo:t5.",
+        ),
     ] = "demo:bert"
     random_weights: Annotated[
         int | None,
@@ -76,9 +83,12 @@ class ModelOptions(Group):
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", metavar="NAME", help="Tokenizer of another model; hub id or folder.")
     ] = None
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, xpu.")] = "auto"
+    device: Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps, xpu.")] = (
+        "auto"
+    )
     dtype: Annotated[
-        str, typer.Option("--dtype", help="auto, float32, float16, bfloat16; auto is float32 on the CPU.")
+        str,
+        typer.Option("--dtype", metavar="TYPE", help="auto, float32, float16, bfloat16; auto is float32 on the CPU."),
     ] = "auto"
 
     def loading(
@@ -136,16 +146,21 @@ class TextOptions(Group):
     """Texts, and what stands beside them or in their place."""
 
     PANEL: ClassVar[str] = "Input"
-    pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text of a row; once per text.")] = None
+    pair: Annotated[
+        list[str] | None, typer.Option("--pair", metavar="TEXT", help="Second text of a row; once per text.")
+    ] = None
     target: Annotated[
-        list[str] | None, typer.Option("--target", help="Decoder text of an encoder-decoder; once per text.")
+        list[str] | None,
+        typer.Option("--target", metavar="TEXT", help="Decoder text of an encoder-decoder; once per text."),
     ] = None
     ids: Annotated[
         list[str] | None,
-        typer.Option("--ids", help='Token ids instead of a text, "5 17 3"; once per row, no special tokens added.'),
+        typer.Option(
+            "--ids", metavar="IDS", help='Token ids instead of a text, "5 17 3"; once per row, no special tokens added.'
+        ),
     ] = None
     target_ids: Annotated[
-        list[str] | None, typer.Option("--target-ids", help="Decoder ids, as they are; once per row.")
+        list[str] | None, typer.Option("--target-ids", metavar="IDS", help="Decoder ids, as they are; once per row.")
     ] = None
     inputs: Annotated[
         Path | None,
@@ -202,7 +217,9 @@ class BatchOptions(Group):
     token_types: Annotated[
         list[str] | None,
         typer.Option(
-            "--token-types", help='Types of a row\'s tokens, "0 0 1 1", such as prefix and suffix; once per row.'
+            "--token-types",
+            metavar="TYPES",
+            help='Types of a row\'s tokens, "0 0 1 1", such as prefix and suffix; once per row.',
         ),
     ] = None
     packed: Annotated[
@@ -319,7 +336,9 @@ class ChoiceOptions(Group):
     scale: Annotated[
         Scale | None, typer.Option("--scale", help="Colour scale of attention; default: linear, log for long texts.")
     ] = None
-    title: Annotated[str | None, typer.Option("--title", help="Title of the page; default: the text.")] = None
+    title: Annotated[
+        str | None, typer.Option("--title", metavar="TEXT", help="Title of the page; default: the text.")
+    ] = None
 
     def choice(self) -> Choice:
         """What of the run is drawn."""

@@ -27,7 +27,7 @@ class RemovalOptions(Group):
     PANEL: ClassVar[str] = "Removing heads"
     by: Annotated[
         str,
-        typer.Option("--by", metavar="[importance|gradient]", help="What heads are ranked by: exactly, or by slopes."),
+        typer.Option("--by", metavar="importance|gradient", help="What heads are ranked by: exactly, or by slopes."),
     ] = "importance"
     step: Annotated[float, typer.Option("--step", min=0.001, max=1, help="Share of heads that goes at each step.")] = (
         0.1

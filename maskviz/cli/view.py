@@ -12,7 +12,7 @@ from maskviz.cli.detail import DetailOptions
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver
 
-Run = Annotated[Path, typer.Argument(help="An .npz written by 'maskviz show -o run.npz'.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="An .npz written by 'maskviz show -o run.npz'.")]
 
 
 def view(

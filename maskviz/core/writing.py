@@ -49,6 +49,15 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
+def nearest(given: str, known: Iterable[str]) -> str:
+    """`did you mean ...?` with the known names that are most like what was given; empty where none is."""
+    from difflib import get_close_matches
+
+    names = {name.lower(): name for name in known}
+    found = [names[one] for one in get_close_matches(given.lower(), names, n=2, cutoff=0.6)]
+    return f"did you mean {' or '.join(found)}?" if found else ""
+
+
 def plural(count: int, word: str) -> str:
     """`1 head`, `2 heads`."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
