@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from maskviz.api.check import check as check
     from maskviz.api.convert import convert as convert
     from maskviz.api.diff import diff as diff
+    from maskviz.api.doctor import doctor as doctor
     from maskviz.api.explain import explain as explain
     from maskviz.api.heads import heads as heads
     from maskviz.api.heads import read_heads as read_heads
@@ -47,6 +48,7 @@ _HOMES = {
     "check": "maskviz.api.check",
     "convert": "maskviz.api.convert",
     "diff": "maskviz.api.diff",
+    "doctor": "maskviz.api.doctor",
     "explain": "maskviz.api.explain",
     "heads": "maskviz.api.heads",
     "importance": "maskviz.api.importance",

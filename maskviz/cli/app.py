@@ -9,15 +9,33 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import maskviz
-from maskviz.cli import check, convert, diff, explain, explore, heads, importance, info, mask, mlm, prune, show, view
+from maskviz.cli import (
+    check,
+    convert,
+    demo,
+    diff,
+    doctor,
+    explain,
+    explore,
+    heads,
+    importance,
+    info,
+    mask,
+    mlm,
+    prune,
+    show,
+    view,
+)
 from maskviz.cli.env import Env, fall_silent, guard_streams
 from maskviz.cli.examples import EXAMPLES, FIRST
 from maskviz.cli.groups import PanelledCommand, spread
@@ -110,7 +128,7 @@ class ReportingGroup(TyperGroup):
                 formatter.write_dl([(name, line) for name, _, line in commands])
                 formatter.write_text(f"example: {EXAMPLES[_SHOWN[title]][0]}")
         with formatter.section("Options"):
-            formatter.write_dl([("--version", "Print the version and end."), ("-h, --help", "Show this and end.")])
+            formatter.write_dl(_OPTIONS)
         formatter.write_paragraph()
         formatter.write_text(f"maskviz COMMAND --help has every option. {_CODES}")
 
@@ -133,6 +151,12 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
+_OPTIONS = (
+    ("--version", "Print the version and end."),
+    ("--install-completion", "Let this shell complete commands, options, values and models."),
+    ("--show-completion", "Print what would be installed."),
+    ("-h, --help", "Show this and end."),
+)
 _CODES = "Exit codes: 0 shown, 1 our bug, 2 usage, 3 model or file, 4 cannot be traced, 5 finding, 130 interrupted."
 
 
@@ -140,7 +164,6 @@ app = typer.Typer(
     name="maskviz",
     cls=ReportingGroup,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -155,6 +178,7 @@ COMMANDS: Mapping[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
         ("info", info.info, "the rule of every layer, from the model's own code"),
         ("mask", mask.mask, "the mask of a rule, for up to millions of tokens"),
         ("mlm", mlm.mlm, "how BERT masks 15 % of its tokens"),
+        ("demo", demo.demo, "a tour of six pictures"),
     ),
     "Question": (
         ("check", check.check, "is something wrong with a batch, a mask or a model?"),
@@ -167,9 +191,17 @@ COMMANDS: Mapping[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
     ),
     "Change": (("prune", prune.prune, "how many heads can go, and the model without them"),),
     "Convert": (("convert", convert.convert, "a mask in the dialect of another framework"),),
+    "Help": (("doctor", doctor.doctor, "releases, devices, fonts, extras of this machine"),),
 }
 # The command whose first example stands under each group.
-_SHOWN = {"Look": "show", "Question": "explain", "Measure": "heads", "Change": "prune", "Convert": "convert"}
+_SHOWN = {
+    "Look": "show",
+    "Question": "explain",
+    "Measure": "heads",
+    "Change": "prune",
+    "Convert": "convert",
+    "Help": "doctor",
+}
 for _name, _command, _line in (one for group in COMMANDS.values() for one in group):
     app.command(_name, cls=PanelledCommand, short_help=_line)(spread(_command))
 
@@ -208,6 +240,13 @@ def root(
         raise typer.Exit
     if ctx.obj is None:
         ctx.obj = Env(command=shlex.join(["maskviz", *sys.argv[1:]]))
+    ctx.obj.again = partial(_again, ctx)
+
+
+def _again(ctx: typer.Context, arguments: Sequence[str]) -> None:
+    """Run another command line on the same streams, whatever its exit code."""
+    own = replace(ctx.obj, command=shlex.join(["maskviz", *arguments]))
+    ctx.command.main(list(arguments), prog_name="maskviz", obj=own, standalone_mode=False)
 
 
 def run() -> None:

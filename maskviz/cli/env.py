@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +110,7 @@ class Env:
         height: Lines to draw for, or None for the terminal's (no limit where there is none).
         command: The command line as typed, for the metadata of files.
         leads: Whether this is the process that writes, of those torchrun started.
+        again: Runs another command line in this process, its words as they are typed behind `maskviz`.
     """
 
     stdin: TextIO = field(default_factory=lambda: sys.stdin or _closed("r"))
@@ -119,6 +120,7 @@ class Env:
     height: int | None = None
     command: str = ""
     leads: bool = field(default_factory=lambda: Share.of_environment().leads)
+    again: Callable[[Sequence[str]], None] = lambda _: None
 
     def console(self) -> Console:
         """The console results are drawn on."""

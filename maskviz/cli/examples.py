@@ -99,6 +99,15 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "maskviz info demo:bert --length 16",
         "maskviz info config.json -o rules.txt",
     ),
+    "demo": (
+        "maskviz demo --no-wait",
+        "maskviz demo -o pictures",
+    ),
+    "doctor": (
+        "maskviz doctor",
+        "maskviz doctor --json",
+        "maskviz doctor -o machine.txt",
+    ),
     "explore": (
         'maskviz explore -m demo:gpt "The cat sat on the mat"',
         'maskviz explore -m demo:gpt "The cat sat" "A dog ran home"',

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 from typer.models import ParameterInfo
 
+from maskviz.cli.completion import offer_of
 from maskviz.cli.env import Env
 from maskviz.cli.examples import EXAMPLES
 from maskviz.cli.usage import TYPED, Declared, declared_by, records_by_panel
@@ -88,7 +89,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
         command(**made)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += _spread(signature)
+    parameters += map(_completed, _spread(signature))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -122,6 +123,17 @@ def _spread(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
             annotation = _under(hints[field.name], group.PANEL)
             default = inspect.Parameter.empty if field.default is MISSING else field.default
             yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _completed(parameter: inspect.Parameter) -> inspect.Parameter:
+    """An option that shells can complete, where there is something to offer."""
+    declared = Declared.of(parameter)
+    offer = None if declared is None else offer_of(declared)
+    if declared is None or offer is None:
+        return parameter
+    own = copy(declared.info)
+    own.autocompletion = offer
+    return parameter.replace(annotation=Annotated[get_args(parameter.annotation)[0], own])
 
 
 def _under(annotation: Any, panel: str) -> Any:
