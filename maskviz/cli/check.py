@@ -50,7 +50,7 @@ class FailOn(StrEnum):
 
 Subjects = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[TEXT... | MASK]", help="Texts of one batch, or a mask file .npy .pt .safetensors."),
+    typer.Argument(metavar="TEXT|MASK", help="Texts of one batch, or a mask file .npy .pt .safetensors."),
 ]
 
 

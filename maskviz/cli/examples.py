@@ -32,7 +32,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "explain": (
         'maskviz explain -m demo:gpt "The cat sat on the mat" --at 2,4',
         'maskviz explain -m demo:gpt "The cat sat" "A dog ran home" --text 1 --at "3,*"',
-        "maskviz explain run.npz --at 0,2",
+        "maskviz explain run.npz --at 4,2",
         "maskviz explain mask.npy --as sdpa --at 0,2",
         'maskviz explain -m demo:t5 "The cat sat" --target "the cat" --stack decoder --at 0,1',
     ),
@@ -73,7 +73,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "mask": (
         'maskviz mask "causal & window(4)" --length 12',
-        "maskviz mask 'causal & document' --documents 5,7",
+        "maskviz mask 'causal & document' --length 12 --documents 5,4",
         "maskviz mask 'causal & window(4096)' --length 1000000",
         "maskviz mask --model config.json --length 16",
         'maskviz mask "bidirectional & padding" --length 12 --padding 4 -o padding.png',

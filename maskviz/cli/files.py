@@ -10,6 +10,7 @@ from maskviz.cli.env import Env
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Backend
+from maskviz.core.writing import nearest
 from maskviz.store.files import check_writable, write_whole
 from maskviz.store.reading import bytes_of, decoded
 
@@ -79,7 +80,8 @@ def parse_backends(values: list[str] | None) -> tuple[Backend, ...]:
         try:
             found[Backend(name)] = None
         except ValueError as error:
-            raise UsageError(f"--attn {name[:60]!r} is no attention backend", f"there are {known}") from error
+            hint = f"{nearest(name, Backend)} there are {known}".strip()
+            raise UsageError(f"--attn {name[:60]!r} is no attention backend", hint) from error
     return tuple(found)
 
 

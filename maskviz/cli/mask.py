@@ -53,7 +53,7 @@ class SizeOptions(Group):
         str | None,
         typer.Option(
             "--documents",
-            metavar="N,N,...|@FILE",
+            metavar="LENGTHS|@FILE",
             help="Lengths of documents packed one after the other; the rest is one more.",
         ),
     ] = None

@@ -50,12 +50,12 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
-    """`did you mean ...?` with the known names that are most like what was given; empty where none is."""
+    """`did you mean ...?` with the known name that is most like what was given; empty where none is."""
     from difflib import get_close_matches
 
     names = {name.lower(): name for name in known}
-    found = [names[one] for one in get_close_matches(given.lower(), names, n=2, cutoff=0.6)]
-    return f"did you mean {' or '.join(found)}?" if found else ""
+    found = get_close_matches(given.lower(), names, n=1, cutoff=0.6)
+    return f"did you mean {names[found[0]]}?" if found else ""
 
 
 def plural(count: int, word: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import UsageError
+from maskviz.core.writing import nearest
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +139,9 @@ def check_options(function: str, options: Mapping[str, Any], *known: type) -> No
     names = {name for kind in known for name in kind.__annotations__}
     unknown = sorted(set(options) - names)
     if unknown:
-        raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
+        close = nearest(unknown[0], names)
+        hint = f"; {close}" if close else ""
+        raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}{hint}")
     for name, value in options.items():
         own = OWN_RANGES.get((function, name))
         if value is not None and (own is not None or name in RANGES):
@@ -185,5 +188,7 @@ def word(kind: type[_Word], given: str, what: str) -> _Word:
     """
     known = [str(one) for one in kind]  # type: ignore[attr-defined]
     if given not in known:
-        raise UsageError(f"there is no {what} {given!r}", f"there are {', '.join(known)}")
+        raise UsageError(
+            f"there is no {what} {given!r}", f"{nearest(given, known)} there are {', '.join(known)}".strip()
+        )
     return kind(given)

@@ -12,7 +12,7 @@ from maskviz.core.checks.traps import batches, masks, models
 from maskviz.core.errors import UsageError
 from maskviz.core.extensions import LINTS, Extension, extensions
 from maskviz.core.words import Severity
-from maskviz.core.writing import either, parameter
+from maskviz.core.writing import either, nearest, parameter
 
 # Ids of the house begin with one letter, those of others with more, so that neither ever takes the other's.
 _ID = re.compile(r"[A-Z]{2,12}[1-9][0-9]{0,2}")
@@ -120,7 +120,9 @@ def _named(words: str | Iterable[str], option: str) -> tuple[str, ...]:
         for part in one.replace(",", " ").upper().split():
             own = [rule for rule in TRAPS if rule == part or rule.rstrip("0123456789") == part]
             if not own:
-                raise UsageError(f"{parameter(option)}: there is no rule {part[:20]!r}", _where_listed())
+                close = nearest(part, [*TRAPS, *(trap.name.upper() for trap in TRAPS.values())])
+                hint = f"{close} {_where_listed()}".strip()
+                raise UsageError(f"{parameter(option)}: there is no rule {part[:20]!r}", hint)
             found += own
     return tuple(found)
 

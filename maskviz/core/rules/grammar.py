@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from maskviz.core.arrays import Content
 from maskviz.core.errors import UsageError
 from maskviz.core.rules.algebra import Rule, all_of
-from maskviz.core.rules.registry import kinds, known_words
+from maskviz.core.rules.registry import kinds, known_words, words
 from maskviz.core.rules.typed import Typed, misread
+from maskviz.core.writing import nearest
 
 _PART = re.compile(
     r"\s*(?:(?P<join>∧|&&?|and\b)|(?P<name>\w+)\s*(?:\(\s*(?P<inside>[^()]*?)\s*\))?|(?P<other>\S))\s*", re.IGNORECASE
@@ -59,5 +60,8 @@ def _parts(text: str) -> Iterator[re.Match[str]]:
 def _rule(typed: Typed) -> Rule:
     found = next((rule for kind in kinds() if (rule := kind.read(typed)) is not None), None)
     if found is None:
-        raise typed.wrong(f"{typed.words!r} is no known rule")
+        error = typed.wrong(f"{typed.words!r} is no known rule")
+        close = nearest(typed.words.partition("(")[0], [word.partition("(")[0] for word in words()])
+        error.hint = f"{close} a rule is made of {known_words()}" if close else error.hint
+        raise error
     return found

@@ -70,6 +70,11 @@ def kind_called(name: object) -> type[Rule] | None:
     return next((kind for kind in kinds() if kind.kind == name), None)
 
 
+def words() -> tuple[str, ...]:
+    """What may be typed, a word for each kind."""
+    return tuple(kind.typed for kind in kinds() if kind.typed)
+
+
 def known_words() -> str:
     """What may be typed, as a hint says it."""
-    return f"{', '.join(kind.typed for kind in kinds() if kind.typed)}, joined by ∧, & or 'and'"
+    return f"{', '.join(words())}, joined by ∧, & or 'and'"

@@ -24,7 +24,7 @@ from maskviz.core.errors import (
 )
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.words import DTYPES, Parallel
-from maskviz.core.writing import parameter
+from maskviz.core.writing import nearest, parameter
 from maskviz.load.models.adapters import adapters_in_force, tokenizer_folder, trained_for, with_adapter
 from maskviz.load.models.card import card_of, model_class, of_building, of_checkpoint, quantisation_of
 from maskviz.load.models.named_values import named_values
@@ -345,7 +345,8 @@ def _device(name: str) -> torch.device:
 
 def _dtype(name: str, device: torch.device) -> Any:
     if name not in DTYPES:
-        raise UsageError(f"dtype {name!r} is not known", f"choose one of {', '.join(DTYPES)}")
+        close = nearest(name, DTYPES)
+        raise UsageError(f"dtype {name!r} is not known", f"{close} choose one of {', '.join(DTYPES)}".strip())
     if name == "auto":
         return torch.float32 if device.type == "cpu" else "auto"
     return getattr(torch, name)

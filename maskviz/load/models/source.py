@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 
 from maskviz import demo
 from maskviz.core.errors import CannotTraceError, MaskvizError, NotFoundError, UsageError
-from maskviz.core.writing import parameter, printable
+from maskviz.core.writing import nearest, parameter, printable
+from maskviz.load.models.cached import cached_models
 from maskviz.load.models.folders import base_of, folder_of_file, part_of
 from maskviz.tracing.seam.replacing import replaced
 
@@ -124,7 +125,8 @@ def _demo(name: str) -> Source:
     demo_name = name.removeprefix("demo:")
     if demo_name not in demo.NAMES:
         known = ", ".join(f"demo:{known}" for known in demo.NAMES)
-        raise UsageError(f"there is no demo model {name!r}", f"there are {known}")
+        close = nearest(name, [f"demo:{one}" for one in demo.NAMES])
+        raise UsageError(f"there is no demo model {name!r}", f"{close} there are {known}".strip())
     return Source(name, str(demo.MODELS / demo_name), demo=True)
 
 
@@ -229,21 +231,26 @@ def _unpickled(source: Source, said: str) -> NotFoundError:
     )
 
 
+def _or_nearest(source: Source, hint: str) -> str:
+    """A hint, behind the models of the local cache whose names are like the one that was given."""
+    return f"{nearest(source.name, cached_models())} {hint}".strip()
+
+
 def _not_on_hub(source: Source, what: str, lowered: str) -> NotFoundError:
     if source.offline:
         return NotFoundError(
             f"the {what} of {source.name!r} is not in the local cache",
-            f"leave out {parameter('offline')} to download it",
+            _or_nearest(source, f"leave out {parameter('offline')} to download it"),
         )
     if "couldn't connect" in lowered or "connection" in lowered or "offline" in lowered or "resolve" in lowered:
         return NotFoundError(
             f"cannot reach the model hub for {source.name!r}, and it is not in the local cache",
-            f"check the network, give a local folder, or try {parameter('model', 'demo:bert')}",
+            _or_nearest(source, f"check the network, give a local folder, or try {parameter('model', 'demo:bert')}"),
         )
     if "gated" in lowered or "401" in lowered or "private" in lowered:
         return NotFoundError(
             f"model {source.name!r} does not exist on the hub, or is private or gated",
-            "check the spelling; for a gated model log in with 'hf auth login'",
+            _or_nearest(source, "check the spelling; for a gated model log in with 'hf auth login'"),
         )
     return NotFoundError(f"model {source.name!r} has no usable {what}", "check the spelling, or give a local folder")
 
