@@ -37,10 +37,10 @@ from maskviz.cli import (
     view,
 )
 from maskviz.cli.env import Env, fall_silent, guard_streams
-from maskviz.cli.examples import EXAMPLES, FIRST
-from maskviz.cli.groups import PanelledCommand, spread
+from maskviz.cli.parsing.examples import EXAMPLES, FIRST
+from maskviz.cli.parsing.groups import PanelledCommand, spread
+from maskviz.cli.parsing.usage import usage_error
 from maskviz.cli.pulse import PULSE
-from maskviz.cli.usage import usage_error
 from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError
 from maskviz.core.machine import Share
 from maskviz.core.writing import in_a_shell, printable

@@ -14,7 +14,7 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked as checked_paths
 from maskviz.cli.files import deliver, deliver_page, parse_backends, print_out
-from maskviz.cli.groups import Group
+from maskviz.cli.parsing.groups import Group
 from maskviz.cli.saved_runs import MASK_SUFFIXES
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import ExitCode, UsageError

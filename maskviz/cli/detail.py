@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from maskviz.api.together import OF_DETAIL, refuse_together
-from maskviz.cli.groups import Group
+from maskviz.cli.parsing.groups import Group
 from maskviz.core.words import Only
 
 if TYPE_CHECKING:

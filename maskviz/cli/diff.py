@@ -10,7 +10,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver, parse_backends
-from maskviz.cli.groups import GivenOptions
+from maskviz.cli.parsing.groups import GivenOptions
 from maskviz.cli.saved_runs import MASK_SUFFIXES
 from maskviz.core.errors import ExitCode, UsageError
 from maskviz.core.words import Backend, Dialect

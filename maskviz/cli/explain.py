@@ -11,7 +11,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver
-from maskviz.cli.groups import GivenOptions, Group
+from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.cli.saved_runs import mask_in_place, saved_run
 from maskviz.core.errors import UsageError
 from maskviz.core.words import Dialect, Stack

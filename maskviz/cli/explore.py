@@ -13,7 +13,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
-from maskviz.cli.groups import GivenOptions
+from maskviz.cli.parsing.groups import GivenOptions
 from maskviz.cli.pulse import PULSE
 from maskviz.cli.saved_runs import saved_run
 from maskviz.core.errors import UsageError

@@ -11,7 +11,7 @@ from maskviz.api.together import OF_HEADS, refuse_together
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
-from maskviz.cli.groups import GivenOptions, Group
+from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.core.words import HeadStatistic
 
 

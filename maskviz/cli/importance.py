@@ -11,7 +11,7 @@ from maskviz.api.together import refuse_slopes_beside
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
-from maskviz.cli.groups import Group
+from maskviz.cli.parsing.groups import Group
 from maskviz.core.words import (
     Ablation,
     MaskedReading,

@@ -10,7 +10,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver
-from maskviz.cli.groups import Group
+from maskviz.cli.parsing.groups import Group
 
 _RULES = (
     "bidirectional, causal, window(N), band(N), ahead(N), chunk(N), block(N), prefix(N), diffusion(N, LENGTH), "

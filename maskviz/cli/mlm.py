@@ -10,7 +10,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver, read_texts
-from maskviz.cli.groups import Group
+from maskviz.cli.parsing.groups import Group
 
 Model = Annotated[
     str,

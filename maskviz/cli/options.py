@@ -10,7 +10,7 @@ import typer
 
 from maskviz.cli.env import Env
 from maskviz.cli.files import parse_ids, read_texts
-from maskviz.cli.groups import Group
+from maskviz.cli.parsing.groups import Group
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.words import (

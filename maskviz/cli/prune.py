@@ -12,8 +12,8 @@ from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
-from maskviz.cli.groups import Group
 from maskviz.cli.importance import SilencingOptions
+from maskviz.cli.parsing.groups import Group
 from maskviz.core.errors import MaskvizError, UsageError
 from maskviz.store.files import check_writable
 

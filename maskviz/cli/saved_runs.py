@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskviz.cli.groups import GivenOptions
+from maskviz.cli.parsing.groups import GivenOptions
 from maskviz.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from maskviz.cli import options as o
 from maskviz.cli.detail import DetailOptions
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver, parse_backends
-from maskviz.cli.groups import Group
+from maskviz.cli.parsing.groups import Group
 from maskviz.core.errors import ExitCode
 from maskviz.core.words import Backend
 

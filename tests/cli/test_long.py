@@ -30,7 +30,7 @@ def test_the_long_page_is_the_golden_one(
 
 def test_what_would_not_fit_whole_is_added_up_and_says_so(maskviz: Run) -> None:
     whole = maskviz("show", "-m", "demo:gpt", TEXT * 8)
-    assert "attention of each head" in whole.stdout
+    assert "heads that stand out" in whole.stdout
     assert "added up" not in whole.stderr
     long = maskviz("show", "-m", "demo:gpt", TEXT * 8, "--max-memory", "6MB")
     assert re.search(r"needs about .* MB, 6\.0 MB are to be used; added up in \d+ x \d+ tiles about", long.stderr)

@@ -180,7 +180,7 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["view", __file__], 3, "is damaged or no .npz"),
     (["info", "./nowhere"], 3, "does not exist"),
     (["nonsense"], 2, "nonsense"),
-    (["view"], 2, "Missing argument"),
+    (["view"], 2, "RUN is missing"),
     (["view", "/tmp"], 3, "is no file"),
 ]
 

@@ -27,7 +27,7 @@ def test_view_draws_a_long_run_in_every_format(maskviz: Callable[..., object], l
     again = long_run.with_name("again.npz")
     maskviz("view", str(long_run), *[part for path in [*outputs, again] for part in ("-o", str(path))])
     assert outputs[0].read_bytes().startswith(b"\x89PNG")
-    assert "share of attention, one scale for all maps, log scale" in outputs[1].read_text("utf-8")
+    assert "share of attention, one scale for all heads, log scale" in outputs[1].read_text("utf-8")
     assert "each place is 8 × 8 cells" in outputs[3].read_text("utf-8")
     assert json.loads(outputs[4].read_text("utf-8"))["kind"] == "long"
     assert again.read_bytes() == long_run.read_bytes()

@@ -244,6 +244,14 @@ class MapRow:
             if one.values.shape != first.values.shape or one.top != first.top or one.scale is not first.scale:
                 raise ValueError(f"{one.title} and {first.title} share no axes or no scale")
 
+    @property
+    def unit(self) -> str:
+        """What the one scale measures, and of what."""
+        first = self.maps[0]
+        if len(self.maps) == 1:
+            return first.unit
+        return f"{first.unit}, one scale for {'all heads' if first.title.startswith('head ') else 'all maps'}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadTile:

@@ -184,7 +184,9 @@ def heatmap_block(panel: Heatmap, paper: Paper) -> Block:
     axes = axes_for(panel.queries, panel.keys, paper)
     grid = _map_block(panel, axes)
     room = paper.room(grid.width, 3.2)
-    return stacked([heading(panel.title, panel.caption, paper, room), grid, *_below([panel], axes, paper, room)], 0.07)
+    return stacked(
+        [heading(panel.title, panel.caption, paper, room), grid, *_below([panel], panel.unit, axes, paper, room)], 0.07
+    )
 
 
 def map_row_block(panel: MapRow, paper: Paper) -> Block:
@@ -199,7 +201,7 @@ def map_row_block(panel: MapRow, paper: Paper) -> Block:
     maps = flowed(blocks, paper.width, 0.25, 0.15)
     room = paper.room(maps.width, 3.2)
     title = heading(panel.title, panel.caption, paper, room)
-    return stacked([title, maps, *_below(panel.maps, axes, paper, room)], 0.1)
+    return stacked([title, maps, *_below(panel.maps, panel.unit, axes, paper, room)], 0.1)
 
 
 def _map_block(panel: Heatmap, axes: Axes) -> Block:
@@ -208,10 +210,9 @@ def _map_block(panel: Heatmap, axes: Axes) -> Block:
     return grid_block(heat_colours(levels, folded.blocked, folded.meaningless), axes)
 
 
-def _below(maps: Sequence[Heatmap], axes: Axes, paper: Paper, room: float) -> list[Block]:
+def _below(maps: Sequence[Heatmap], unit: str, axes: Axes, paper: Paper, room: float) -> list[Block]:
     """Return the scale of maps that share one, and what a folded place of theirs means."""
     first = maps[0]
-    unit = first.unit if len(maps) == 1 else f"{first.unit}, one scale for all maps"
     legend = heat_legend(
         scale_bar(first.scale, first.floor, first.top, unit, paper),
         blocked=any(bool(one.blocked.any()) for one in maps),

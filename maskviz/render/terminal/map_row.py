@@ -41,7 +41,7 @@ def map_row_lines(panel: MapRow, screen: Screen) -> list[Text]:
     bands = [panel.maps[start : start + per_line] for start in range(0, len(panel.maps), per_line)]
     for band in bands[: 1 if screen.rows is not None and screen.rows < _ROWS_OF_TWO_BANDS else None]:
         lines += _band(band, frame, room_of(frame.labels, screen, per_line), screen)
-    whole = replace(first, unit=f"{first.unit}, one scale for all maps") if len(panel.maps) > 1 else first
+    whole = replace(first, unit=panel.unit)
     lines += scale_lines(whole, screen, any(bool(np.isnan(one.values[~one.blocked]).any()) for one in panel.maps))
     extremes = extremes_of((one.values, one.blocked, one.meaningless) for one in panel.maps)
     return lines + fold_sentence(frame, screen, place_words(frame.tile, first.pooled, extremes))

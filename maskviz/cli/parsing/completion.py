@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from maskviz.cli.usage import Declared
+from maskviz.cli.parsing.usage import Declared
 from maskviz.core.words import Backend, Dialect
 
 Offer = Callable[[str], list[str]]

@@ -12,10 +12,10 @@ import typer
 from typer.core import TyperCommand
 from typer.models import ParameterInfo
 
-from maskviz.cli.completion import offer_of
 from maskviz.cli.env import Env
-from maskviz.cli.examples import EXAMPLES
-from maskviz.cli.usage import TYPED, Declared, declared_by, records_by_panel
+from maskviz.cli.parsing.completion import offer_of
+from maskviz.cli.parsing.examples import EXAMPLES
+from maskviz.cli.parsing.usage import TYPED, Declared, declared_by, records_by_panel
 
 # What stands under no heading of its own.
 _OTHER = "Options"
