@@ -110,6 +110,7 @@ class Env:
         height: Lines to draw for, or None for the terminal's (no limit where there is none).
         command: The command line as typed, for the metadata of files.
         leads: Whether this is the process that writes, of those torchrun started.
+        quiet: Whether nothing is said of files that are written.
         again: Runs another command line in this process, its words as they are typed behind `maskviz`.
     """
 
@@ -120,6 +121,7 @@ class Env:
     height: int | None = None
     command: str = ""
     leads: bool = field(default_factory=lambda: Share.of_environment().leads)
+    quiet: bool = False
     again: Callable[[Sequence[str]], None] = lambda _: None
 
     def console(self) -> Console:

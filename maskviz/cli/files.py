@@ -126,6 +126,7 @@ def deliver(env: Env, answer: Answer, paths: list[Path], drawing: Drawing) -> No
         drawing: How pictures are drawn.
     """
     from maskviz.api.answer import content_of
+    from maskviz.view.glance import glance
 
     if not env.leads:
         return
@@ -137,7 +138,10 @@ def deliver(env: Env, answer: Answer, paths: list[Path], drawing: Drawing) -> No
     contents = {path: content_of(answer, path, drawing, env.command, page) for path in paths}
     for path, content in contents.items():
         write_whole(path, content)
-        env.say(f"wrote {path}")
+        if not env.quiet:
+            env.say(f"wrote {path}")
+    for line in () if env.quiet else glance(page):
+        env.say(line)
 
 
 def show(env: Env, page: Page) -> None:
@@ -156,7 +160,8 @@ def deliver_page(env: Env, page: Page, paths: list[Path], drawing: Drawing) -> N
         show(env, page)
     for path in paths:
         write_whole(path, drawn(page, path.suffix.lower(), drawing, env.command))
-        env.say(f"wrote {path}")
+        if not env.quiet:
+            env.say(f"wrote {path}")
 
 
 def print_out(env: Env, text: str) -> None:

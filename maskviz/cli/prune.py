@@ -127,11 +127,14 @@ def prune(
         loading = model.loading(hub, parallel=spread.parallel)
         curve = heads_pruned(env, Asked(loading, text.request(found)), wanted, share)
         if chosen.save is not None and env.leads:
-            env.say(f"wrote {curve.save_mask(chosen.save)}")
+            saved = curve.save_mask(chosen.save)
+            if not env.quiet:
+                env.say(f"wrote {saved}")
         if chosen.export is not None and env.leads:
             try:
                 curve = curve.export(chosen.export)
-                env.say(f"wrote {chosen.export}")
+                if not env.quiet:
+                    env.say(f"wrote {chosen.export}")
             except MaskvizError as error:  # the curve is measured: it is shown before this is said
                 unwritten = error
     deliver(env, curve, paths, drawing)

@@ -118,8 +118,7 @@ def _masks(
     for grid in grids:
         everything = not grid.codes.any() and not grid.meaningless.any()
         if everything or len(panels) >= pictures:
-            seen = _seen_words(grid) if everything else grid.caption.partition(";")[0]
-            told.append(f"{grid.title}, {seen}")
+            told.append(f"{grid.title}, {_seen_words(grid)}" if everything else grid.line)
         else:
             panels.append(grid)
     left = 0 if choice.named else len(told) - (_TOLD_MASKS if pictures else _TOLD_ALONE)

@@ -77,6 +77,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(ctx: typer.Context, **given: Any) -> None:
         made: dict[str, Any] = {}
+        ctx.obj.quiet = given.pop(_QUIET, False)
         for name, parameter in signature.parameters.items():
             if parameter.annotation is Env:
                 made[name] = ctx.obj
@@ -89,7 +90,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
         command(**made)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += map(_completed, _spread(signature))
+    parameters += map(_completed, _with_quiet([*_spread(signature)]))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -123,6 +124,18 @@ def _spread(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
             annotation = _under(hints[field.name], group.PANEL)
             default = inspect.Parameter.empty if field.default is MISSING else field.default
             yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+# What every command has that writes files.
+_QUIET = "quiet"
+_Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing of what -o writes.", rich_help_panel="Output")]
+
+
+def _with_quiet(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    """The parameters of a command, with --quiet where it writes files."""
+    if not any(one.name == "output" for one in parameters):
+        return parameters
+    return [*parameters, inspect.Parameter(_QUIET, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Quiet)]
 
 
 def _completed(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -137,6 +137,11 @@ class MaskGrid:
         if self.codes.shape != expected or self.meaningless.shape != expected[:1]:
             raise ValueError(f"codes {self.codes.shape} do not fit {expected[0]} queries and {expected[1]} keys")
 
+    @property
+    def line(self) -> str:
+        """The picture told in a line."""
+        return f"{self.title}, {self.caption.partition(';')[0]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
@@ -243,6 +248,11 @@ class MapRow:
         for one in self.maps:
             if one.values.shape != first.values.shape or one.top != first.top or one.scale is not first.scale:
                 raise ValueError(f"{one.title} and {first.title} share no axes or no scale")
+
+    @property
+    def line(self) -> str:
+        """The pictures told in a line."""
+        return f"{self.title}: {'; '.join(f'{one.title} {one.caption}'.strip() for one in self.maps)}"
 
     @property
     def unit(self) -> str:

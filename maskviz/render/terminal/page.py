@@ -181,15 +181,10 @@ def _with_fewer_pictures(page: Page) -> Iterator[Page]:
     masks = [place for place, panel in enumerate(panels) if isinstance(panel, MaskGrid)]
     rows = [place for place, panel in enumerate(panels) if isinstance(panel, MapRow)]
     for place in (*reversed(masks[1:]), *reversed(rows[1:]), *masks[:1], *rows[:1]):
-        panels[place] = Note(_told(panels[place]))
+        picture = panels[place]
+        assert isinstance(picture, MaskGrid | MapRow)
+        panels[place] = Note(picture.line)
         yield replace(page, panels=tuple(panels))
-
-
-def _told(panel: Panel) -> str:
-    if isinstance(panel, MaskGrid):
-        return f"{panel.title}, {panel.caption.partition(';')[0]}"
-    assert isinstance(panel, MapRow)
-    return f"{panel.title}: {'; '.join(f'{one.title} {one.caption}'.strip() for one in panel.maps)}"
 
 
 def _height(blocks: list[list[Text]]) -> int:
