@@ -8,6 +8,8 @@
 (1, 4, 8, 8)
 """
 
+import sys
+import warnings
 from importlib import import_module
 
 TYPE_CHECKING = False  # of `typing`, whose import a command line would wait for
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from maskviz.core.run.trace import Mask as Mask
 
 __version__ = "0.1.0"
+
+if "IPython" in sys.modules:  # transformers' bars ask for widgets that nothing here needs
+    warnings.filterwarnings("ignore", message="IProgress not found")
 
 # Where the public names live. They are brought in when they are asked for, so that `maskviz --help` imports no torch.
 _HOMES = {

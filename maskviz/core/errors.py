@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from enum import IntEnum
 
-from maskviz.core.writing import parameter
+from maskviz.core.writing import parameter, printable
 
 
 class ExitCode(IntEnum):
@@ -34,6 +35,15 @@ class MaskvizError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback; the traceback where MASKVIZ_TRACEBACK is set."""
+        if os.environ.get("MASKVIZ_TRACEBACK"):
+            import traceback
+
+            return traceback.format_exception(self)
+        said = [f"{type(self).__name__}: {printable(self.message)}"]
+        return [*said, f"  hint: {printable(self.hint)}"] if self.hint else said
 
 
 class UsageError(MaskvizError):

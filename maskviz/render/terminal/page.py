@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -224,12 +225,23 @@ def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
 
 
 def to_screen(page: Page) -> None:
-    """Draw a page on standard output, or below the cell of a notebook."""
-    render(page, Console(markup=False, highlight=False, emoji=False))
+    """Draw a page on standard output, or below the cell of a notebook, there as one output."""
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_jupyter:
+        render(page, console)
+        return
+    whole = io.StringIO()
+    options = {"force_terminal": True, "force_jupyter": False, "color_system": "truecolor", "width": _NOTEBOOK}
+    render(page, Console(file=whole, markup=False, highlight=False, emoji=False, **options))  # type: ignore[arg-type]
+    sys.stdout.write(whole.getvalue())
+
+
+_NOTEBOOK = 100  # columns below a cell
 
 
 def plain_text(page: Page, width: int) -> str:
     """The picture without colour, for a file of `width` columns."""
     buffer = io.StringIO()
-    render(page, Console(file=buffer, width=width, color_system=None, markup=False, highlight=False, emoji=False))
+    options = {"markup": False, "highlight": False, "emoji": False, "force_jupyter": False}
+    render(page, Console(file=buffer, width=width, color_system=None, **options))  # type: ignore[arg-type]
     return buffer.getvalue()
