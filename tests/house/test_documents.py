@@ -77,14 +77,33 @@ def reader(belongings: Path, hub: None, tmp_path: Path) -> Path:
 
 @pytest.mark.slow("runs what is shown, from its first command to its last")
 @pytest.mark.parametrize(("page", "section"), list(BLOCKS))
-def test_a_pages_commands_print_what_it_shows(shell: Shell, reader: Path, page: str, section: str) -> None:
+def test_a_pages_commands_print_what_it_shows(
+    shell: Shell, reader: Path, page: str, section: str, request: pytest.FixtureRequest
+) -> None:
     """A section in one test, in its order: a command may use what one before it in the section wrote."""
+    if request.config.getoption("--overwrite"):
+        renew(shell, reader, ROOT / page, BLOCKS[page, section])
+        return
     wrong = {
         command: said
         for command, output in BLOCKS[page, section]
         if (said := difference(shell, command, output, reader))
     }
     assert not wrong, "\n\n".join(f"$ {command}\n{said}" for command, said in wrong.items())
+
+
+def renew(shell: Shell, reader: Path, page: Path, commands: list[tuple[str, str]]) -> None:
+    """Write what the commands print into their page, as far as it showed it."""
+    for command, output in commands:
+        done = shell.run(command, reader)
+        code = [f"exit {done.returncode}"] if done.returncode else []
+        lines = [line.rstrip() for line in (done.stdout + (done.stderr if code else "")).splitlines()]
+        shown = [line for line in output.splitlines() if not re.fullmatch(r"exit \d+", line)]
+        if shown[-1:] == ["..."]:
+            lines = [*lines[: len(shown) - 1], "..."]
+        if shown:
+            new = "\n".join([*lines, *code])
+            page.write_text(page.read_text("utf-8").replace(f"\n{output}\n", f"\n{new}\n", 1), "utf-8")
 
 
 def difference(shell: Shell, command: str, output: str, reader: Path) -> str:
