@@ -39,7 +39,9 @@ def is_constant(tensor: torch.Tensor) -> bool:
     return tensor.numel() > 1 and tensor.untyped_storage().nbytes() == tensor.element_size()
 
 
-def run(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any], tensors: list[torch.Tensor]) -> Any:
+def run_on_real(
+    function: Any, positional: tuple[Any, ...], arguments: dict[str, Any], tensors: list[torch.Tensor]
+) -> Any:
     """Run an operation on real tensors, on one number instead of many where that is all it needs.
 
     Args:
@@ -51,7 +53,7 @@ def run(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any], t
     if not constant:
         return function(*positional, **arguments)
     if writes(function):
-        return _written(function, positional, arguments)
+        return _written_on_real(function, positional, arguments)
     if len(constant) == sum(tensor.ndim > 0 and tensor.numel() > 0 for tensor in tensors):
         if torch.Tag.pointwise in function.tags:
             value = function(*tree_map(_element, positional), **tree_map(_element, arguments))
@@ -66,7 +68,7 @@ def run(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any], t
         return function(*tree_map(_dense, positional), **tree_map(_dense, arguments))
 
 
-def _written(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+def _written_on_real(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
     """Run an operation that writes into its first tensor, which needs a place for every element."""
     first = positional[0]
     if isinstance(first, torch.Tensor) and is_constant(first):
