@@ -178,11 +178,13 @@ def test_a_model_that_puts_prompts_before_its_texts_is_checked() -> None:
     )
     torch.manual_seed(0)
     ids = torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]])
-    found = check(CpmAntForCausalLM(config).eval(), {"input_ids": ids, "attention_mask": (ids > 0).long()})
+    model: Any = CpmAntForCausalLM(config)
+    model.train(False)
+    found = check(model, {"input_ids": ids, "attention_mask": (ids > 0).long()})
     assert "P10" not in {one.rule for one in found}
 
 
-class NumberForEachToken(LlamaForCausalLM):  # type: ignore[misc]
+class NumberForEachToken(LlamaForCausalLM):
     """Puts out one number for each token, as a model that says where texts are to be cut does."""
 
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
@@ -195,7 +197,10 @@ class NumberForEachToken(LlamaForCausalLM):  # type: ignore[misc]
 
 def test_packed_texts_of_a_model_that_puts_out_a_number_for_each_token_are_told_apart() -> None:
     """What another first text does to the second is the largest change of its tokens' numbers."""
-    model, ids = NumberForEachToken(tiny("llama").config).eval(), torch.tensor([[5, 6, 7, 8, 9]])
+    config: Any = tiny("llama").config
+    model: Any = NumberForEachToken(config)
+    model.train(False)
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
     packed = {"input_ids": ids, "position_ids": torch.tensor([[0, 1, 2, 0, 1]])}
     assert "K1" not in {one.rule for one in check(model, packed | {"use_cache": False})}
     (crossing,) = [one for one in check(model, packed | {"attention_mask": torch.ones_like(ids)}) if one.rule == "K1"]

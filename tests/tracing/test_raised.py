@@ -88,11 +88,11 @@ def test_a_mistake_of_the_model_inside_what_our_modes_hand_on_is_the_models() ->
 
 def test_a_mistake_of_the_model_on_real_tensors_without_weights_is_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frequencies of positions are real also where there are no weights: a config may cut them wrongly."""
-    config = tiny("llama").config
-    model: Any = without_weights(LlamaForCausalLM, config)
+    config: Any = tiny("llama").config
+    model: Any = without_weights(lambda _: LlamaForCausalLM(config), config)
     loaded = Loaded(model, None, card_of(config, "llama", "LlamaForCausalLM"), invented=True)
     encoded = encode(loaded, padded_request("llama"))
-    monkeypatch.setattr(model.model.layers[1].mlp, "forward", lambda _: torch.arange(4.0).split([1, 1]))
+    monkeypatch.setattr(model.model.layers[1].mlp, "forward", lambda _: torch.split(torch.arange(4.0), [1, 1]))
     with pytest.raises(CannotTraceError, match="RuntimeError: split_with_sizes"):
         run.run(model, encoded.inputs, encoded.batch, loaded.card)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import tempfile
 from collections.abc import Callable
@@ -29,6 +30,8 @@ Record = dict[str, Any]
 FILE = "config.json"
 # What running a default config may take: some compute for minutes what is then looked at for its shape.
 SECONDS = 90
+# Where a library lies on the machine that measures.
+_PLACES = re.compile(r"(?:/[\w.+-]+)+/site-packages/")
 
 
 def measured(name: str) -> Record:
@@ -48,9 +51,9 @@ def _or_reason(ask: Callable[[str], Record], name: str) -> Record:
     try:
         return ask(name)
     except MaskvizError as error:
-        return {"problem": error.message}
+        return {"problem": _PLACES.sub("", error.message)}
     except Exception as error:  # configs that are nothing without their parts raise as they like
-        return {"problem": described(error)}
+        return {"problem": _PLACES.sub("", described(error))}
 
 
 def _in_time(name: str) -> Record:

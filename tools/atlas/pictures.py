@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from maskviz.analyse.likeness import NotComparableError, without_content
 from maskviz.core.arrays import ByteArray
 from maskviz.core.rules.algebra import Leaf, Rule
 from maskviz.core.rules.reasons import Reason, primary
@@ -67,9 +68,15 @@ def silent_of(trace: Trace) -> list[dict[str, Any]]:
     ]
 
 
-def rules_of(trace: Trace) -> list[str]:
-    """The rules of a run, each once."""
-    return sorted({printable(_said(call.mask.rule)) for call in trace.calls})
+def rules_of(trace: Trace) -> dict[str, str]:
+    """The rules of a run that are read, each once, with what is left of each for a text of real tokens alone."""
+    rules = {}
+    for call in trace.calls:
+        try:
+            rules[printable(str(call.mask.rule))] = printable(str(without_content(call.mask.rule)))
+        except NotComparableError:
+            continue
+    return rules
 
 
 def _said(rule: Rule) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,8 +34,6 @@ _OF_PADDING = ("P1", "P4", "P10", "P11", "L5", "L9", "L10")
 _SHOWN = ("P1", "P10", "L9")
 _OF_PACKING = ("K1",)
 
-_PADDING = re.compile(r"^padding ∧ | ∧ padding|^padding$")
-
 
 class NotMeasuredError(Exception):
     """A trial that the model gives no answer to; the message says why."""
@@ -56,12 +53,12 @@ def trials_of(model: PreTrainedModel, name: str) -> Answer:
         "flash": _flash,
     }
     answers = {trial: _asked(ask, loaded) for trial, ask in trials.items()}
-    alone = {one["rule"] for one in answers["alone"].get("kinds", ())}
+    alone = set(answers["alone"].pop("rules", {}).values())
     for side in ("left", "right"):
-        rules = answers[side].pop("rules", [])
         # Some models take another mask where a batch has padding at all.
-        if alone and {_PADDING.sub("", rule) or "bidirectional" for rule in rules} != alone:
-            answers[side]["rules"] = rules
+        rules = answers[side].pop("rules", {})
+        if others := sorted(said for said, rule in rules.items() if alone and rule not in alone):
+            answers[side]["rules"] = others
     return answers
 
 
@@ -94,7 +91,7 @@ def _run(loaded: Loaded, encoded: Encoded) -> Trace:
 def _alone(loaded: Loaded) -> Answer:
     """The masks of one text without padding."""
     trace = _run(loaded, _encoded(loaded, Request(ids=rows((SIDE,), seed=0))))
-    return {"kinds": kinds_of(trace), "silent": silent_of(trace)}
+    return {"kinds": kinds_of(trace), "silent": silent_of(trace), "rules": rules_of(trace)}
 
 
 def _case(loaded: Loaded, encoded: Encoded) -> tuple[Case, Behaviour]:

@@ -5,8 +5,9 @@ const BREAKS = [
   ["right", "right padding breaks it", (type) => ["moved", "seen"].includes(type.right.verdict)],
   ["packed", "packing breaks it", (type) => ["moved", "seen"].includes(type.packed.verdict)],
   ["flash", "flash attention breaks it", (type) => type.flash.verdict === "other"],
+  ["sinks", "flash attention drops sinks", (type) => dropsSinks(type.flash)],
   ["refused", "flash attention is refused", (type) => type.flash.verdict === "refused"],
-  ["good", "nothing breaks it", (type) => type.left.verdict === "same" && type.packed.verdict === "apart" && type.flash.verdict === "meant"],
+  ["good", "nothing breaks it", (type) => type.left.verdict === "same" && type.packed.verdict === "apart" && type.flash.verdict === "meant" && !dropsSinks(type.flash)],
 ];
 
 // What the words of a search are looked for in.
@@ -29,10 +30,10 @@ function counted(choose) {
 
 function fillFilters() {
   const families = [...new Set(types.map((type) => type.family).filter(Boolean))].sort();
-  filled("family", "every family", families.map((one) => [one, one, counted((type) => type.family === one)]));
+  filled("family", "any family", families.map((one) => [one, one, counted((type) => type.family === one)]));
   const traits = atlas.traits.filter((one) => types.some((type) => type.traits.includes(one)));
-  filled("trait", "every mask", traits.map((one) => [one, one, counted((type) => type.traits.includes(one))]));
-  filled("breaks", "whatever came out", BREAKS.map(([id, words, test]) => [id, words, counted(test)]));
+  filled("trait", "any mask", traits.map((one) => [one, one, counted((type) => type.traits.includes(one))]));
+  filled("breaks", "any outcome", BREAKS.map(([id, words, test]) => [id, words, counted(test)]));
 }
 
 function chosen() {

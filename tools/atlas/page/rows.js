@@ -36,8 +36,12 @@ function distinct(kinds) {
 
 function bodyOf(type) {
   const body = element("div", { class: "body" });
+  if (type.problem) {
+    body.append(element("p", { class: "note" }, `Not measured: ${type.problem}.`), actionsOf(type));
+    return body;
+  }
   body.append(element("p", { class: "facts" }, [type.family, ...factsOf(type)].filter(Boolean).join(" · ")));
-  if (type.default.problem && !type.problem) {
+  if (type.default.problem) {
     body.append(element("p", { class: "note" }, `Its default config was not run: ${type.default.problem}. The layers are those of a tiny model of the type.`));
   }
   body.append(kindsOf(type, type.kinds));
@@ -47,8 +51,7 @@ function bodyOf(type) {
   }
   for (const one of type.silent) body.append(element("p", { class: "quiet" }, `${silentWords(type, one)}, which has no attention matrix to mask.`));
   for (const note of type.default.notes || []) body.append(element("p", { class: "note" }, note));
-  if (!type.problem) body.append(measuresOf(type));
-  body.append(alikeOf(type), actionsOf(type));
+  body.append(measuresOf(type), alikeOf(type), actionsOf(type));
   return body;
 }
 
@@ -87,20 +90,28 @@ function links(names) {
   return names.flatMap((name, place) => [place ? ", " : "", element("a", { href: `#${name}` }, name)]);
 }
 
+// Types by name, or their number, which opens into their names.
+const MOST_NAMED = 24;
+
+function named(where, names, whole) {
+  if (whole) return element("p", {}, `${where}: `, ...links(names));
+  return element("details", {}, element("summary", {}, `${where}: ${plural(names.length, "type")}`), ...links(names));
+}
+
 function alikeOf(type) {
   const box = element("div", { class: "alike" });
   if (type.alike === undefined) return box;
   const own = atlas.sets[type.alike];
   const same = own.types.filter((name) => name !== type.name);
   const end = own.until === null ? "of any length" : `of up to ${own.until.toLocaleString("en")} tokens`;
-  box.append(element("h3", {}, "Looks the same"));
-  box.append(element("p", {}, same.length ? `For texts ${end}: ` : `No other type has the same masks for texts ${end}.`, ...links(same)));
+  box.append(element("h3", {}, type.silent.length ? "Looks the same, in the layers that have an attention matrix" : "Looks the same"));
+  if (!same.length) box.append(element("p", {}, `No other type has the same masks for texts ${end}.`));
+  else box.append(named(`For texts ${end}`, same, same.length <= MOST_NAMED));
   const byEnd = new Map();
   for (const [number, until] of own.others) byEnd.set(until, [...(byEnd.get(until) || []), ...atlas.sets[number].types]);
   for (const [until, names] of [...byEnd].sort(([one], [other]) => (other ?? Infinity) - (one ?? Infinity))) {
     const upTo = until === null ? "At any length" : `Up to ${until.toLocaleString("en")} tokens`;
-    const title = `${upTo}: ${names.length > 3 ? plural(names.length, "type") : names.join(", ")}`;
-    box.append(element("details", {}, element("summary", {}, title), ...links(names.sort())));
+    box.append(named(upTo, names.sort(), names.length <= 3));
   }
   return box;
 }

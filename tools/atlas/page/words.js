@@ -27,12 +27,12 @@ function layersInShort(type, kind) {
 const PADDED = {
   same: ["good", "same outputs", "The outputs of a padded row are those of the row alone, without padding."],
   positions: ["part", "needs positions", "The outputs of a padded row move, unless position_ids count the real tokens: pass them, as generate() does."],
-  moved: ["bad", "outputs move", "The outputs of a padded row are not those of the row alone, and position_ids do not help."],
+  moved: ["bad", "outputs move", "The outputs of a padded row are not those of the row alone."],
   seen: ["bad", "padding is seen", "Real tokens may attend to padding, though the attention_mask hides it."],
 };
 const PACKED = {
   apart: ["good", "kept apart", "Two texts in one row with positions that restart do not see each other, and the first does not move the other's outputs."],
-  seen: ["bad", "see each other", "Two texts in one row see each other, whatever their positions are."],
+  seen: ["bad", "see each other", "Two texts in one row see each other, though their positions restart."],
   moved: ["bad", "moved by others", "The masks keep two texts in one row apart, but layers without a mask carry the first over into the other."],
 };
 const FLASH = {
@@ -43,13 +43,19 @@ const FLASH = {
   byhand: ["", "by hand", "The attention is written by hand and never reaches flash_attention_2."],
   none: ["", "no attention", "No layer has an attention matrix."],
 };
+const SINKS = ["part", "sinks dropped", "flash_attention_2 lets through the cells that are meant, and drops the layers' attention sinks."];
 const TRIALS = [
   ["left", "left padding", PADDED],
   ["packed", "packing", PACKED],
   ["flash", "flash", FLASH],
 ];
 
+function dropsSinks(answer) {
+  return (answer.groups || []).some((group) => group.words.includes("its sinks are dropped"));
+}
+
 function verdictOf(answer, words) {
+  if (answer.verdict === "meant" && dropsSinks(answer)) return SINKS;
   return answer.problem ? ["", "not measured", `Not measured: ${answer.problem}.`] : words[answer.verdict];
 }
 
@@ -64,7 +70,8 @@ function paddedWords(answer) {
   if (answer.problem || answer.verdict === "same") return said;
   const moved = ` They move by up to ${share(answer.moved)} of the largest output`;
   const rules = answer.rules ? ` With padding in the batch its rule is another: ${answer.rules.map(ruleWords).join("; ")}.` : "";
-  return `${said}${moved}${answer.verdict === "positions" ? "; with them by " + share(answer.counted) : ""}.${rules}`;
+  const counted = answer.counted === null ? "" : `; with position_ids that count real tokens by ${share(answer.counted)}`;
+  return `${said}${moved}${counted}.${rules}`;
 }
 
 function packedWords(answer) {
@@ -92,9 +99,10 @@ function factsOf(type) {
   const own = type.default;
   const facts = own.layers ? ["default config"] : [];
   const each = (numbers) => numbers.map((one) => one.toLocaleString("en")).join(" + ");
-  if (own.layers) facts.push(`${each(own.layers)} layers`);
-  if (own.heads) facts.push(`${each(own.heads)} heads`);
-  if (own.keyHeads && each(own.keyHeads) !== each(own.heads || [])) facts.push(`${each(own.keyHeads)} key heads`);
+  const counted = (numbers, word) => `${each(numbers)} ${word}${each(numbers) === "1" ? "" : "s"}`;
+  if (own.layers) facts.push(counted(own.layers, "layer"));
+  if (own.heads) facts.push(counted(own.heads, "head"));
+  if (own.keyHeads && each(own.keyHeads) !== each(own.heads || [])) facts.push(counted(own.keyHeads, "key head"));
   if (own.width) facts.push(`width ${own.width.toLocaleString("en")}`);
   if (own.positions) facts.push(`${own.positions.toLocaleString("en")} positions`);
   return facts;
