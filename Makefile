@@ -5,6 +5,7 @@
 # make nightly  10,000 saved runs as a hostile hand would change them
 # make bench  ratios measured side by side
 # make coverage  every model type of transformers beside what it returns itself
+# make atlas  the masks of every model type as one page, docs/atlas.html
 # make docs   the pages as a site in build/site; a link that leads nowhere fails
 PYTHON ?= python3
 VENV ?= .venv
@@ -25,7 +26,7 @@ QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 # Tests run side by side, each on one thread: threads of several at once on the same cores wait for each other.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1
 
-.PHONY: demo test quick test-oldest test-newest nightly lint bench coverage docs clean
+.PHONY: demo test quick test-oldest test-newest nightly lint bench coverage atlas docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
@@ -81,10 +82,14 @@ bench: $(VENV)/.tests
 coverage: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tools.architectures
 
+atlas: $(VENV)/.tests
+	$(QUIET) $(BIN)/python -m tools.atlas
+
 # README is the front page; beside it, it is also the page a server hands out for the folder.
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/site
 	cp build/site/README.html build/site/index.html
+	cp docs/atlas.html build/site/docs/
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

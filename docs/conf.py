@@ -37,11 +37,17 @@ def menu(readme: str) -> str:
     return "".join(tables)
 
 
-def _with_menu(_app: Any, page: str, source: list[str]) -> None:
+def opened(text: str) -> str:
+    """A page whose links to HTML files open them; else they are downloads. `make docs` copies the files."""
+    return re.sub(r"\[([^\]]+)\]\((\S+\.html)\)", r'<a href="\2">\1</a>', text)
+
+
+def _read(_app: Any, page: str, source: list[str]) -> None:
+    source[0] = opened(source[0])
     if page == root_doc:
         source[0] += menu(source[0])
 
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
-    app.connect("source-read", _with_menu)
+    app.connect("source-read", _read)

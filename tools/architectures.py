@@ -9,16 +9,10 @@ Each type runs in a process of its own with a limit on time and memory: one that
 from __future__ import annotations
 
 import argparse
-import io
-import multiprocessing
 import os
-import resource
 import sys
-import time
 import warnings
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 # One thread per process: the types run side by side.
@@ -28,11 +22,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 
 from maskviz.load.models.model import quiet
+from tools.apart import Limits, apart
 from tools.comparing import Status, Verdict, examine
 from tools.coverage_page import page, table
 from tools.model_types import NEEDS_MORE, model_types
 
-SECONDS, MEMORY = 60, 10 << 30
+LIMITS = Limits(seconds=60, memory=10 << 30)
 PAGE = Path(__file__).parents[1] / "samples" / "coverage.md"
 
 
@@ -74,44 +69,12 @@ def _detailed(verdict: Verdict) -> None:
 
 def _verdicts(names: list[str], jobs: int) -> Iterator[Verdict]:
     """The verdict on each type, in the order they finish; every process is ended before its time limit is over."""
-    context = multiprocessing.get_context("fork")  # what was imported once is not imported again per type
-    waiting = list(reversed(names))
-    running: dict[Connection, tuple[str, BaseProcess, float]] = {}
-    while waiting or running:
-        while waiting and len(running) < max(1, jobs):
-            name = waiting.pop()
-            receiving, sending = context.Pipe(duplex=False)
-            process: BaseProcess = context.Process(target=_work, args=(name, sending))
-            process.start()
-            sending.close()
-            running[receiving] = (name, process, time.monotonic() + SECONDS)
-        ready = wait(list(running), timeout=1.0)
-        late = [one for one, (_, _, end) in running.items() if one not in ready and time.monotonic() > end]
-        for connection in [*(one for one in running if one in ready), *late]:
-            name, process, _ = running.pop(connection)
-            yield _received(name, process, connection, late=connection in late)
+    for name, found in apart(names, _examined, jobs, LIMITS):
+        yield Verdict(name, Status.NOT_BUILT, reason=found) if isinstance(found, str) else found
 
 
-def _received(name: str, process: BaseProcess, connection: Connection, late: bool) -> Verdict:
-    if late:
-        process.kill()
-        process.join()
-        return Verdict(name, Status.NOT_BUILT, reason=f"took more than {SECONDS} s")
-    try:
-        verdict: Verdict = connection.recv()
-    except EOFError:
-        process.join()
-        return Verdict(name, Status.NOT_BUILT, reason=f"the process ended with code {process.exitcode}")
-    process.join()
-    return verdict
-
-
-def _work(name: str, connection: Connection) -> None:
-    """Examine one type in this process, under the memory limit, and send its verdict."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    sys.stdout = sys.stderr = io.StringIO()
-    connection.send(examine(model_types()[name]))
-    connection.close()
+def _examined(name: str) -> Verdict:
+    return examine(model_types()[name])
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Verdict:
 def examine(model_type: ModelType) -> Verdict:
     """Try one type; whatever it raises becomes its verdict."""
     try:
-        tiny, model, loaded, batch, own = _prepared(model_type)
+        tiny, model, loaded, batch, own = prepared(model_type)
     except Exception as error:
         status = Status.WRONG if isinstance(error, MaskvizError) else Status.NOT_BUILT
         return Verdict(model_type.name, status, reason=described(error), details=_lines(error))
@@ -115,7 +115,7 @@ def examine(model_type: ModelType) -> Verdict:
     return replace(verdict, weightless=outcome, weightless_reason=why)
 
 
-def _prepared(model_type: ModelType) -> tuple[Tiny, PreTrainedModel, Loaded, Encoded, OwnAttention]:
+def prepared(model_type: ModelType) -> tuple[Tiny, PreTrainedModel, Loaded, Encoded, OwnAttention]:
     """The first class of the type that runs on ids alone, as sharp as its numbers allow, with its own attention."""
     first: Exception | None = None
     for tiny in tinies(model_type):

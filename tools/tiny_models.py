@@ -111,8 +111,8 @@ def encoded(model: PreTrainedModel, name: str) -> tuple[Loaded, Encoded]:
     loaded = Loaded(model, None, card)
     left = generates(type(model)) and not card.encoder_decoder
     request = Request(
-        ids=_rows(LENGTHS, seed=0),
-        target_ids=_rows(TARGET_LENGTHS, seed=1) if card.encoder_decoder else (),
+        ids=rows(LENGTHS, seed=0),
+        target_ids=rows(TARGET_LENGTHS, seed=1) if card.encoder_decoder else (),
         padding_side="left" if left else "right",
     )
     batch = encode(loaded, request)
@@ -121,9 +121,9 @@ def encoded(model: PreTrainedModel, name: str) -> tuple[Loaded, Encoded]:
     return loaded, batch
 
 
-def _rows(lengths: tuple[int, ...], seed: int) -> tuple[tuple[int, ...], ...]:
+def rows(lengths: tuple[int, ...], seed: int) -> tuple[tuple[int, ...], ...]:
     generator = np.random.default_rng(seed)
     return tuple(tuple(generator.integers(WORDS.start, WORDS.stop, length).tolist()) for length in lengths)
 
 
-__all__ = ["LENGTHS", "TARGET_LENGTHS", "VOCABULARY", "Tiny", "TooLargeError", "encoded", "tinies"]
+__all__ = ["LENGTHS", "TARGET_LENGTHS", "VOCABULARY", "Tiny", "TooLargeError", "encoded", "rows", "tinies"]

@@ -26,7 +26,7 @@ def html_bytes(report: Report) -> bytes:
     places = {
         "TITLE": html.escape(report.title or "attention"),
         "POLICY": (
-            f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; "
+            f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(style)}'; img-src data:; "
             "base-uri 'none'; form-action 'none'"
         ),
         "GENERATOR": f"maskviz {maskviz.__version__}",
@@ -48,13 +48,17 @@ def _part(name: str) -> str:
 
 
 def _json(data: object) -> str:
-    """JSON in ASCII that can stand in a script element: nothing in it looks like markup."""
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    """JSON in ASCII that can stand in a script element."""
+    return escaped(json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False))
+
+
+def escaped(text: str) -> str:
+    """JSON as it can stand in a script element: nothing in it looks like markup."""
     for character, escape in _ESCAPED.items():
         text = text.replace(character, escape)
     return text
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     """The hash by which a content-security policy knows a script or a style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -49,7 +49,10 @@ _PACKAGE = Path(__file__).parents[1]
 # Libraries raise for whoever called them wrongly, and our modes hand on what the model calls: the frame around tells.
 _LIBRARIES = tuple(Path(found).parent for found in (torch.__file__, np.__file__))
 _STANDARD = Path(sysconfig.get_path("stdlib"))
-_HANDING_ON = ("__torch_function__", "__torch_dispatch__", "_shaped", "chosen")
+_HANDING_ON = (
+    *("__torch_function__", "__torch_dispatch__", "_shaped", "chosen"),
+    *("run_on_real", "_written_on_real", "_expanded_on_real"),
+)
 # Ours that call a model: what a library raises there is about what the model was called with.
 _CALLING = ("called", "call_as_it_is")
 

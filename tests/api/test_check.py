@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from transformers import CpmAntConfig, CpmAntForCausalLM, LlamaForCausalLM
 
 import maskviz
 from tests.architectures import tiny
@@ -161,3 +163,45 @@ def test_a_file_of_another_suffix_is_refused_before_anything_is_written(tmp_path
     with pytest.raises(maskviz.MaskvizError, match="cannot tell the format"):
         found.save(tmp_path / "findings.xml")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_puts_prompts_before_its_texts_is_checked() -> None:
+    """CPM-Ant's calls have more queries than its batch has tokens."""
+    config = CpmAntConfig(
+        vocab_size=99,
+        hidden_size=32,
+        num_attention_heads=4,
+        dim_head=8,
+        dim_ff=40,
+        num_hidden_layers=2,
+        prompt_length=2,
+    )
+    torch.manual_seed(0)
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]])
+    model: Any = CpmAntForCausalLM(config)
+    model.train(False)
+    found = check(model, {"input_ids": ids, "attention_mask": (ids > 0).long()})
+    assert "P10" not in {one.rule for one in found}
+
+
+class NumberForEachToken(LlamaForCausalLM):
+    """Puts out one number for each token, as a model that says where texts are to be cut does."""
+
+    def forward(self, *arguments: Any, **keywords: Any) -> Any:
+        out = super().forward(*arguments, **keywords)
+        out.logits = out.logits.logsumexp(dim=-1)
+        return out
+
+    forward.__signature__ = inspect.signature(LlamaForCausalLM.forward)  # type: ignore[attr-defined]
+
+
+def test_packed_texts_of_a_model_that_puts_out_a_number_for_each_token_are_told_apart() -> None:
+    """What another first text does to the second is the largest change of its tokens' numbers."""
+    config: Any = tiny("llama").config
+    model: Any = NumberForEachToken(config)
+    model.train(False)
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    packed = {"input_ids": ids, "position_ids": torch.tensor([[0, 1, 2, 0, 1]])}
+    assert "K1" not in {one.rule for one in check(model, packed | {"use_cache": False})}
+    (crossing,) = [one for one in check(model, packed | {"attention_mask": torch.ones_like(ids)}) if one.rule == "K1"]
+    assert "outputs of the others move by up to" in crossing.measured

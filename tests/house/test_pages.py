@@ -94,6 +94,21 @@ def test_the_sites_menu_has_every_page() -> None:
     assert {"CONTRIBUTING", "CHANGELOG", "samples/README", "samples/coverage"} < entries
 
 
+def test_the_site_opens_html_files_and_has_them() -> None:
+    opened = runpy.run_path(str(DOCS / "conf.py"))["opened"]
+    assert opened("see [the atlas](docs/atlas.html).") == 'see <a href="docs/atlas.html">the atlas</a>.'
+    copied = re.findall(
+        r"^\tcp (docs/\S+\.html) build/site/docs/$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE
+    )
+    linked = {
+        str((page.parent / path).resolve().relative_to(ROOT))
+        for page in READ
+        for path, _ in links(page)
+        if path.endswith(".html")
+    }
+    assert linked == set(copied) == {"docs/atlas.html"}
+
+
 def test_every_command_has_its_page() -> None:
     assert {page.stem for page in (DOCS / "commands").glob("*.md")} == set(COMMANDS)
 

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 import maskviz
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.words import Backend
+from maskviz.load.models.card import card_of
+from maskviz.load.models.model import Loaded
+from maskviz.load.models.weights import without_weights
 from maskviz.load.texts.encode import encode
 from maskviz.tracing import run
 from maskviz.tracing.backends import kernels
@@ -80,6 +84,17 @@ def test_a_mistake_of_the_model_inside_what_our_modes_hand_on_is_the_models() ->
     model.transformer.h[0].self_attention.dense.weight = torch.nn.Parameter(torch.zeros(3, 3))
     with pytest.raises(CannotTraceError, match="fails on this input"):
         maskviz.trace(model, IDS)
+
+
+def test_a_mistake_of_the_model_on_real_tensors_without_weights_is_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frequencies of positions are real also where there are no weights: a config may cut them wrongly."""
+    config: Any = tiny("llama").config
+    model: Any = without_weights(lambda _: LlamaForCausalLM(config), config)
+    loaded = Loaded(model, None, card_of(config, "llama", "LlamaForCausalLM"), invented=True)
+    encoded = encode(loaded, padded_request("llama"))
+    monkeypatch.setattr(model.model.layers[1].mlp, "forward", lambda _: torch.split(torch.arange(4.0), [1, 1]))
+    with pytest.raises(CannotTraceError, match="RuntimeError: split_with_sizes"):
+        run.run(model, encoded.inputs, encoded.batch, loaded.card)
 
 
 def test_a_mask_the_framework_refuses_is_about_the_call() -> None:

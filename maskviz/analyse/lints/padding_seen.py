@@ -80,8 +80,8 @@ def _first_seen(trace: Trace, call: AttentionCall, row: int, keep: Row | None) -
         return ""
     hidden: BoolArray = ~keys.keep[row] if keep is None else ~np.array(keep, np.bool_)
     visible: BoolArray = np.asarray(call.mask.visible[row].any(axis=0))
-    if visible.shape[1] < len(hidden):
-        return ""
+    if visible.shape[1] < len(hidden) or visible.shape[0] > len(hidden):
+        return ""  # its queries are more than the tokens, such as bytes, or prompts a model puts before a text
     real = trace.real_queries(call)[row] & ~hidden[len(hidden) - visible.shape[0] :]
     cells = np.argwhere(visible[:, : len(hidden)] & hidden & real[:, None])
     return f"token {cells[0][0] + call.mask.query_offset} sees key {cells[0][1]}" if len(cells) else ""

@@ -268,7 +268,7 @@ def moved_by_first_text(model: PreTrainedModel, inputs: Inputs, trace: Trace) ->
     before, after = outputs
     if before is None or after is None or before.shape[:2] != batch.ids.shape:
         return None
-    moved = to_array((before.float() - after.float()).abs().amax(dim=-1))
+    moved = to_array((before.float() - after.float()).abs().reshape(*before.shape[:2], -1).amax(dim=-1))
     return float(moved[batch.keep & ~first].max(initial=0.0))
 
 
@@ -290,7 +290,7 @@ def moved_by_positions(model: PreTrainedModel, inputs: Inputs, trace: Trace, pos
     before, after = (_output(model, one, trace) for one in (inputs, other))
     if before is None or after is None or before.shape != after.shape or before.shape[:2] != trace.batch.ids.shape:
         return None
-    moved = to_array((before.float() - after.float()).abs().amax(dim=-1))
+    moved = to_array((before.float() - after.float()).abs().reshape(*before.shape[:2], -1).amax(dim=-1))
     return float(moved[trace.batch.keep].max(initial=0.0))
 
 

@@ -39,7 +39,9 @@ def is_constant(tensor: torch.Tensor) -> bool:
     return tensor.numel() > 1 and tensor.untyped_storage().nbytes() == tensor.element_size()
 
 
-def run(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any], tensors: list[torch.Tensor]) -> Any:
+def run_on_real(
+    function: Any, positional: tuple[Any, ...], arguments: dict[str, Any], tensors: list[torch.Tensor]
+) -> Any:
     """Run an operation on real tensors, on one number instead of many where that is all it needs.
 
     Args:
@@ -51,22 +53,22 @@ def run(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any], t
     if not constant:
         return function(*positional, **arguments)
     if writes(function):
-        return _written(function, positional, arguments)
+        return _written_on_real(function, positional, arguments)
     if len(constant) == sum(tensor.ndim > 0 and tensor.numel() > 0 for tensor in tensors):
         if torch.Tag.pointwise in function.tags:
             value = function(*tree_map(_element, positional), **tree_map(_element, arguments))
-            return _expanded(value, function, positional, arguments)
+            return _expanded_on_real(value, function, positional, arguments)
         if function in _KEEPING and len({_element(tensor).item() for tensor in constant}) == 1:
-            return _expanded(_element(constant[0]), function, positional, arguments)
+            return _expanded_on_real(_element(constant[0]), function, positional, arguments)
     if function in _PRODUCTS and any(not _element(tensor).any() for tensor in constant):
-        return _expanded(torch.zeros(()), function, positional, arguments)
+        return _expanded_on_real(torch.zeros(()), function, positional, arguments)
     try:
         return function(*positional, **arguments)
     except RuntimeError:  # some operations want a place for every element
         return function(*tree_map(_dense, positional), **tree_map(_dense, arguments))
 
 
-def _written(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+def _written_on_real(function: Any, positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
     """Run an operation that writes into its first tensor, which needs a place for every element."""
     first = positional[0]
     if isinstance(first, torch.Tensor) and is_constant(first):
@@ -74,7 +76,7 @@ def _written(function: Any, positional: tuple[Any, ...], arguments: dict[str, An
     return function(*positional, **arguments)
 
 
-def _expanded(value: Any, function: Any, positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+def _expanded_on_real(value: Any, function: Any, positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
     """One number in the shape and type that an operation gives."""
     placed = {name: "meta" if name == "device" and given is not None else given for name, given in arguments.items()}
     shape = function(*tree_map(_shape_alone, positional), **tree_map(_shape_alone, placed))

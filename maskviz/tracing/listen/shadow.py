@@ -56,7 +56,7 @@ class Shadow(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = [leaf for leaf in tree_leaves((positional, arguments)) if isinstance(leaf, torch.Tensor)]
         on_meta = sum(tensor.device == _META for tensor in tensors)
         if not on_meta:
-            return constants.run(function, positional, arguments, tensors)
+            return constants.run_on_real(function, positional, arguments, tensors)
         if function in _LIKE:
             return function(*tree_map(real, positional), **arguments)
         if function is ITEM:
