@@ -60,7 +60,7 @@ def test_a_saved_long_run_is_drawn_again(maskviz: Run, tmp_path: Path) -> None:
 def test_encoder_and_decoder_may_be_of_any_length(maskviz: Run, target: str) -> None:
     """Shorter or longer than each other: a row that a side does not have is not listed for it."""
     arguments = ["show", "-m", "demo:t5", "Anna has a red ball.", "--target", target, "--pool", "8", "--rows", "1"]
-    shown = maskviz(*arguments).stdout
+    shown = maskviz(*arguments, "--all").stdout
     for stack in ("encoder", "decoder", "cross"):
         assert f"{stack} attention of each head" in shown
     assert "query 1 " in maskviz(*arguments, "--stack", "cross", "--layer", "0", "--head", "0").stdout

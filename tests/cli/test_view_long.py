@@ -36,7 +36,7 @@ def test_view_draws_a_long_run_in_every_format(maskviz: Callable[..., object], l
 def test_view_of_a_long_run_imports_no_torch(long_run: Path) -> None:
     script = (
         "import sys; sys.argv = ['maskviz', 'view', sys.argv[1], '-o', sys.argv[2]]\n"
-        "from maskviz.__main__ import main\n"
+        "from maskviz.cli.app import run as main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )

@@ -40,7 +40,7 @@ def kinds(page: Page) -> list[str]:
 def test_many_heads_are_a_grid_of_shares_a_region_a_number_each_and_a_ranking(
     golden: Callable[[str, str], None],
 ) -> None:
-    page = page_of_long(Choice())
+    page = page_of_long(Choice(everything=True))
     assert kinds(page) == [
         *["Note", "Note", "TokenStrip", "MaskGrid", "MaskGrid", "HeadGrid", "HeadGrid"],
         *["Matrix"] * 5,
@@ -61,7 +61,7 @@ def test_one_head_is_drawn_large_with_its_curves_and_the_keys_of_its_rows(golden
 
 def test_a_pooled_map_says_its_tile_its_meaning_and_the_largest_single_weight() -> None:
     largest = max(float(dense(layer)[0].max()) for layer in range(LAYERS))
-    grid = next(panel for panel in page_of_long(Choice()).panels if isinstance(panel, HeadGrid))
+    grid = next(panel for panel in page_of_long(Choice(everything=True)).panels if isinstance(panel, HeadGrid))
     assert grid.pooled == Pooled(TILE, "the share of its queries' attention that falls on its keys", largest)
     assert grid.tiles[0].values.shape == (5, 5)
     assert [(tile.row, tile.column) for tile in grid.tiles] == [(r, c) for r in range(LAYERS) for c in range(HEADS)]
@@ -110,7 +110,7 @@ def test_a_part_of_the_region_can_be_asked_for_and_nothing_beyond_it() -> None:
 
 
 def test_matrices_hold_means_and_heads_that_stand_out_are_ranked_by_them() -> None:
-    page = page_of_long(Choice(text=2))
+    page = page_of_long(Choice(text=2, everything=True))
     first = only(page, Matrix, "first token")
     real = keep()[1]
     for layer, head in np.ndindex(LAYERS, HEADS):
@@ -190,7 +190,9 @@ def test_heads_of_cross_attention_are_named_so_and_their_keys_have_no_offset() -
     page = page_of_long(Choice(stack="cross", heads="2"), crossed)
     assert only(page, Heatmap, "shares").title == "cross head 1.2: shares"
     assert only(page, Table, "query 17").columns == ("key>", "token", "attention>")
-    titles = [panel.title for panel in page_of_long(Choice(), crossed).panels if isinstance(panel, Matrix)]
+    titles = [
+        panel.title for panel in page_of_long(Choice(everything=True), crossed).panels if isinstance(panel, Matrix)
+    ]
     assert titles[0].startswith("decoder: first token")
     assert titles[-1].startswith("cross: distance")
 

@@ -255,12 +255,16 @@ class MapRow:
         return f"{self.title}: {'; '.join(f'{one.title} {one.caption}'.strip() for one in self.maps)}"
 
     @property
+    def shared(self) -> str:
+        """For what the scale is one, empty where there is one map."""
+        if len(self.maps) == 1:
+            return ""
+        return f"one scale for {'all heads' if self.maps[0].title.startswith('head ') else 'all maps'}"
+
+    @property
     def unit(self) -> str:
         """What the one scale measures, and of what."""
-        first = self.maps[0]
-        if len(self.maps) == 1:
-            return first.unit
-        return f"{first.unit}, one scale for {'all heads' if first.title.startswith('head ') else 'all maps'}"
+        return ", ".join(filter(None, (self.maps[0].unit, self.shared)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
@@ -41,10 +40,13 @@ def map_row_lines(panel: MapRow, screen: Screen) -> list[Text]:
     bands = [panel.maps[start : start + per_line] for start in range(0, len(panel.maps), per_line)]
     for band in bands[: 1 if screen.rows is not None and screen.rows < _ROWS_OF_TWO_BANDS else None]:
         lines += _band(band, frame, room_of(frame.labels, screen, per_line), screen)
-    whole = replace(first, unit=panel.unit)
-    lines += scale_lines(whole, screen, any(bool(np.isnan(one.values[~one.blocked]).any()) for one in panel.maps))
+    has_nan = any(bool(np.isnan(one.values[~one.blocked]).any()) for one in panel.maps)
+    lines += scale_lines(first, screen, has_nan, panel.shared)
     extremes = extremes_of((one.values, one.blocked, one.meaningless) for one in panel.maps)
-    return lines + fold_sentence(frame, screen, place_words(frame.tile, first.pooled, extremes))
+    meaning = place_words(frame.tile, first.pooled, extremes if frame.tile.folds else None)
+    if meaning and not frame.tile.folds:
+        return lines + [Text(line, style="dim") for line in screen.wrap(screen.words(meaning))]
+    return lines + fold_sentence(frame, screen, meaning)
 
 
 def _band(maps: tuple[Heatmap, ...], frame: Frame, room: int, screen: Screen) -> list[Text]:

@@ -31,9 +31,10 @@ from maskviz.render.palette import IMAGE_INK, REPLACED_INK, WARNING_INK
 from maskviz.render.terminal.bars import bar_lines
 from maskviz.render.terminal.curve import curve_lines
 from maskviz.render.terminal.diff import diff_lines
+from maskviz.render.terminal.heads import head_grid_lines
 from maskviz.render.terminal.map_row import map_row_lines
 from maskviz.render.terminal.matrix import matrix_lines
-from maskviz.render.terminal.pictures import head_grid_lines, heatmap_lines, mask_lines
+from maskviz.render.terminal.pictures import heatmap_lines, mask_lines
 from maskviz.render.terminal.screen import Screen, heading, left, right, wrapped
 
 _GAP = 2  # columns between two columns of a table

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from maskviz.core.errors import UsageError
-from maskviz.core.panels.page import Matrix, Note, Page, Panel, Table, Token, TokenStrip, Tone
+from maskviz.core.panels.page import MapRow, Matrix, Note, Page, Panel, Table, Token, TokenStrip, Tone
 from maskviz.core.results.long_reading import CallReading, LongReading, RankedHead
-from maskviz.core.run.heads import parse_selection
+from maskviz.core.run.heads import Head, parse_selection
 from maskviz.core.run.long import LongTrace, Region
 from maskviz.core.run.trace import Batch
 from maskviz.core.words import Scale, Stack, Statistic, Way
@@ -21,7 +21,9 @@ from maskviz.view.long.maps import pooled_grid, pooled_maps, region_grid, region
 from maskviz.view.masks.symbolic import cost_table, mask_grid
 
 _FIRST_TOKENS, _LAST_TOKENS = 12, 6
-_STANDING_OUT = 5
+_STANDING_OUT = 3
+# Lines of a terminal that a first look, and a brief one, takes.
+_LINES, _BRIEF_LINES = 60, 24
 _STANDING_OUT_WORDS = (
     "Shares of attention where no unit is named. Induction: on keys that follow an earlier token like the query's."
 )
@@ -67,13 +69,17 @@ def long_page(trace: LongTrace, reading: LongReading, choice: Choice) -> Page:
     asked = [_asked(trace, reading, stack, choice) for stack in trace.stacks]
     asked = [each for each in asked if each.calls]
     for each in asked:
-        panels += _one_head(trace, each, reading.row) if each.one_head else _many_heads(trace, reading, each)
+        if each.one_head:
+            panels += _one_head(trace, each, reading.row)
+        else:
+            panels += _many_heads(trace, reading, each) if choice.named else _first_look(trace, reading, each)
     if trace.rows and not any(each.one_head for each in asked):
         one = either("layer=L, head=H", "--layer L --head H")
         words = f"The keys of queries {ranges(trace.rows)} are listed for one head: {one}."
         panels.append(Note(words, Tone.QUIET))
     panels.append(Note(_evidence(trace), Tone.QUIET))
-    return Page(_title(trace, reading.row, choice), card_line(trace.card), tuple(panels), _facts(trace))
+    lines = None if choice.named else _BRIEF_LINES if choice.brief else _LINES
+    return Page(_title(trace, reading.row, choice), card_line(trace.card), tuple(panels), _facts(trace), lines)
 
 
 def _asked(trace: LongTrace, reading: LongReading, stack: Stack, choice: Choice) -> _Drawn:
@@ -127,6 +133,35 @@ def _many_heads(trace: LongTrace, reading: LongReading, asked: _Drawn) -> list[P
     panels += (replace(panel, title=f"{stack}{panel.title}") for panel in _matrices(asked))
     panels += (replace(panel, title=f"{stack}{panel.title}") for panel in _standing_out(reading, asked))
     return panels
+
+
+def _first_look(trace: LongTrace, reading: LongReading, asked: _Drawn) -> list[Panel]:
+    """The heads that stand out, the maps of the first by some statistics, and how to see the others."""
+    calls = {one.call.layer: one for one in asked.calls}
+    stack = asked.calls[0].call.stack
+    first: dict[Head, str] = {}
+    for statistic in _TELLING:
+        ranked = reading.ranked.get((stack, statistic), ())
+        if ranked and ranked[0].value > 0:
+            first.setdefault(ranked[0].head, f"{SHARES[statistic]} {_worth(ranked[0].value)}")
+    maps = [pooled_maps(trace, calls[head.layer], head.head, asked.scale)[0] for head in first]
+    top = max((one.top for one in maps), default=1.0)
+    name = f"{stack.value} " if len(trace.stacks) > 1 else ""
+    panels: list[Panel] = []
+    if maps:
+        shown = tuple(
+            replace(one, title=f"head {head}", caption=words, top=top)
+            for one, (head, words) in zip(maps, first.items(), strict=True)
+        )
+        panels.append(MapRow(f"{name}heads that stand out", "each place: the share on its keys", shown))
+    panels += (replace(panel, title=f"{name}{panel.title}") for panel in _standing_out(reading, asked))
+    count = plural(sum(one.call.heads for one in asked.calls), "head")
+    everything, one = either("show(all=True)", "--all"), either("layer=L, head=H", "--layer L --head H")
+    return [*panels, Note(f"{count} in all: {everything} draws each, {one} draws one large.", Tone.QUIET)]
+
+
+# What tells most of a head that is first by it.
+_TELLING = (Statistic.INDUCTION, Statistic.PREVIOUS, Statistic.FIRST)
 
 
 def _one_head(trace: LongTrace, asked: _Drawn, row: int) -> list[Panel]:
