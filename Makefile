@@ -6,6 +6,7 @@
 # make bench  ratios measured side by side
 # make coverage  every model type of transformers beside what it returns itself
 # make atlas  the masks of every model type as one page, docs/atlas.html
+# make dist   the sdist and the wheel, in dist
 # make docs   the pages as a site in build/site; a link that leads nowhere fails
 PYTHON ?= python3
 VENV ?= .venv
@@ -26,7 +27,7 @@ QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 # Tests run side by side, each on one thread: threads of several at once on the same cores wait for each other.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1
 
-.PHONY: demo test quick test-oldest test-newest nightly lint bench coverage atlas docs clean
+.PHONY: demo test quick test-oldest test-newest nightly lint bench coverage atlas docs dist clean
 
 demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
@@ -78,6 +79,7 @@ bench: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tools.long_mask
 	$(QUIET) $(BIN)/python -m tools.long
 	$(QUIET) $(BIN)/python -m tools.report
+	$(QUIET) $(BIN)/python -m tools.first_look
 
 coverage: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tools.architectures
@@ -90,6 +92,9 @@ docs: $(VENV)/.docs
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/site
 	cp build/site/README.html build/site/index.html
 	cp docs/atlas.html build/site/docs/
+
+dist: $(VENV)/.tests
+	$(BIN)/python -m build --no-isolation -o dist .
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
