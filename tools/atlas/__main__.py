@@ -29,8 +29,8 @@ from tools.atlas.measure import Record, measured
 from tools.atlas.page import PAGE, atlas_page, data_in
 from tools.model_types import model_types
 
-# A default config has 90 s of these (measure.py), a tiny model of blocks laid out cell by cell takes as long.
-LIMITS = Limits(seconds=240, memory=10 << 30)
+# A default config has 180 s of these (measure.py); a tiny model takes seconds.
+LIMITS = Limits(seconds=300, memory=10 << 30)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
