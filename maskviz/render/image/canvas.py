@@ -224,23 +224,30 @@ def flowed(blocks: list[Block], room: float, gap: float, row_gap: float = 0.05) 
 
 
 def packed(blocks: list[Block], room: float, gap: float) -> Block:
-    """Return the blocks in shelves of columns, at most `room` inches wide: first down, then across.
+    """Return the blocks in shelves of columns, at most `room` inches wide.
 
-    A block stands below the last one where that makes the shelf no higher, else beside it where there is room, else it
-    begins a shelf.
+    A block stands below those of the first column where that makes the shelf no higher, else beside the last column
+    where there is room, else it begins a shelf.
     """
     shelves: list[list[list[Block]]] = []
     for block in blocks:
         shelf = shelves[-1] if shelves else []
-        *others, last = [stacked(column, gap) for column in shelf] or [Block(0.0, 0.0, lambda *_: None)]
-        left = room - sum(column.width + gap for column in others)
-        if others and last.height + gap + block.height <= max(one.height for one in others) and block.width <= left:
-            shelf[-1].append(block)
-        elif shelf and last.width + gap + block.width <= left:
+        below = next((column for column in shelf if _fits_below(block, column, shelf, room, gap)), None)
+        if below is not None:
+            below.append(block)
+        elif shelf and sum(stacked(column, gap).width + gap for column in shelf) + block.width <= room:
             shelf.append([block])
         else:
             shelves.append([[block]])
     return stacked([_row([stacked(column, gap) for column in shelf], gap) for shelf in shelves], gap)
+
+
+def _fits_below(block: Block, column: list[Block], shelf: list[list[Block]], room: float, gap: float) -> bool:
+    """Whether a block below a column makes its shelf no higher, and no wider than the room."""
+    whole = stacked([*column, block], gap)
+    others = [stacked(one, gap) for one in shelf if one is not column]
+    width = whole.width + sum(one.width + gap for one in others)
+    return width <= room and whole.height <= max((one.height for one in others), default=0.0)
 
 
 def _row(blocks: list[Block], gap: float) -> Block:
