@@ -1,6 +1,7 @@
 """How `make docs` builds the pages: the repository is the source, README the front page, its list of pages the menu."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 project = "maskviz"
@@ -14,7 +15,7 @@ include_patterns = [
     "samples/README.md",
     "samples/coverage.md",
 ]
-exclude_patterns = ["docs/conf.py", "maskviz", "tests", "tools", "build", "dist", "**/.*"]
+exclude_patterns = ["docs/conf.py", "docs/site", "**/*.ipynb", "maskviz", "tests", "tools", "build", "dist", "**/.*"]
 extensions = ["myst_parser"]
 myst_heading_anchors = 3  # sections are linked to as GitHub links to them
 html_theme = "furo"
@@ -42,10 +43,17 @@ def opened(text: str) -> str:
     return re.sub(r"\[([^\]]+)\]\((\S+\.html)\)", r'<a href="\2">\1</a>', text)
 
 
+def with_pictures(readme: str) -> str:
+    """README with one picture for each question behind its quickstart, as the site's first page has them."""
+    before, heading, behind = readme.partition("\n## Questions people ask")
+    pictures = (Path(__file__).parent / "site" / "pictures.myst").read_text("utf-8")
+    return f"{before}\n{pictures}{heading}{behind}"
+
+
 def _read(_app: Any, page: str, source: list[str]) -> None:
     source[0] = opened(source[0])
     if page == root_doc:
-        source[0] += menu(source[0])
+        source[0] = with_pictures(source[0]) + menu(source[0])
 
 
 def setup(app: Any) -> None:

@@ -19,7 +19,7 @@ def glance(page: Page) -> tuple[str, ...]:
 def _lines_of(panel: Panel) -> Iterator[str]:
     match panel:
         case Note() if panel.tone is not Tone.QUIET:
-            yield from panel.details if panel.text.endswith(":") else (panel.text,)
+            yield " ".join((panel.text, *panel.details[:1]))
         case MaskGrid() | MapRow():
             yield panel.line
         case Bars():

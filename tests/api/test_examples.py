@@ -23,7 +23,12 @@ def test_the_packages_examples_are_right() -> None:
 
 @pytest.mark.parametrize(
     ("page", "least", "written"),
-    [("README.md", 3, set()), ("docs/python.md", 30, {"run.npz", "figure.pdf", "mask.json"})],
+    [
+        ("README.md", 3, set()),
+        ("docs/python.md", 30, {"run.npz", "figure.pdf", "mask.json"}),
+        ("docs/questions/answers.md", 8, set()),
+        ("docs/questions/answers.zh.md", 6, set()),
+    ],
 )
 def test_a_pages_examples_are_right(
     page: str, least: int, written: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -42,4 +47,4 @@ def test_a_pages_examples_are_right(
 def test_no_page_has_examples_that_are_not_run() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     having = {str(page.relative_to(ROOT)) for page in pages if "```python\n>>>" in page.read_text("utf-8")}
-    assert having == {"README.md", "docs/python.md"}
+    assert having == {"README.md", "docs/python.md", "docs/questions/answers.md", "docs/questions/answers.zh.md"}

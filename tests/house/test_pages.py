@@ -130,7 +130,7 @@ def typed(page: Path) -> Iterator[list[str]]:
 def test_options_beside_a_command_are_options_of_that_command(page: Path) -> None:
     unknown = []
     for command, *words in typed(page):
-        if command.startswith("-"):
+        if command.startswith("-") or command == "COMMAND":
             continue
         known = {option for one in COMMANDS[command].params for option in one.opts} | {"--help"}
         unknown += [f"maskviz {command} {word}" for word in words if re.match(r"--?[a-z]", word) and word not in known]
@@ -169,3 +169,14 @@ def test_files_that_are_named_are_there(page: Path) -> None:
 def test_the_page_of_check_counts_the_mistakes_that_are_known() -> None:
     page = (DOCS / "commands" / "check.md").read_text("utf-8")
     assert re.findall(r"`check` knows (\d+) ways", page) == [str(len(TRAPS))]
+
+
+def test_the_sites_first_page_has_a_picture_for_each_question() -> None:
+    with_pictures = runpy.run_path(str(DOCS / "conf.py"))["with_pictures"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    page = with_pictures(readme)
+    pictures, own = (re.findall(r"^!\[.+\]\((.+)\)$", text, re.MULTILINE) for text in (page, readme))
+    assert len(pictures) - len(own) == page.count(
+        "?", page.index("## In pictures"), page.index("## Questions people ask")
+    )
+    assert [path for path in pictures if not (ROOT / path).exists()] == []
