@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from maskviz.analyse.long import read_long
-from maskviz.analyse.standing_out import standing_out
+from maskviz.analyse.standing_out import head_roles, standing_out
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.together import OF_DETAIL, refuse_together
 from maskviz.core.checks.findings import Checked
@@ -89,10 +89,12 @@ class ShownRun(Answer):
         if isinstance(self.run, LongTrace):
             raise UsageError("a report shows every cell, and a long run keeps none", "draw it with -o run.png")
         from maskviz.render.html import html_bytes
-        from maskviz.view.report import report_of
+        from maskviz.view.report import Beside, report_of
 
-        what_if = what_if_of(self.run)
-        return html_bytes(report_of(self.run.trace, self.choice, what_if, command, self.checked, self._asked()))
+        trace, row = self.run.trace, drawn_row(self.run.trace.batch, self.choice)
+        roles = head_roles(trace, row)
+        beside = Beside(self.checked, self._asked(), standing_out(trace, row, roles), roles)
+        return html_bytes(report_of(trace, self.choice, what_if_of(self.run), command, beside))
 
     def _asked(self) -> list[Panel]:
         trace = None if isinstance(self.run, LongTrace) else self.run.trace
@@ -254,8 +256,8 @@ class Trace(core.Trace):
     def _repr_html_(self) -> str:
         """The report in a frame of its own: nothing of it reaches the notebook's page, and it reaches no network."""
         page = html.escape(ShownRun(self.saved()).data(".html").decode(), quote=True)
-        style = "width:100%;height:640px;border:0"
-        return f'<iframe sandbox="allow-scripts" title="maskviz report" style="{style}" srcdoc="{page}"></iframe>'
+        may, style = "allow-scripts allow-downloads", "width:100%;height:640px;border:0"
+        return f'<iframe sandbox="{may}" title="maskviz report" style="{style}" srcdoc="{page}"></iframe>'
 
     def _repr_png_(self) -> bytes:
         """For front ends that show no HTML."""
