@@ -163,3 +163,15 @@ function drawEnd(context, token, {x, y, align}, real) {
   drawIn(context, cut(context, labelOf(token), 158), 0, real ? "--ink" : "--quiet");
   context.restore();
 }
+
+/** What the lines mean. */
+function linesLegend(options) {
+  const sample = (strong, words) => element("span", {className: "entry"}, element("span", {className: strong ? "strand strong" : "strand", "aria-hidden": "true"}), words);
+  const made = element("div", {className: "legend"}, sample(false, `${+(LEAST_OF_TOP * options.top).toPrecision(2)}`),
+    sample(true, `${+options.top.toPrecision(3)}, ${options.scale === "log" ? "logarithmic" : "linear"}`),
+    element("span", {className: "entry quiet"}, "no line: blocked, or less"));
+  if (lines.shown.real.includes("0")) {
+    made.append(element("span", {className: "entry quiet"}, "struck through: padding"));
+  }
+  return made;
+}

@@ -144,7 +144,7 @@ function drawLarge() {
   } else {
     drawMap(shown, options, state.mark);
   }
-  byId("legend").replaceChildren(legendElement(shown, options));
+  byId("legend").replaceChildren(linesDrawn() ? linesLegend(options) : legendElement(shown, options));
   buildStrips(shown, onToken);
   markCell(state.mark);
 }
@@ -170,8 +170,8 @@ function captionOf(options) {
   return `${role ? `${role}${on} · ` : ""}${axes}${shared} · ${rule}${gated}${fold}`;
 }
 
-/** The cell worth reading first: the largest weight a real query gives to another token than the first, itself or a
- * special one; where there is none, the largest of all; without weights the last real query looking at itself. */
+/** The cell worth reading first: the largest weight a real query gives to another token than the first or itself,
+ * neither of them a special one; where there is none, the largest of all; without weights the last real query looking at itself. */
 function firstMark() {
   const last = Math.max(0, shown.real.lastIndexOf("1"));
   return largestCell(true) || largestCell(false) || {query: last, key: Math.min(shown.keys - 1, last + shown.offset)};
@@ -182,6 +182,9 @@ function largestCell(telling) {
   const dull = shown.keyTokens.map((token, key) => key === first || token[1] === "special" || token[1] === "padding");
   let [most, found] = [0, null];
   for (let query = 0; shown.codes && query < shown.queries; query += 1) {
+    if (telling && shown.queryTokens[query][1] === "special") {
+      continue;
+    }
     const own = shown.call.stack === "cross" ? -1 : query + shown.offset;
     for (let key = 0; shown.real[query] === "1" && key < shown.keys; key += 1) {
       const at = query * shown.keys + key;
