@@ -262,9 +262,9 @@ def test_it_works_in_the_frame_a_notebook_shows(browser: Browser, saved_run: Pat
     page.set_content(load_trace(saved_run)._repr_html_())
     frame = page.frame_locator("iframe")
     frame.locator("html[data-ready]").wait_for(state="attached")
-    frame.locator("#map-title").click()
+    frame.locator("#map-title", has_text="Head 1.3").click()
     page.keyboard.press("]")
-    frame.locator("#map-title", has_text="Head 1.0").wait_for()
+    frame.locator("#map-title", has_text="Head 2.3").wait_for()
     assert wrong == []
     page.close()
 
