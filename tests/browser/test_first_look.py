@@ -225,11 +225,11 @@ def test_the_picture_that_is_saved_is_the_one_that_is_seen(report: Opened, view:
         report.page.click("#save-picture")
     assert download.value.suggested_filename.endswith("text-1-of-2.png")
     with Image.open(download.value.path()) as picture:
-        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
+        pixels = np.asarray(picture.convert("RGB"), np.int64).reshape(-1, 3)
         assert min(picture.size) > 280
-    assert (255, 255, 255) in colours
+    assert (pixels == 255).all(axis=1).any()
     ink = (253, 231, 37) if view == "map" else (31, 95, 168)  # the end of the scale, and of the lines
-    assert min(sum(abs(a - b) for a, b in zip(ink, colour, strict=True)) for colour in colours) < 40
+    assert np.abs(pixels - ink).sum(axis=1).min() < 40
     assert report.page.locator("#cell").text_content(), "the mark is where it was"
 
 
