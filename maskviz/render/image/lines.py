@@ -35,8 +35,11 @@ def lines_block(panel: TokenLines, paper: Paper) -> Block:
     shown = panel.map
     longest = max(len(shown.queries), len(shown.keys), 1)
     pitch = max(_LEAST_PITCH, min(_PITCH, _TALLEST / longest))
-    queries, left_room = axis_labels(shown.queries, 1, pitch, paper)
-    keys, right_room = axis_labels(shown.keys, 1, pitch, paper)
+    (queries, left_room), (keys, right_room) = (
+        axis_labels(tokens, 1, pitch, paper) for tokens in (shown.queries, shown.keys)
+    )
+    left_room = max(left_room, paper.typeface.width("query", LABEL_SIZE))
+    right_room = max(right_room, paper.typeface.width("key", LABEL_SIZE))
     span = max(
         _LEAST_SPAN, paper.at_most(left_room + right_room + 2 * _GAP + _SPAN) - left_room - right_room - 2 * _GAP
     )
