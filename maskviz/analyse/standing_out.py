@@ -6,7 +6,7 @@ A head's peak is the mean over the real queries of the text of its largest weigh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -19,21 +19,32 @@ from maskviz.core.run.trace import AttentionCall, Trace
 _LEAST, _MOST = 3, 6
 
 
-def standing_out(trace: Trace, row: int) -> tuple[ProminentHead, ...]:
+_Place = tuple[AttentionCall, int]
+HeadRoles = Mapping[_Place, tuple[RoleScore, ...]]
+
+
+def head_roles(trace: Trace, row: int) -> HeadRoles:
+    """The roles of every head that kept its pattern, on the text of a row: by its call and its number."""
+    calls = [call for call in trace.calls if call.pattern is not None]
+    return {(call, head): own for call in calls for head, own in enumerate(read_layer(trace, call, rows=(row,)).roles)}
+
+
+def standing_out(trace: Trace, row: int, roles: HeadRoles | None = None) -> tuple[ProminentHead, ...]:
     """The heads that stand out on the text of a row: at most six, at most three of each stack where there are several.
 
-    Without a pattern there are none.
+    Without a pattern there are none. `roles` are those of `head_roles`, read here unless they are known.
 
     Each role is shown by its most typical head, in the order of `TELLING`. Where fewer than three heads have a role,
     the sharpest of the others and the one that spreads most widely join them.
     """
     most = _MOST if len(trace.stacks) == 1 else _LEAST
-    return tuple(one for stack in trace.stacks for one in _of_stack(trace, trace.of_stack(stack), row, most))
+    known = head_roles(trace, row) if roles is None else roles
+    each = ({place: own for place, own in known.items() if place[0].stack is stack} for stack in trace.stacks)
+    return tuple(one for of_stack in each for one in _of_stack(trace, of_stack, row, most))
 
 
-def _of_stack(trace: Trace, calls: Sequence[AttentionCall], row: int, most: int) -> Iterator[ProminentHead]:
-    calls = [call for call in calls if call.pattern is not None]
-    roles = {(call, head): own for call in calls for head, own in enumerate(read_layer(trace, call, rows=(row,)).roles)}
+def _of_stack(trace: Trace, roles: HeadRoles, row: int, most: int) -> Iterator[ProminentHead]:
+    calls = list(dict.fromkeys(call for call, _ in roles))
     found = {
         place: ProminentHead(place[0].stack, place[0].layer, place[1], tuple(own))
         for place, own in _typical(roles).items()
@@ -46,10 +57,7 @@ def _of_stack(trace: Trace, calls: Sequence[AttentionCall], row: int, most: int)
     return islice(found.values(), most)
 
 
-_Place = tuple[AttentionCall, int]
-
-
-def _typical(roles: dict[_Place, tuple[RoleScore, ...]]) -> dict[_Place, list[RoleScore]]:
+def _typical(roles: HeadRoles) -> dict[_Place, list[RoleScore]]:
     """The most typical head of each role somebody has, with the roles it is the most typical of."""
     found: dict[_Place, list[RoleScore]] = {}
     for role in TELLING:

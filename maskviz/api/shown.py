@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from maskviz.analyse.long import read_long
-from maskviz.analyse.standing_out import standing_out
+from maskviz.analyse.standing_out import head_roles, standing_out
 from maskviz.api.answer import Answer, read_back
-from maskviz.api.together import OF_DETAIL, refuse_together
+from maskviz.api.together import refuse_detail
 from maskviz.core.checks.findings import Checked
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
@@ -67,6 +67,8 @@ class ShownRun(Answer):
     def page(self) -> Page:
         """The page that `maskviz show` prints."""
         if isinstance(self.run, LongTrace):
+            if self.choice.lines:
+                raise UsageError(f"{parameter('lines')} draws each weight, and a long run keeps none", "leave it out")
             return long_page(self.run, read_long(self.run, drawn_row(self.run.batch, self.choice)), self.choice)
         findings = () if self.checked is None else findings_page(self.checked).panels
         return shown_page(self.run.trace, self.choice, what_if_of(self.run), [*findings, *self._asked()])
@@ -89,10 +91,12 @@ class ShownRun(Answer):
         if isinstance(self.run, LongTrace):
             raise UsageError("a report shows every cell, and a long run keeps none", "draw it with -o run.png")
         from maskviz.render.html import html_bytes
-        from maskviz.view.report import report_of
+        from maskviz.view.report import Beside, report_of
 
-        what_if = what_if_of(self.run)
-        return html_bytes(report_of(self.run.trace, self.choice, what_if, command, self.checked, self._asked()))
+        trace, row = self.run.trace, drawn_row(self.run.trace.batch, self.choice)
+        roles = head_roles(trace, row)
+        beside = Beside(self.checked, self._asked(), standing_out(trace, row, roles), roles)
+        return html_bytes(report_of(trace, self.choice, what_if_of(self.run), command, beside))
 
     def _asked(self) -> list[Panel]:
         trace = None if isinstance(self.run, LongTrace) else self.run.trace
@@ -103,7 +107,7 @@ class ShownRun(Answer):
 def shown_page(trace: core.Trace, choice: Choice, what_if: WhatIf | None = None, more: Sequence[Panel] = ()) -> Page:
     """The page of a run, see `show_page`; unless heads were named, with those that stand out."""
     prominent: tuple[ProminentHead, ...] = ()
-    if not choice.named and choice.only is not Only.MASK and what_if is None:
+    if not choice.named and choice.only is not Only.MASK and (what_if is None or choice.lines):
         prominent = standing_out(trace, drawn_row(trace.batch, choice))
     return show_page(trace, choice, what_if, more, prominent)
 
@@ -162,6 +166,7 @@ class Picture(TypedDict, total=False):
         all: Draw every head and every mask, and not those alone that stand out.
         brief: Draw a first look in a few lines.
         only: "mask" or "attention", None for both.
+        lines: Draw attention as lines between tokens, of one head or the mean of a layer's.
     """
 
     layer: Numbers
@@ -177,6 +182,7 @@ class Picture(TypedDict, total=False):
     all: bool
     brief: bool
     only: str | None
+    lines: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -254,8 +260,8 @@ class Trace(core.Trace):
     def _repr_html_(self) -> str:
         """The report in a frame of its own: nothing of it reaches the notebook's page, and it reaches no network."""
         page = html.escape(ShownRun(self.saved()).data(".html").decode(), quote=True)
-        style = "width:100%;height:640px;border:0"
-        return f'<iframe sandbox="allow-scripts" title="maskviz report" style="{style}" srcdoc="{page}"></iframe>'
+        may, style = "allow-scripts allow-downloads", "width:100%;height:640px;border:0"
+        return f'<iframe sandbox="{may}" title="maskviz report" style="{style}" srcdoc="{page}"></iframe>'
 
     def _repr_png_(self) -> bytes:
         """For front ends that show no HTML."""
@@ -294,8 +300,8 @@ def choice_of(picture: Picture) -> Choice:
     only = picture.get("only")
     if only is not None and only not in [one.value for one in Only]:
         raise UsageError(f"there is nothing {only!r} to draw alone", "it is mask or attention")
-    everything, brief = picture.get("all", False), picture.get("brief", False)
-    refuse_together({name for name, given in (("all", everything), ("brief", brief)) if given}, OF_DETAIL)
+    everything, brief, lines = picture.get("all", False), picture.get("brief", False), picture.get("lines", False)
+    refuse_detail(everything=everything, brief=brief, lines=lines, only=None if only is None else Only(only))
     return Choice(
         selection(picture.get("layer")),
         selection(picture.get("head")),
@@ -306,6 +312,7 @@ def choice_of(picture: Picture) -> Choice:
         everything=everything,
         brief=brief,
         only=None if only is None else Only(only),
+        lines=lines,
     )
 
 

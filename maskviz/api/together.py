@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from maskviz.core.errors import UsageError
-from maskviz.core.words import Ablation, Measure, Method
+from maskviz.core.words import Ablation, Measure, Method, Only
 from maskviz.core.writing import either, parameter
 
 # Two names, and why they do not go together.
@@ -23,7 +23,11 @@ OF_HEADS: tuple[Pair, ...] = (
     ("rollout", "past", "it follows attention from the first token on"),
     *((maps, one, "it is of statistics") for maps in ("mean", "rollout") for one in ("by", "head")),
 )
-OF_DETAIL: tuple[Pair, ...] = (("all", "brief", "give one or the other"),)
+_OF_DETAIL: tuple[Pair, ...] = (
+    ("all", "brief", "give one or the other"),
+    ("lines", "brief", "give one or the other"),
+    ("lines", "only", "masks have no lines"),
+)
 
 
 def refuse_together(given: Collection[str], pairs: Iterable[Pair]) -> None:
@@ -40,6 +44,16 @@ def refuse_together(given: Collection[str], pairs: Iterable[Pair]) -> None:
         if first in given and second in given:
             other = either("texts", "TEXT") if second == "texts" else parameter(second)
             raise UsageError(f"{parameter(first)} and {other} are given together", hint)
+
+
+def refuse_detail(*, everything: bool, brief: bool, lines: bool, only: Only | None) -> None:
+    """Refuse ways to draw a run that rule each other out.
+
+    Raises:
+        UsageError: two of them are asked for.
+    """
+    asked = {"all": everything, "brief": brief, "lines": lines, "only": only is Only.MASK}
+    refuse_together({name for name, given in asked.items() if given}, _OF_DETAIL)
 
 
 def refuse_slopes_beside(method: Method, measure: Measure | None, ablation: Ablation) -> None:

@@ -232,6 +232,7 @@ def _whole(request: Request, feeding: Feeding, wanted: Wanted) -> tuple[str, ...
         "head_mask": wanted.head_mask is not None,
         "attn": bool(wanted.backends),
         "prove": wanted.prove,
+        "lines": wanted.choice.lines,
         "mask": feeding.mask is not None,
         "image": bool(request.images),
         "past": feeding.past is not None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from maskviz.api.together import OF_DETAIL, refuse_together
+from maskviz.api.together import refuse_detail
 from maskviz.cli.parsing.groups import Group
 from maskviz.core.words import Only
 
@@ -27,13 +27,18 @@ class DetailOptions(Group):
     only: Annotated[Only | None, typer.Option("--only", help="A figure of one thing: the masks, or the attention.")] = (
         None
     )
+    lines: Annotated[
+        bool,
+        typer.Option(
+            "--lines", help="Draw attention as lines between tokens: of --head, or the mean of --layer's heads."
+        ),
+    ] = False
 
     def of(self, choice: Choice) -> Choice:
         """What of a run is drawn, in this detail.
 
         Raises:
-            UsageError: all of it in few lines.
+            UsageError: all of it in few lines, or lines of a mask.
         """
-        given = {name for name, one in (("all", self.everything), ("brief", self.brief)) if one}
-        refuse_together(given, OF_DETAIL)
-        return replace(choice, everything=self.everything, brief=self.brief, only=self.only)
+        refuse_detail(everything=self.everything, brief=self.brief, lines=self.lines, only=self.only)
+        return replace(choice, everything=self.everything, brief=self.brief, only=self.only, lines=self.lines)

@@ -74,10 +74,16 @@ def _check_terminal(env: Env) -> None:
     Raises:
         UsageError: there is no terminal, or the library that draws on it is not installed.
     """
-    if not (env.stdin.isatty() and env.stdout.isatty()):
-        raise UsageError("explore needs a terminal to draw on and to read keys from", "'maskviz show' writes to pipes")
+    if not env.stdout.isatty():
+        raise UsageError(
+            "explore needs a terminal to draw on, and standard output is none here", "'maskviz show' writes to pipes"
+        )
+    if not env.stdin.isatty():
+        raise UsageError("explore reads keys, and standard input is no terminal here", "give the text as an argument")
     if not env.stderr.isatty():
-        raise UsageError("explore draws on standard error, and that is no terminal here", "leave out 2>")
+        said, hint = "explore draws on standard error, and that is no terminal here", "leave out 2>"
+        print(f"maskviz: {said}: {hint}", file=env.stdout, flush=True)  # where somebody sees it
+        raise UsageError(said, hint)
     for library in ("textual", "textual_image"):
         if find_spec(library) is None:
             raise UsageError(f"explore needs {library.replace('_', '-')}", "pip install 'maskviz[explore]'")
@@ -110,6 +116,7 @@ def _live(env: Env, asked: Asked, head_mask: str | None) -> tuple[Saved, Answers
 
 
 def _answers(rerun: Callable[[HeadMask], Saved] | None, no_rerun: str) -> Answers:
+    from maskviz.analyse.standing_out import standing_out
     from maskviz.analyse.why import explain
     from maskviz.core.results.why import Explanation, Place
     from maskviz.core.run.trace import AttentionCall, Trace
@@ -119,4 +126,4 @@ def _answers(rerun: Callable[[HeadMask], Saved] | None, no_rerun: str) -> Answer
         row, head, query, key = cell
         return explain(trace, [call], Place(query + call.mask.query_offset, key), row, [head])
 
-    return Answers(why, rerun, no_rerun)
+    return Answers(why, rerun, no_rerun, standing_out)

@@ -10,32 +10,36 @@ import numpy as np
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from maskviz.core.arrays import FloatArray, top_value
 from maskviz.core.errors import MaskvizError
+from maskviz.core.results.head_roles import ProminentHead
 from maskviz.core.results.why import Explanation
 from maskviz.core.rules.reasons import primary
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import AttentionCall, Trace
 from maskviz.core.words import Scale
-from maskviz.core.writing import printable
+from maskviz.core.writing import plural, printable
 from maskviz.explore.cell_map import CellMap, CellView
 from maskviz.explore.cursor import Position, calls_of_stack
 from maskviz.explore.head_map import HeadMap
 from maskviz.explore.help import HelpScreen
 from maskviz.explore.inline_image import PictureScreen
+from maskviz.explore.key_line import Key, KeyLine
 from maskviz.explore.walkable import Walkable
 from maskviz.render.palette import level
-from maskviz.render.terminal.screen import Screen
+from maskviz.render.terminal.screen import Screen, wrapped
 from maskviz.store.saved import Saved
-from maskviz.view.choosing import Choice, axes_of, card_line, page_title
-from maskviz.view.explore import cell_lines, change_lines, moves, peaks
-from maskviz.view.pictures import heatmap
+from maskviz.view.choosing import Choice, axes_of, card_line, drawn_row, page_title
+from maskviz.view.explore import cell_lines, change_lines, moves, peaks, telling_cell
+from maskviz.view.pictures import heatmap, why_words
 
 _PEAKS = "brightness: how sharply a head looks (mean over queries of its largest weight)"
 _MOVES = "brightness: how far a head's attention moved (total variation distance)"
+# Lines the words on a cell, and those on a change, may take.
+_CELL_LINES, _CHANGE_LINES = 7, 6
 
 
 # The gates below 1, by stack, layer and head.
@@ -50,11 +54,13 @@ class Answers:
         why: Why a cell of a call is visible or blocked: the trace, the call, and (row, head, query, key) on the map.
         rerun: Runs the model again with gates on heads; None where there is no model, or it has no weights.
         no_rerun: Why there is none.
+        standing: The heads that stand out on a text of a run, the one that does most first.
     """
 
     why: Callable[[Trace, AttentionCall, tuple[int, int, int, int]], Sequence[Explanation]]
     rerun: Callable[[HeadMask], Saved] | None = None
     no_rerun: str = ""
+    standing: Callable[[Trace, int], Sequence[ProminentHead]] = lambda _trace, _row: ()
 
 
 class Explorer(App[None]):
@@ -62,24 +68,28 @@ class Explorer(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    #title { height: 1; text-style: bold; }
-    #card { height: 1; color: $text-muted; }
+    #title, #card, #where, #standing { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #title { text-style: bold; }
+    #card { color: $text-muted; }
     #side { width: 30%; min-width: 16; height: 1fr; }
     #heads { height: 1fr; }
     #legend { height: auto; color: $text-muted; }
     #map { height: 1fr; }
     #heads:focus, #map:focus { background: $boost; }
-    #where { height: 1; color: $text-muted; }
-    #cell { height: auto; max-height: 7; }
-    #change { height: auto; max-height: 6; color: $warning; }
+    #where { color: $text-muted; }
+    #standing { color: $success; }
+    #cell { height: auto; }
+    #change { height: auto; color: $warning; }
+    #keys { height: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit"),
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("left_square_bracket", "head(-1,0)", "layer", key_display="["),
-        Binding("right_square_bracket", "head(1,0)", "layer", key_display="]"),
-        Binding("comma", "head(0,-1)", "head", key_display=","),
-        Binding("full_stop", "head(0,1)", "head", key_display="."),
+        Binding("question_mark", "help", "help"),
+        Binding("left_square_bracket", "head(-1,0)", "layer"),
+        Binding("right_square_bracket", "head(1,0)", "layer"),
+        Binding("comma", "head(0,-1)", "head"),
+        Binding("full_stop", "head(0,1)", "head"),
+        Binding("n", "next_standing", "stands out"),
         Binding("s", "stack", "stack"),
         Binding("t", "text", "text"),
         Binding("m", "mask", "mask"),
@@ -96,12 +106,15 @@ class Explorer(App[None]):
         self._answers = answers
         self._plain = saved.before or saved.trace
         self._saved = saved
-        self._position = Position().within(saved.trace)
+        self._position = Position(row=drawn_row(saved.trace.batch, Choice())).within(saved.trace)
+        self._standing: dict[int, tuple[ProminentHead, ...]] = {}
         self._masks = saved.trace.calls[0].pattern is None
         self._logarithmic = False
         self._before = False
         self._gates = _gates_of(saved.trace.head_mask)
         self._asked = 0
+        if self._standing_here:
+            self._position = self._at(self._standing_here[0])
 
     @property
     def trace(self) -> Trace:
@@ -119,14 +132,19 @@ class Explorer(App[None]):
                 yield Static("", id="legend", markup=False)
             with Vertical():
                 yield Static("", id="where", markup=False)
+                yield Static("", id="standing", markup=False)
                 yield CellMap(screen, id="map")
         yield Static("", id="cell", markup=False)
         yield Static("", id="change", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyLine(id="keys")
 
     def on_mount(self) -> None:
         """Start on the map."""
         self.query_one(CellMap).focus()
+        self._refresh()
+
+    def on_resize(self) -> None:
+        """Cut what is said to the new size."""
         self._refresh()
 
     def on_walkable_walked(self, message: Walkable.Walked) -> None:
@@ -143,6 +161,15 @@ class Explorer(App[None]):
     def action_stack(self) -> None:
         """Go to the next stack."""
         self._go(self._position.next_stack(self.trace))
+
+    def action_next_standing(self) -> None:
+        """Go to the next head that stands out, the first after the last, and to a cell of it worth reading."""
+        heads = self._standing_here
+        if not heads:
+            self.notify("no head stands out here", markup=False)
+            return
+        here = self._standing_at()
+        self._go(self._at(heads[(heads.index(here) + 1) % len(heads)] if here else heads[0]))
 
     def action_text(self) -> None:
         """Go to the next text."""
@@ -187,6 +214,25 @@ class Explorer(App[None]):
     def action_reset(self) -> None:
         """Switch all heads on."""
         self._switched({})
+
+    @property
+    def _standing_here(self) -> tuple[ProminentHead, ...]:
+        """The heads that stand out on the text that is shown, in the plain run."""
+        row = self._position.row
+        if row not in self._standing:
+            self._standing[row] = tuple(self._answers.standing(self._plain, row))
+        return self._standing[row]
+
+    def _standing_at(self) -> ProminentHead | None:
+        """The head under the cursor, if it stands out."""
+        call = self._position.of(self._plain)
+        place = (call.stack, call.layer, self._position.head)
+        return next((one for one in self._standing_here if (one.stack, one.layer, one.head) == place), None)
+
+    def _at(self, one: ProminentHead) -> Position:
+        position = self._position.to_head(self._plain, one.stack, one.layer, one.head)
+        call = position.of(self._plain)
+        return position.at_cell(*telling_cell(self._plain, call, position.row, position.head))
 
     @property
     def _scale(self) -> Scale:
@@ -257,8 +303,49 @@ class Explorer(App[None]):
         cell = (position.row, position.head, position.query, position.key)
         earlier = self._saved.before if not self._before else None
         why = self._answers.why(trace, call, cell)
-        self.query_one("#cell", Static).update("\n".join(cell_lines(trace, call, cell, why, earlier)))
-        self.query_one("#change", Static).update("\n".join(self._changes()))
+        self.query_one("#cell", Static).update(
+            self._cut(cell_lines(trace, call, cell, why, earlier), _CELL_LINES, "maskviz explain")
+        )
+        self.query_one("#change", Static).update(self._cut(self._changes(), _CHANGE_LINES, "maskviz show"))
+        self._show_standing()
+        self.query_one(KeyLine).show(self._keys())
+
+    def _cut(self, lines: Sequence[str], most: int, command: str) -> str:
+        """Lines as wide as the screen; where they are too many, how many more the command has."""
+        whole = [part for line in lines for part in wrapped(line, max(10, self.size.width))]
+        if len(whole) <= most:
+            return "\n".join(whole)
+        return "\n".join([*whole[: most - 1], f"↓ {plural(len(whole) - most + 1, 'more line')}: '{command}' has all"])
+
+    def _show_standing(self) -> None:
+        """Say why the head stands out, or that others do; nothing where there is none."""
+        heads, here = self._standing_here, self._standing_at()
+        line = self.query_one("#standing", Static)
+        line.display = bool(heads)
+        others = f"n: the next of {len(heads)}" if len(heads) > 1 else ""
+        first = heads and headed(heads[0], several=len(self._plain.stacks) > 1)
+        said = f"stands out: {why_words(here)}" if here else f"n: {first}, which stands out"
+        line.update(f"{said} · {others}" if here and others else said)
+
+    def _keys(self) -> tuple[Key, ...]:
+        """The keys that do something here, the most useful first."""
+        trace = self.trace
+        given = {
+            ("?", "help"): True,
+            ("q", "quit"): True,
+            ("[ ]", "layer"): True,
+            (", .", "head"): True,
+            ("n", "stands out"): len(self._standing_here) > 0,
+            ("space", "on/off"): self._answers.rerun is not None,
+            ("b", "before"): self._saved.before is not None,
+            ("t", "text"): trace.batch.rows > 1,
+            ("s", "stack"): len(trace.stacks) > 1,
+            ("m", "mask"): self._position.of(trace).pattern is not None,
+            ("r", "all on"): bool(self._gates),
+            ("l", "log"): True,
+            ("g", "picture"): True,
+        }
+        return tuple(key for key, does in given.items() if does)
 
     def _changes(self) -> tuple[str, ...]:
         saved = self._saved
@@ -304,6 +391,11 @@ class Explorer(App[None]):
     def _screen_of_terminal(self) -> Screen:
         screen = Screen.of(self.console, None)
         return replace(screen, shaded=True) if self.no_color else screen
+
+
+def headed(one: ProminentHead, several: bool) -> str:
+    """A head by its number, with its stack where there are several."""
+    return f"{one.stack} {one.layer}.{one.head}" if several else f"{one.layer}.{one.head}"
 
 
 def _gates_of(mask: HeadMask | None) -> Gates:

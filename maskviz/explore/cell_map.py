@@ -55,9 +55,10 @@ class CellMap(Walkable):
         if self._cells is None:
             return Text("")
         cells = self._cells
-        rows, columns = self.in_view((len(cells.queries), len(cells.keys)))
+        counts = (len(cells.queries), len(cells.keys))
+        rows, columns = self.in_view(counts)
         lines = [self._line(cells, row, columns) for row in rows]
-        return Text("\n").join([self._ruler(cells, columns), *lines])
+        return Text("\n").join([self._ruler(cells, columns), *lines, *self.cue(rows, columns, counts)])
 
     @property
     def name_width(self) -> int:

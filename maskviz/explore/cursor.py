@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from maskviz.core.run.trace import AttentionCall, Trace
+from maskviz.core.words import Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,15 @@ class Position:
         own = calls_of_stack(trace, self)
         call = own[_clamped(own.index(self.call) + layer, len(own))]
         return replace(self, call=call, head=self.head + head).within(trace)
+
+    def to_head(self, trace: Trace, stack: Stack, layer: int, head: int) -> Position:
+        """The head of a layer of a stack."""
+        call = next(at for at, one in enumerate(trace.calls) if (one.stack, one.layer) == (stack, layer))
+        return replace(self, call=call, head=head).within(trace)
+
+    def at_cell(self, query: int, key: int) -> Position:
+        """Another cell of the same head."""
+        return replace(self, query=query, key=key)
 
     def next_stack(self, trace: Trace) -> Position:
         """The same layer of the next stack, the first after the last."""

@@ -41,7 +41,8 @@ class HeadMap(Walkable):
 
     def render(self) -> Text:
         """The part of the map around the cursor that there is room for."""
-        rows, shown = self.in_view((len(self._names), self._values.shape[1]))
+        counts = (len(self._names), self._values.shape[1])
+        rows, shown = self.in_view(counts)
         top = float(np.nanmax(self._values)) if np.isfinite(self._values).any() else 1.0
         levels = level(self._values, Scale.LINEAR, top or 1.0, 1e-4)
         header = "".join(
@@ -55,7 +56,7 @@ class HeadMap(Walkable):
             style = "bold" if row == self._cursor[0] else ""
             line = Text(self._names[row].ljust(self.name_width)[: self.name_width], style=style)
             lines.append(line.append_text(self._marked(drawn, row, shown)))
-        return Text("\n").join(lines)
+        return Text("\n").join([*lines, *self.cue(rows, shown, counts)])
 
     def _marked(self, drawn: Text, row: int, shown: range) -> Text:
         """A row of heads with those that are off and the one under the cursor marked."""

@@ -23,6 +23,7 @@ space        switch the head off or on: the model runs again
 b            the run before heads were switched off, or after
 r            all heads on
 g            the head as a picture
+n            the next head that stands out
 q            quit"""
 
 

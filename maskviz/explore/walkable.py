@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.events import Click
 from textual.message import Message
@@ -40,6 +41,7 @@ class Walkable(Widget, can_focus=True):
         self._screen = screen
         self._cursor = (0, 0)
         self._first = (0, 0)
+        self._cued = False
 
     @property
     def name_width(self) -> int:
@@ -63,11 +65,22 @@ class Walkable(Widget, can_focus=True):
 
     def in_view(self, counts: tuple[int, int]) -> tuple[range, range]:
         """The rows and the columns around the cursor that there is room for, of so many down and across."""
-        room = max(1, self.size.height - 1), max(1, (self.size.width - self.name_width) // self.cell)
+        down, across = self.size.height - 1, max(1, (self.size.width - self.name_width) // self.cell)
+        self._cued = (down < counts[0] or across < counts[1]) and down > 1
+        room = max(1, down - self._cued), across
         first = tuple(start_of(self._cursor[axis], counts[axis], room[axis], self._first[axis]) for axis in (0, 1))
         self._first = first[0], first[1]
         rows, columns = (range(first[axis], min(counts[axis], first[axis] + room[axis])) for axis in (0, 1))
         return rows, columns
+
+    def cue(self, rows: range, columns: range, counts: tuple[int, int]) -> list[Text]:
+        """A line that says where the map goes on, of so many rows and columns; none where all of it is shown."""
+        if not self._cued:
+            return []
+        signs = "^v<>" if self._screen.ascii_only else "↑↓←→"
+        hidden = (rows.start, counts[0] - rows.stop, columns.start, counts[1] - columns.stop)
+        said = "  ".join(f"{sign} {count}" for sign, count in zip(signs, hidden, strict=True) if count > 0)
+        return [Text(f"{said} more", style="italic")]
 
     @property
     def cursor_mark(self) -> str:

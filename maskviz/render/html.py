@@ -13,7 +13,10 @@ from maskviz.core.panels.report import Report
 from maskviz.render.report_data import report_data
 
 # The script in the order in which its parts build on each other.
-_SCRIPTS = ("data.js", "why.js", "drawing.js", "map.js", "panels.js", "grid.js", "reading.js", "keys.js", "page.js")
+_SCRIPTS = (
+    *("data.js", "why.js", "drawing.js", "map.js", "panels.js", "heads.js", "grid.js", "reading.js"),
+    *("lines.js", "saving.js", "keys.js", "page.js"),
+)
 # What could end the element that holds data, or a line of a script.
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 

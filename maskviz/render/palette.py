@@ -106,6 +106,7 @@ GRID = "#e2e2e6"  # lines behind a plot
 GATE_INK = "#d55e00"
 WARNING_INK = "#d55e00"
 IMAGE_INK = "#009e73"
+LINE_INK = "#1f5fa8"
 REPLACED_INK = "#cc79a7"
 
 # Inks on terminals of sixteen colours, chosen to be readable on black and on white, which the nearest are not.

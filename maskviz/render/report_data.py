@@ -66,6 +66,11 @@ def report_data(report: Report) -> tuple[dict[str, Any], list[str]]:
         "findings": [_panel(one) for one in report.findings],
         "changes": [_panel(one) for one in report.changes],
         "asked": [_panel(one) for one in report.asked],
+        "heads": [
+            {"call": one.call, "head": one.head, "roles": [[*role] for role in one.roles], "standsOut": one.stands_out}
+            for one in report.heads
+        ],
+        "roles": report.roles,
         "opens": asdict(report.opens),
         "masks": [_mask(mask, arrays) for mask in report.masks],
         "calls": [_call(call, axes, views) for call in report.calls],

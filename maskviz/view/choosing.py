@@ -33,6 +33,7 @@ class Choice:
         everything: Whether every head and every mask is drawn, and not those alone that stand out.
         brief: Whether a few lines are wanted.
         only: Masks alone, or attention alone; None for both.
+        lines: Whether attention is drawn as lines between tokens: of one head, or the mean of a layer's.
     """
 
     layers: str | None = None
@@ -45,6 +46,7 @@ class Choice:
     everything: bool = False
     brief: bool = False
     only: Only | None = None
+    lines: bool = False
 
     @property
     def named(self) -> bool:

@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, ByteArray, FloatArray, top_value
-from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, LegendEntry, MapRow, MaskGrid, Note, Tone
+from maskviz.core.panels.page import HeadGrid, HeadTile, Heatmap, LegendEntry, MapRow, MaskGrid, Note, TokenLines, Tone
 from maskviz.core.results.head_roles import ProminentHead
 from maskviz.core.rules.algebra import Everything
 from maskviz.core.rules.reasons import primary, shares
 from maskviz.core.run.long import Region
 from maskviz.core.run.trace import AttentionCall, Mask, Trace, crossing_of
 from maskviz.core.words import Scale
-from maskviz.core.writing import ranges
-from maskviz.view.choosing import axes_of
-from maskviz.view.masks.regions import cells_of, part_of, region_words
+from maskviz.core.writing import plural, ranges
+from maskviz.view.choosing import Choice, axes_of
+from maskviz.view.masks.regions import cells_of, cut_map, part_of, region_words
 
 
 def mask_panels(
@@ -167,6 +167,31 @@ def head_grid(
         scale=scale,
         top=top_value(tile.values[~tile.meaningless] for tile in tiles),
     )
+
+
+def token_lines(
+    trace: Trace, call: AttentionCall, head: int | None, row: int, choice: Choice, words: str = ""
+) -> TokenLines:
+    """The attention of one head, or of None the mean of all heads of the call, for one text, as lines.
+
+    `words` go behind the title, such as what makes the head stand out.
+    """
+    scale = choice.scale or Scale.LINEAR
+    if head is not None:
+        panel = heatmap(trace, call, head, row, scale, words)
+    else:
+        assert call.pattern is not None
+        first = heatmap(trace, call, 0, row, scale)
+        values = call.pattern[row].mean(axis=0)
+        stack = f"{call.stack.value} " if len(trace.stacks) > 1 else ""
+        panel = replace(
+            first,
+            title=f"{stack}mean of the {plural(call.heads, 'head')} of layer {call.layer}{_text(trace, row)}",
+            values=values,
+            blocked=~call.mask.visible[row].any(axis=0),
+            top=top_value([values[~first.meaningless]]),
+        )
+    return TokenLines(panel if choice.region is None else cut_map(panel, call, choice.region))
 
 
 def heatmap(trace: Trace, call: AttentionCall, head: int, row: int, scale: Scale, words: str = "") -> Heatmap:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskviz.core.errors import NoWeightsError, UsageError
-from maskviz.core.panels.page import MaskGrid, Note, Page, Panel, Tone
+from maskviz.core.panels.page import MaskGrid, Note, Page, Panel, TokenLines, Tone
 from maskviz.core.results.head_roles import ProminentHead
 from maskviz.core.results.results import Comparison
 from maskviz.core.run.heads import parse_selection
@@ -26,7 +26,16 @@ from maskviz.view.choosing import (
 )
 from maskviz.view.heads.changes import Names, change_panels, most_moved_maps
 from maskviz.view.masks.regions import cut_grid, cut_map
-from maskviz.view.pictures import head_grid, head_row, heatmap, in_words, mask_panels, packing_notes
+from maskviz.view.pictures import (
+    head_grid,
+    head_row,
+    heatmap,
+    in_words,
+    mask_panels,
+    packing_notes,
+    token_lines,
+    why_words,
+)
 
 # Texts of a batch that are drawn unless one is asked for: more pictures of one mask are read by nobody.
 _MOST_TEXTS, _FIRST_TEXTS = 8, 4
@@ -88,11 +97,12 @@ def show_page(
             panels += most_moved_maps(what_if.before, trace, what_if.change, row, choice.scale or Scale.LINEAR)
         if choice.named:
             panels += _attention(trace, calls, choice, row)
-        elif what_if is None:
+        elif what_if is None or choice.lines:
             panels += _first_look(trace, calls, choice, prominent)
     if not choice.brief:
         panels.append(Note(evidence_line(what_if.before if what_if else trace), Tone.QUIET))
-    lines = None if choice.named or more or choice.only else _BRIEF_LINES if choice.brief else _LINES
+    whole = choice.named or more or choice.only or choice.lines
+    lines = None if whole else _BRIEF_LINES if choice.brief else _LINES
     return Page(page_title(trace, choice), card_line(trace.card), tuple(panels), page_facts(trace), lines)
 
 
@@ -150,12 +160,21 @@ def _first_look(
         if choice.brief and heads:
             stack = f"{of_stack[0].stack} " if len(stacks) > 1 else ""
             panels.append(Note(f"{stack}heads that stand out: {'; '.join(map(in_words, heads))}"))
+        elif heads and choice.lines:
+            panels.append(_lines_of(trace, of_stack, heads[0], row, choice))
         elif heads:
             panels.append(head_row(trace, of_stack, heads, row, choice.scale or Scale.LINEAR))
     count = sum(call.heads for of_stack in stacks for call in of_stack)
     if count:
         panels.append(Note(_others(count, choice), Tone.QUIET))
     return panels
+
+
+def _lines_of(
+    trace: Trace, calls: Sequence[AttentionCall], head: ProminentHead, row: int, choice: Choice
+) -> TokenLines:
+    call = next(call for call in calls if call.layer == head.layer)
+    return token_lines(trace, call, head.head, row, choice, f", {why_words(head)}")
 
 
 def _others(count: int, choice: Choice) -> str:
@@ -177,17 +196,25 @@ def _attention(trace: Trace, calls: Sequence[AttentionCall], choice: Choice, row
     panels: list[Panel] = []
     if choice.heads is not None and not calls:
         raise UsageError("there is no attention to draw heads of", "'maskviz info' lists the layers")
-    if choice.heads is not None and all(call.pattern is None for call in calls):
+    if (choice.heads is not None or choice.lines) and all(call.pattern is None for call in calls):
         command = either("maskviz.trace", "'maskviz show'")
         hint = f"run {command} with weights, or with {parameter('random_weights', 0)}"
-        raise NoWeightsError(f"{parameter('head')} draws numbers", trace.card.note, hint)
+        asked = parameter("lines" if choice.lines else "head")
+        raise NoWeightsError(f"{asked} draws numbers", trace.card.note, hint)
     for stack in trace.stacks:
         of_stack = [call for call in calls if call.stack is stack and call.pattern is not None]
         if not of_stack:
             continue
         count = max(call.heads for call in of_stack)
         heads = None if choice.heads is None else parse_selection(choice.heads, count, "head")
-        if len(of_stack) == 1 and heads is not None and len(heads) == 1:
+        if choice.lines:
+            panels += [
+                token_lines(trace, call, head, row, choice)
+                for call in of_stack
+                for head in ([None] if heads is None else heads)
+                if head is None or head < call.heads
+            ]
+        elif len(of_stack) == 1 and heads is not None and len(heads) == 1:
             one = heatmap(trace, of_stack[0], heads[0], row, choice.scale or Scale.LINEAR)
             panels.append(one if choice.region is None else cut_map(one, of_stack[0], choice.region))
         else:

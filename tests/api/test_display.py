@@ -46,6 +46,6 @@ def test_the_report_in_a_frame_is_the_one_that_is_saved(trace: Trace, shown: dic
 
 def test_a_frame_can_reach_nothing_of_the_notebook(shown: dict[str, object]) -> None:
     frame = str(shown["text/html"])
-    assert 'sandbox="allow-scripts"' in frame
+    assert 'sandbox="allow-scripts allow-downloads"' in frame
     assert frame.count("<") == 2  # the frame alone: all of the report's markup is inside the attribute
     assert "default-src &#x27;none&#x27;" in frame

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_report import DESKTOP, PHONE
-from tests.browser.test_report import browser as browser
+from tests.browser.opening import DESKTOP, PHONE
 from tools.atlas.page import PAGE, data_in
 from tools.atlas.pictures import LETTERS, drawn
 

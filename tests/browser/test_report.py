@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import http.server
-import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from maskviz.analyse.why import stretches_of
 from maskviz.api.shown import load_trace
@@ -24,61 +23,15 @@ from maskviz.core.rules.algebra import AnyOf, Combination, Rule
 from maskviz.core.rules.kinds import Causal, Repositioned, UserMask, Window
 from maskviz.core.rules.reasons import Reason
 from maskviz.core.run.trace import Mask, Trace
-from maskviz.render.html import html_bytes
 from maskviz.store.archive import read_npz
-from maskviz.view.choosing import Choice
-from maskviz.view.report import report_of
 from maskviz.view.show import WhatIf
 from maskviz.view.why.page import stretch_lines
 from maskviz.view.why.report_rules import clause_of
 from tests.analyse.test_why import any_rules
+from tests.browser.opening import DESKTOP, PHONE, Opened, opened, write
 from tests.reports import batch_of, mask_of, trace_of
 
 pytestmark = pytest.mark.slow("drives a browser")
-
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-)
-DESKTOP, PHONE = (1280, 900), (390, 844)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "chromium is missing: make test installs it (apt-get install chromium)"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield started
-        started.close()
-
-
-@dataclass
-class Opened:
-    """A page, and all it should not have done."""
-
-    page: Page
-    wrong: list[str] = field(default_factory=list)
-
-    def text(self, selector: str) -> str:
-        return " ".join((self.page.text_content(selector) or "").split())
-
-    def ready(self) -> None:
-        self.page.wait_for_selector("html[data-ready]", state="attached")
-
-
-def opened(browser: Browser, address: str, size: tuple[int, int] = DESKTOP, scheme: str = "light") -> Opened:
-    page = browser.new_page(
-        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if scheme == "dark" else "light"
-    )
-    one = Opened(page)
-    own = address.partition("#")[0]
-    page.on("console", lambda message: one.wrong.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: one.wrong.append(f"error: {error}"))
-    page.on("request", lambda request: None if request.url == own else one.wrong.append(f"request: {request.url}"))
-    page.goto(address)
-    one.ready()
-    return one
 
 
 @pytest.fixture
@@ -87,11 +40,6 @@ def report(browser: Browser, what_if: Path) -> Iterator[Opened]:
     yield one
     assert one.wrong == []
     one.page.close()
-
-
-def write(path: Path, trace: Trace, what_if: WhatIf | None = None, findings: tuple[Note, ...] = ()) -> Path:
-    path.write_bytes(html_bytes(replace(report_of(trace, Choice(), what_if, "a command"), findings=findings)))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -314,9 +262,9 @@ def test_it_works_in_the_frame_a_notebook_shows(browser: Browser, saved_run: Pat
     page.set_content(load_trace(saved_run)._repr_html_())
     frame = page.frame_locator("iframe")
     frame.locator("html[data-ready]").wait_for(state="attached")
-    frame.locator("#map-title").click()
+    frame.locator("#map-title", has_text="Head 1.3").click()
     page.keyboard.press("]")
-    frame.locator("#map-title", has_text="Head 1.0").wait_for()
+    frame.locator("#map-title", has_text="Head 2.3").wait_for()
     assert wrong == []
     page.close()
 

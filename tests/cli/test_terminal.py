@@ -54,4 +54,6 @@ def test_explore_in_a_pipe_says_that_it_needs_a_terminal() -> None:
     command = [sys.executable, "-m", "maskviz", "explore", "text"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == "maskviz: error: explore needs a terminal to draw on and to read keys from"
+    assert done.stderr.splitlines()[0] == (
+        "maskviz: error: explore needs a terminal to draw on, and standard output is none here"
+    )

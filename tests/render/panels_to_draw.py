@@ -19,6 +19,7 @@ from maskviz.core.panels.page import (
     Panel,
     Table,
     Token,
+    TokenLines,
     TokenStrip,
     Tone,
 )
@@ -202,6 +203,7 @@ def wild_page(text: str) -> Page:
             Table(text, (text, text + ">"), ((text, "1"),), text),
             MaskGrid(text, text, primary(bits), names, names, last, (LegendEntry(2, text, 0.2),)),
             Heatmap(text, text, values, bits != 0, names, names, last, unit=text),
+            TokenLines(Heatmap(text, text, values, bits != 0, names, names, last, unit=text)),
             HeadGrid(text, text, (text,), (text, "head 1"), (HeadTile(0, 0, values, bits != 0, last, 0.5),)),
             Matrix(text, text, values, (text, text, text), (text, text, text), 1.0, text),
             Matrix(text, text, -values, (text, text, text), (text, text, text), 1.0, text, centred=True),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 
@@ -268,6 +269,20 @@ class MapRow:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TokenLines:
+    """A map as two columns of tokens, queries left and keys right, with a line for each weight between them.
+
+    Attributes:
+        map: The numbers; cells that are blocked, and rows without meaning, have no line.
+    """
+
+    map: Heatmap
+
+    # Weights below this share of the largest have no line.
+    LEAST: ClassVar[float] = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class HeadTile:
     """One head's map among many.
 
@@ -339,7 +354,9 @@ class Matrix:
             raise ValueError(f"values {self.values.shape} do not fit {expected[0]} rows and {expected[1]} columns")
 
 
-Panel = Note | TokenStrip | Table | MaskGrid | DiffGrid | Heatmap | MapRow | HeadGrid | Matrix | Bars | Curve
+Panel = (
+    Note | TokenStrip | Table | MaskGrid | DiffGrid | Heatmap | MapRow | TokenLines | HeadGrid | Matrix | Bars | Curve
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,22 @@ def _largest(values: FloatArray) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportHead:
+    """What is known of a head on the text the report opens with.
+
+    Attributes:
+        call, head: Which one; numbers from 0 of a call in `Report.calls` and of its head.
+        roles: Names of its roles with their scores, the one farthest above its threshold first.
+        stands_out: What makes it stand out, such as "previous token 0.76"; empty where it does not.
+    """
+
+    call: int
+    head: int
+    roles: tuple[tuple[str, float], ...] = ()
+    stands_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """What a report shows first: numbers from 0 of a call in `Report.calls`, a head and a text; and the scale."""
 
@@ -112,6 +128,8 @@ class Report:
         findings: What `check` says, its verdict first; empty where it was not asked.
         changes: What a head mask changed.
         asked: Notes and tables on what else was asked of the run.
+        heads: The heads that have roles or stand out; those that stand out first, the one that does most before all.
+        roles: What attention of each role looks like, a clause.
         facts: Model, text, command.
         opens: What is shown first.
     """
@@ -126,5 +144,7 @@ class Report:
     findings: tuple[Note, ...] = ()
     changes: tuple[Panel, ...] = ()
     asked: tuple[Panel, ...] = ()
+    heads: tuple[ReportHead, ...] = ()
+    roles: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     opens: Opening = Opening()

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
 
-from maskviz.core.arrays import ByteArray
+from maskviz.core.arrays import ByteArray, DoubleArray
 from maskviz.render.fonts import Typeface
 from maskviz.render.palette import Stroke
 
@@ -100,6 +102,19 @@ class Canvas:
         ]
         self.figure.add_artist(
             LineCollection(placed, colors=colour, linewidths=thickness, transform=self.figure.transFigure)
+        )
+
+    def strands(self, ends: list[tuple[float, float, float, float]], levels: DoubleArray, colour: str) -> None:
+        """Draw bent lines, each from x, y to x, y: faint and thin for a level of 0, full for 1; as one artist."""
+        way = np.linspace(0.0, 1.0, 17)
+        bend = way * way * (3 - 2 * way)
+        placed = [
+            np.column_stack([(x0 + (x1 - x0) * way) / self.width, 1 - (y0 + (y1 - y0) * bend) / self.height])
+            for x0, y0, x1, y1 in ends
+        ]
+        colours = [to_rgba(colour, 0.08 + 0.92 * level) for level in levels]
+        self.figure.add_artist(
+            LineCollection(placed, colors=colours, linewidths=0.4 + 1.8 * levels, transform=self.figure.transFigure)
         )
 
     def stroke(self, points: list[tuple[float, float]], stroke: Stroke) -> None:

@@ -92,8 +92,8 @@ def axes_for(queries: tuple[Token, ...], keys: tuple[Token, ...], paper: Paper, 
     if paper.exact:
         pixels = min(pixels, _pixels_within(queries, keys, tile, paper))
     place = pixels / paper.dpi
-    rows, row_room = _labels(queries, tile, place, paper)
-    columns, column_room = _labels(keys, tile, place, paper)
+    rows, row_room = axis_labels(queries, tile, place, paper)
+    columns, column_room = axis_labels(keys, tile, place, paper)
     return Axes(Tile(tile, tile), pixels, place, rows, columns, row_room, column_room)
 
 
@@ -106,7 +106,7 @@ def _pixels_within(queries: tuple[Token, ...], keys: tuple[Token, ...], side: in
     room = paper.width - _frame(_TOKEN_ROOM)
     pixels = max(1, int(room / places * paper.dpi))
     for larger in range(pixels + 1, pixels + _MOST_TRIES):
-        label_room = _labels(queries, side, larger / paper.dpi, paper)[1]
+        label_room = axis_labels(queries, side, larger / paper.dpi, paper)[1]
         if _frame(label_room) + places * larger / paper.dpi > paper.width:
             break
         pixels = larger
@@ -118,7 +118,7 @@ def _frame(label_room: float) -> float:
     return line_height(LABEL_SIZE) + label_room + 0.1
 
 
-def _labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) -> tuple[Labels, float]:
+def axis_labels(tokens: tuple[Token, ...], side: int, place: float, paper: Paper) -> tuple[Labels, float]:
     """Return the labels along an axis and the inches they need; a thinned axis has numbers
     too, and one that begins within its text; runs have numbers alone."""
     if tokens and tokens[0].count > 1:

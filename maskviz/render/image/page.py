@@ -26,6 +26,7 @@ from maskviz.core.panels.page import (
     Page,
     Panel,
     Table,
+    TokenLines,
     TokenStrip,
     Tone,
 )
@@ -38,6 +39,7 @@ from maskviz.render.image.curve import curve_block
 from maskviz.render.image.diff import diff_block
 from maskviz.render.image.grid import heatmap_block, map_row_block, mask_block
 from maskviz.render.image.heads import head_grid_block
+from maskviz.render.image.lines import lines_block
 from maskviz.render.image.matrix import matrix_block
 from maskviz.render.image.words import note_block, strip_block, table_block
 
@@ -188,7 +190,7 @@ def _half(paper: Paper) -> Paper:
 
 def _kind(panel: Panel) -> str:
     match panel:
-        case MaskGrid() | Heatmap() | DiffGrid():
+        case MaskGrid() | Heatmap() | DiffGrid() | TokenLines():
             return "grid"
         case Matrix() | Bars() | Table() | HeadGrid() | Curve():
             return "picture"
@@ -214,8 +216,16 @@ def _block(panel: Panel, paper: Paper) -> Block:
             return heatmap_block(panel, paper)
         case MapRow():
             return map_row_block(panel, paper)
+        case TokenLines():
+            return lines_block(panel, paper)
         case HeadGrid():
             return head_grid_block(panel, paper)
+        case Matrix() | Bars() | Curve():
+            return _chart(panel, paper)
+
+
+def _chart(panel: Matrix | Bars | Curve, paper: Paper) -> Block:
+    match panel:
         case Matrix():
             return matrix_block(panel, paper)
         case Bars():

@@ -135,13 +135,18 @@ function bitmapOf(image) {
 // How each small picture is painted again in the colours of the theme, at once: paper does not wait.
 const repaints = new WeakMap();
 
-/** Draw a head small, `side` CSS pixels along its longer side at most. */
+// CSS pixels below which a small picture is not read.
+const LEAST_SMALL = 48;
+
+/** Draw a head small: about `side` CSS pixels along its longer side, in whole pixels for each cell. */
 function drawSmall(canvas, shown, side, options) {
   const ratio = Math.max(1, Math.min(3, window.devicePixelRatio || 1));
   const longest = Math.max(shown.queries, shown.keys);
   const fold = foldFor(longest, Math.floor(side * ratio));
   const image = imageOf(shown, {...options, fold});
-  const zoom = Math.max(1, Math.floor((side * ratio) / Math.max(image.width, image.height)));
+  const pixels = Math.max(image.width, image.height);
+  const within = Math.max(1, Math.floor((side * ratio) / pixels));
+  const zoom = within * pixels < LEAST_SMALL * ratio ? within + 1 : within;
   canvas.width = image.width * zoom;
   canvas.height = image.height * zoom;
   canvas.style.width = `${canvas.width / ratio}px`;

@@ -25,14 +25,15 @@ const KEYS = [
   ["t  T", "next and previous text"],
   ["s", "next stack: encoder, decoder, cross"],
   ["m", "attention or mask"],
+  ["v", "map or lines; on the lines ↑ ↓ go from token to token, ← → to the other side"],
   ["b", "before or after the head mask"],
   ["l", "linear or logarithmic scale"],
   ["click, Esc", "keep the mark where it is; let it follow the pointer again"],
-  ["?", "this list"],
+  ["?, Esc", "open this list, close it"],
 ];
 const MOVES = {
   "[": ["layer", -1], PageUp: ["layer", -1], "]": ["layer", 1], PageDown: ["layer", 1], ",": ["head", -1], ".": ["head", 1],
-  t: ["text", 1], T: ["text", -1], s: ["stack", 1], m: ["show", 1], b: ["head mask", 1], l: ["scale", 1],
+  t: ["text", 1], T: ["text", -1], s: ["stack", 1], m: ["show", 1], v: ["as", 1], b: ["head mask", 1], l: ["scale", 1],
 };
 
 function onKey(event) {
@@ -40,13 +41,15 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || typing) {
     return;
   }
-  const paging = event.key.startsWith("Page");
   if (event.key === "?") {
-    byId("keys").open = true;
-    byId("keys").scrollIntoView();
+    toggleHelp();
   }
+  if (byId("help").open) {
+    return;
+  }
+  const paging = event.key.startsWith("Page");
   const move = MOVES[event.key];
-  const choice = move && report.calls.length && (!paging || event.target === mapCanvas) && choices().find((one) => one.name === move[0]);
+  const choice = move && shown && (!paging || event.target === mapCanvas) && choices().find((one) => one.name === move[0]);
   if (choice) {
     event.preventDefault();
     const at = choice.values.findIndex(([value]) => value === choice.now);
@@ -55,4 +58,24 @@ function onKey(event) {
       : (at + move[1] + choice.values.length) % choice.values.length;
     choice.choose(choice.values[next][0]);
   }
+}
+
+// Who had the focus when the list of keys was opened, and gets it back.
+let focusedBefore = null;
+
+/** Open the list of keys over the page, or close it. */
+function toggleHelp() {
+  const help = byId("help");
+  if (help.open) {
+    help.close();
+  } else {
+    focusedBefore = document.activeElement;
+    help.showModal();
+  }
+}
+
+function listenToHelp() {
+  byId("help-button").addEventListener("click", toggleHelp);
+  byId("help").addEventListener("close", () => focusedBefore?.focus({preventScroll: true}));
+  byId("help").addEventListener("click", (event) => { if (event.target === byId("help")) { byId("help").close(); } });
 }

@@ -105,7 +105,6 @@ function drawLabel(context, token, width, at, marked) {
   context.translate(at.x, at.y);
   context.rotate(at.turn ? -Math.PI / 2 : 0);
   context.font = labelFont(marked);
-  context.direction = "ltr";
   context.textBaseline = "middle";
   context.textAlign = at.turn ? "left" : "right";
   const number = token[2] === null ? "" : ` ${token[2]}`;
@@ -121,7 +120,11 @@ function drawLabel(context, token, width, at, marked) {
   context.restore();
 }
 
+// The first letter that has a direction has one of these scripts: the text runs from right to left.
+const FROM_THE_RIGHT = /^[^\p{L}]*[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+
 function drawIn(context, text, x, ink) {
+  context.direction = FROM_THE_RIGHT.test(text) ? "rtl" : "ltr";
   context.fillStyle = styleText(ink);
   context.fillText(text, x, 0);
 }

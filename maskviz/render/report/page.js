@@ -1,7 +1,7 @@
 // What is chosen, the controls that choose it, and what they draw.
 
 const byId = (id) => document.getElementById(id);
-const state = {...report.opens, when: "after", show: "attention", mark: null, pinned: false, lit: false};
+const state = {...report.opens, when: "after", show: "attention", as: "map", mark: null, pinned: false, lit: false};
 const stackNames = [...new Set(report.calls.map((call) => call.stack))];
 let shown = null;
 let turn = 0;
@@ -18,8 +18,9 @@ function choices() {
     {name: "text", key: "t", values: report.texts.map((text, number) => [number, textName(text, number)]), now: state.text, choose: (text) => show({text, mark: null})},
     {name: "stack", key: "s", values: stackNames.map((name) => [name, name]), now: callShown().stack, choose: chooseStack, few: true},
     {name: "layer", key: "[ ]", values: calls.map((call) => [report.calls.indexOf(call), String(call.layer)]), now: state.call, choose: (call) => show({call: Number(call)})},
-    {name: "head", key: ", .", values: callShown().pattern || masked ? Array.from({length: callShown().heads}, (_, head) => [head, headName(head)]) : [], now: state.head, choose: (head) => show({head})},
+    {name: "head", key: ", .", values: callShown().pattern || masked ? headValues() : [], now: state.head, choose: (head) => show({head})},
     {name: "show", key: "m", values: callShown().pattern ? [["attention", "attention"], ["mask", "mask"]] : [], now: state.show, choose: (what) => show({show: what}), few: true},
+    {name: "as", key: "v", values: callShown().pattern ? [["map", "map"], ["lines", "lines"]] : [], now: state.as, choose: (as) => show(as === "lines" ? {as, show: "attention"} : {as}), few: true},
     {name: "head mask", key: "b", values: hasBefore() ? [["before", "before"], ["after", "after"]] : [], now: state.when, choose: (when) => show({when}), few: true},
     {name: "scale", key: "l", values: callShown().pattern ? [["linear", "linear"], ["log", "log"]] : [], now: state.scale, choose: (scale) => show({scale}), few: true},
   ].filter((choice) => choice.values.length > 1);
@@ -27,6 +28,13 @@ function choices() {
 
 function textName(text, number) {
   return text ? `${number + 1}: ${text.length > 60 ? `${text.slice(0, 59)}…` : text}` : `text ${number + 1}`;
+}
+
+/** The heads of a layer, and the mean of them. */
+function headValues() {
+  const {heads, pattern} = callShown();
+  const values = Array.from({length: heads}, (_, head) => [head, headName(head)]);
+  return pattern && heads > 1 ? [...values, [MEAN, `mean of ${heads}`]] : values;
 }
 
 function headName(head) {
@@ -123,42 +131,102 @@ function drawLarge() {
   const {call} = shown;
   const stack = stackNames.length > 1 ? `${call.stack} ` : "";
   const several = report.texts.length > 1 ? `, text ${state.text + 1} of ${report.texts.length}` : "";
-  const what = options.show === "mask" ? `${stack}mask of layer ${call.layer}` : `${stack}head ${call.layer}.${state.head}`;
+  const head = state.head === MEAN ? `mean of the heads of layer ${call.layer}` : `head ${call.layer}.${state.head}`;
+  const what = options.show === "mask" ? `${stack}mask of layer ${call.layer}` : `${stack}${head}`;
   byId("map-title").textContent = `${what[0].toUpperCase()}${what.slice(1)}${several}`;
   byId("map-caption").textContent = captionOf(options);
   mapCanvas.setAttribute("aria-label", `${what}${several}: ${shown.queries} queries down, ${shown.keys} keys across`);
   state.mark = state.mark && state.mark.query < shown.queries && state.mark.key < shown.keys ? state.mark : firstMark();
-  drawMap(shown, options, state.mark);
-  byId("legend").replaceChildren(legendElement(shown, options));
+  byId("lines-frame").hidden = !linesDrawn();
+  byId("map-frame").hidden = linesDrawn();
+  if (linesDrawn()) {
+    showLines(shown, options, onLines);
+  } else {
+    drawMap(shown, options, state.mark);
+  }
+  byId("legend").replaceChildren(linesDrawn() ? linesLegend(options) : legendElement(shown, options));
   buildStrips(shown, onToken);
   markCell(state.mark);
+}
+
+/** Whether lines are drawn, and no map. */
+function linesDrawn() {
+  return state.as === "lines" && optionsNow().show === "attention";
 }
 
 function captionOf(options) {
   const rule = `mask: ${shown.mask.rule}${shown.mask.agrees === false ? ", which does not explain every cell" : ""}`;
   const {call} = shown;
-  const shared = options.show === "attention" && call.keyHeads < call.heads
+  const known = knownOf(state.call, state.head);
+  const role = options.show === "attention" ? known.standsOut || roleWords(known) : "";
+  const on = role && report.texts.length > 1 ? ` on text ${report.opens.text + 1}` : "";
+  const shared = options.show === "attention" && state.head !== MEAN && call.keyHeads < call.heads
     ? `, key head ${Math.floor(state.head / (call.heads / call.keyHeads))} of ${call.keyHeads}` : "";
   const gated = call.gates.length && call.gates[state.head] < 1
     ? `; ${call.gates[state.head] === 0 ? "silenced" : `scaled to ${call.gates[state.head]}`} by the head mask, drawn before its gate` : "";
-  const fold = large.layout && large.layout.fold > 1 ? `; ${large.layout.fold} × ${large.layout.fold} cells share a place` : "";
-  return `Queries down, keys across${shared} · ${rule}${gated}${fold}`;
+  const fold = !linesDrawn() && large.layout && large.layout.fold > 1 ? `; ${large.layout.fold} × ${large.layout.fold} cells share a place` : "";
+  const axes = linesDrawn()
+    ? `Queries left, keys right; weights below ${+(LEAST_OF_TOP * options.top).toPrecision(2)} have no line` : "Queries down, keys across";
+  return `${role ? `${role}${on} · ` : ""}${axes}${shared} · ${rule}${gated}${fold}`;
 }
 
-/** The last real query, at the key it gives most. */
+/** The cell worth reading first: the largest weight a real query gives to another token than the first or itself,
+ * neither of them a special one; where there is none, the largest of all; without weights the last real query looking at itself. */
 function firstMark() {
-  const query = Math.max(0, shown.real.lastIndexOf("1"));
-  let key = Math.min(shown.keys - 1, query + shown.offset);
-  for (let one = 0; shown.codes && one < shown.keys; one += 1) {
-    const [code, best] = [one, key].map((place) => shown.codes[query * shown.keys + place]);
-    key = code !== NOT_A_NUMBER && code > best ? one : key;
+  const last = Math.max(0, shown.real.lastIndexOf("1"));
+  return largestCell(true) || largestCell(false) || {query: last, key: Math.min(shown.keys - 1, last + shown.offset)};
+}
+
+function largestCell(telling) {
+  const first = shown.keyTokens.findIndex((token) => token[1] !== "padding");
+  const dull = shown.keyTokens.map((token, key) => key === first || token[1] === "special" || token[1] === "padding");
+  let [most, found] = [0, null];
+  for (let query = 0; shown.codes && query < shown.queries; query += 1) {
+    if (telling && shown.queryTokens[query][1] === "special") {
+      continue;
+    }
+    const own = shown.call.stack === "cross" ? -1 : query + shown.offset;
+    for (let key = 0; shown.real[query] === "1" && key < shown.keys; key += 1) {
+      const at = query * shown.keys + key;
+      const skipped = shown.reasons[at] !== 0 || shown.codes[at] === NOT_A_NUMBER || (telling && (dull[key] || key === own));
+      if (!skipped && weightAt(shown, at) > most) {
+        [most, found] = [weightAt(shown, at), {query, key}];
+      }
+    }
   }
-  return {query, key};
+  return found;
+}
+
+/** A token beside the lines is looked at: its lines alone are shown, and the strongest of them is read. */
+function onLines(focus, chosen) {
+  if (state.pinned && !chosen && focus) {
+    return;
+  }
+  state.pinned = chosen;
+  state.lit = Boolean(focus);
+  focusLines(focus);
+  if (focus) {
+    markCell(strongestOf(focus));
+  }
+}
+
+function strongestOf({side, number}) {
+  const [count, at] = side === "query"
+    ? [shown.keys, (other) => number * shown.keys + other] : [shown.queries, (other) => other * shown.keys + number];
+  let best = 0;
+  for (let other = 0; other < count; other += 1) {
+    const stronger = !(weightAt(shown, at(best)) >= weightAt(shown, at(other)));
+    best = shown.reasons[at(other)] === 0 && (stronger || shown.reasons[at(best)] !== 0) ? other : best;
+  }
+  return side === "query" ? {query: number, key: best} : {query: best, key: number};
 }
 
 function markCell(mark) {
   state.mark = mark;
-  drawMark(mark, state.lit);
+  if (!linesDrawn()) {
+    drawMark(mark, state.lit);
+  }
+  byId("copied").textContent = "";
   readCell(shown, mark);
   markStrips(shown, mark);
   fillRow(shown, mark);
@@ -173,13 +241,21 @@ function light(mark) {
 function dim() {
   if (shown && state.lit && !state.pinned) {
     state.lit = false;
-    drawMark(state.mark, false);
+    if (linesDrawn()) {
+      focusLines(null);
+    } else {
+      drawMark(state.mark, false);
+    }
   }
 }
 
 /** A token of a strip is pointed at or chosen: its row, its column, or both are lit. */
 function onToken(side, number, chosen) {
   if (state.pinned && !chosen) {
+    return;
+  }
+  if (linesDrawn()) {
+    onLines({side: side === "key" ? "key" : "query", number: side === "key" ? number : Math.min(number, shown.queries - 1)}, chosen);
     return;
   }
   state.pinned = chosen;
@@ -207,6 +283,8 @@ function listenToMap() {
   });
   mapCanvas.addEventListener("pointerleave", () => dim());
   byId("strips").addEventListener("pointerleave", () => dim());
+  lineFrame.addEventListener("pointerleave", () => dim());
+  lineFrame.addEventListener("scroll", () => paintLines(), {passive: true});
   mapCanvas.addEventListener("keydown", onMapKey);
   byId("row").addEventListener("toggle", () => fillRow(shown, state.mark));
 }
@@ -249,17 +327,20 @@ function fillAbout() {
   }
   const terms = (pairs) => pairs.flatMap(([name, words]) => [element("dt", {}, name), element("dd", {}, element("bdi", {}, words))]);
   byId("facts").append(...terms(report.facts));
-  byId("keys").querySelector("dl").append(...terms(KEYS));
+  byId("help").querySelector("dl").append(...terms(KEYS));
 }
 
 /** Fill the page; its root says `data-ready` when all that is seen first is there. */
 async function start() {
   listenToTheme();
+  listenToHelp();
+  document.addEventListener("keydown", onKey);
   fillAbout();
   fillSection("notes", report.notes);
   fillSection("findings", report.findings);
   fillSection("changes", report.changes);
   fillSection("asked", report.asked);
+  document.querySelectorAll("figure .scroll").forEach((place) => watchEdges(place));
   if (report.calls.length) {
     await startPictures();
   } else {
@@ -279,8 +360,11 @@ async function startPictures() {
   byId("controls").hidden = false;
   byId("body").hidden = false;
   listenToMap();
-  document.addEventListener("keydown", onKey);
-  new ResizeObserver(debounced(() => { if (shown) { drawLarge(); } })).observe(byId("map-frame"));
+  listenToTools();
+  fillStanding(({call, head}) => { state.pinned = false; show({call, head, text: report.opens.text, show: "attention", mark: null}); });
+  fillRoleFilter();
+  watchEdges(byId("tiles"), byId("grid-hint"));
+  new ResizeObserver(debounced(() => { if (shown) { drawLarge(); } })).observe(byId("large"));
   await show({first: true});
 }
 

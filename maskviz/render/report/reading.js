@@ -16,23 +16,23 @@ function readCell(shown, mark) {
   const at = mark.query * shown.keys + mark.key;
   const bits = shown.reasons[at];
   const [query, key] = [shown.queryTokens[mark.query], shown.keyTokens[mark.key]];
-  document.getElementById("cell").replaceChildren(...cellSentence(shown, {query, key, bits, code: shown.codes && shown.codes[at]}));
+  document.getElementById("cell").replaceChildren(...cellSentence(shown, {query, key, bits, at}));
   const clause = shown.mask.rows[shown.text].clause;
   const lines = explained(clause, mark.query + shown.offset, mark.key, bits);
   const padding = shown.real[mark.query] === "0" ? [element("li", {}, "the query is padding, so its row has no meaning")] : [];
   document.getElementById("why").replaceChildren(...padding, ...lines.map(whyElement));
 }
 
-function cellSentence(shown, {query, key, bits, code}) {
+function cellSentence(shown, {query, key, bits, at}) {
   const verb = bits ? " cannot attend to key " : " may attend to key ";
   const said = ["Query ", element("bdi", {}, named(query)), verb, element("bdi", {}, named(key))];
   if (bits) {
     said.push(": ", element("strong", {}, reasonWords(bits)));
-    if (code) {
-      said.push(`, and yet it gives it ${weightText(code)}`);
+    if (shown.codes && shown.codes[at]) {
+      said.push(`, and yet it gives it ${weightText(shown, at)}`);
     }
-  } else if (code !== null) {
-    said.push(", and gives it ", element("strong", {}, weightText(code)));
+  } else if (shown.codes) {
+    said.push(", and gives it ", element("strong", {}, weightText(shown, at)));
   }
   return [...said, "."];
 }
@@ -127,7 +127,7 @@ function fillRow(shown, mark) {
       element("td", {}, reasonWords(shown.reasons[at])),
     ];
     if (shown.codes) {
-      cells.splice(2, 0, element("td", {className: "number"}, weightText(shown.codes[at])));
+      cells.splice(2, 0, element("td", {className: "number"}, weightText(shown, at)));
     }
     return element("tr", {"aria-current": key === mark.key ? "true" : null}, ...cells);
   });

@@ -24,6 +24,7 @@ from maskviz.core.panels.page import (
     Panel,
     Table,
     Token,
+    TokenLines,
     TokenStrip,
     Tone,
 )
@@ -32,6 +33,7 @@ from maskviz.render.terminal.bars import bar_lines
 from maskviz.render.terminal.curve import curve_lines
 from maskviz.render.terminal.diff import diff_lines
 from maskviz.render.terminal.heads import head_grid_lines
+from maskviz.render.terminal.lines import token_lines_lines
 from maskviz.render.terminal.map_row import map_row_lines
 from maskviz.render.terminal.matrix import matrix_lines
 from maskviz.render.terminal.pictures import heatmap_lines, mask_lines
@@ -215,8 +217,16 @@ def panel_lines(panel: Panel, screen: Screen) -> list[Text]:
             return heatmap_lines(panel, screen)
         case MapRow():
             return map_row_lines(panel, screen)
+        case TokenLines():
+            return token_lines_lines(panel, screen)
         case HeadGrid():
             return head_grid_lines(panel, screen)
+        case Matrix() | Bars() | Curve():
+            return _chart_lines(panel, screen)
+
+
+def _chart_lines(panel: Matrix | Bars | Curve, screen: Screen) -> list[Text]:
+    match panel:
         case Matrix():
             return matrix_lines(panel, screen)
         case Bars():
