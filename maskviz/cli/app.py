@@ -41,9 +41,9 @@ from maskviz.cli.parsing.examples import EXAMPLES, FIRST
 from maskviz.cli.parsing.groups import PanelledCommand, spread
 from maskviz.cli.parsing.usage import usage_error
 from maskviz.cli.pulse import PULSE
-from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError
+from maskviz.core.errors import ExitCode, FailedElsewhereError, MaskvizError, NotFoundError, UsageError
 from maskviz.core.machine import Share
-from maskviz.core.writing import in_a_shell, printable
+from maskviz.core.writing import in_a_shell, nearest, printable
 
 SAID = "maskviz: interrupted\n"
 CODE = 130
@@ -108,6 +108,12 @@ _BadUsage: type[Exception] = typer.BadParameter.__mro__[1]
 class ReportingGroup(TyperGroup):
     """A MaskvizError becomes two lines on stderr and its exit code; anything else is a bug and keeps its traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The shell that completes may be named or not."""
+        if args in (["--install-completion"], ["--show-completion"]):
+            args = [*args, _SHELL_OF_USER]
+        return super().parse_args(ctx, args)
+
     def make_context(self, *given: Any, **more: Any) -> Any:
         with _reported():
             return super().make_context(*given, **more)
@@ -153,8 +159,8 @@ def _reported() -> Iterator[None]:
 
 _OPTIONS = (
     ("--version", "Print the version and end."),
-    ("--install-completion", "Let this shell complete commands, options, values and models."),
-    ("--show-completion", "Print what would be installed."),
+    ("--install-completion [SHELL]", "Let bash, zsh or fish complete commands, options, values, models."),
+    ("--show-completion [SHELL]", "Print the script for it."),
     ("-h, --help", "Show this and end."),
 )
 _CODES = "Exit codes: 0 shown, 1 our bug, 2 usage, 3 model or file, 4 cannot be traced, 5 finding, 130 interrupted."
@@ -164,6 +170,7 @@ app = typer.Typer(
     name="maskviz",
     cls=ReportingGroup,
     invoke_without_command=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -226,15 +233,57 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# Stands for the shell this is started from.
+_SHELL_OF_USER = "-"
+
+
+def _completed(parameter: typer.CallbackParam, named: str | None) -> None:
+    """Print the script that lets a shell complete `maskviz`, or put it where the shell finds it."""
+    if named is None:
+        return
+    from maskviz.cli.parsing.completion import SCRIPTS, install, shell_of_user
+
+    shell = shell_of_user() if named == _SHELL_OF_USER else named
+    if shell not in SCRIPTS:
+        own = "this is none of the shells that are known"
+        said = own if named == _SHELL_OF_USER else f"there is no completion for {named!r}"
+        raise UsageError(said, f"{nearest(named, SCRIPTS)} name one of {', '.join(SCRIPTS)}".strip())
+    if parameter.name == "show_completion":
+        typer.echo(SCRIPTS[shell], nl=False)
+    else:
+        try:
+            written = install(shell)
+        except OSError as error:
+            raise NotFoundError(f"cannot write {error.filename}: {error.strerror}", "see --show-completion") from error
+        typer.echo(f"wrote {' and '.join(map(str, written))}; a new {shell} completes maskviz")
+    raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(
+            "--install-completion",
+            metavar="[SHELL]",
+            callback=_completed,
+            is_eager=True,
+            help="Let bash, zsh or fish complete commands, options, values, models.",
+        ),
+    ] = None,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            "--show-completion", metavar="[SHELL]", callback=_completed, is_eager=True, help="Print the script for it."
+        ),
+    ] = None,
 ) -> None:
     """See, question and trust the attention masks of Transformer models."""
-    del version
+    del version, install_completion, show_completion
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
         raise typer.Exit
@@ -257,6 +306,14 @@ def run() -> None:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch would warn of a process that has ended
         fall_silent()
     guard_streams()
+    if "_MASKVIZ_COMPLETE" in os.environ:
+        from typer.main import get_command
+
+        from maskviz.cli.parsing.completion import answer
+
+        sentences = {name: line for group in COMMANDS.values() for name, _, line in group}
+        typer.echo(answer(get_command(app), sentences))
+        return
     try:
         app(prog_name="maskviz")
     except MaskvizError as error:  # the parser writes help and version before there is a command

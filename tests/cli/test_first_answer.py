@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -129,60 +128,6 @@ def test_models_of_the_hub_cache_are_found(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     assert cached_models() == ("google/gemma-3-1b-it", "gpt2")
     assert "google/gemma-3-1b-it" in doctor().page().panels[-1].text  # type: ignore[union-attr]
-
-
-def completed(words: str, cache: Path, shell: str = "bash") -> list[str]:
-    """What a shell is offered behind these words."""
-    environment = {**os.environ, "HF_HUB_CACHE": str(cache), "_MASKVIZ_COMPLETE": f"complete_{shell}"}
-    if shell == "bash":
-        environment |= {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
-    else:
-        environment |= {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    done = subprocess.run(
-        [sys.executable, "-m", "maskviz"], env=environment, capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    return done.stdout.split("\n")
-
-
-@pytest.mark.slow("starts a process for each question of a shell")
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        ("maskviz sh", {"show"}),
-        ("maskviz show --sc", {"--scale"}),
-        ("maskviz show --scale ", {"linear", "log"}),
-        ("maskviz heads --by in", {"induction"}),
-        ("maskviz show -m demo:", {"demo:bert", "demo:gpt", "demo:t5"}),
-        ("maskviz show -m google/", {"google/gemma-3-1b-it"}),
-        ("maskviz check --select P1", {"P1", "P10", "P11", "P12", "P13"}),
-        ("maskviz convert --to ke", {"keras"}),
-        ("maskviz show --attn fl", {"flex_attention", "flash_attention_2"}),
-        ("maskviz show --file READ", {"README.md"}),
-    ],
-)
-def test_a_shell_is_offered(tmp_path: Path, words: str, offered: set[str]) -> None:
-    (tmp_path / "models--google--gemma-3-1b-it").mkdir()
-    assert set(filter(None, completed(words, tmp_path))) == offered
-
-
-@pytest.mark.slow("starts a process for each question of a shell")
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_are_offered_the_same(tmp_path: Path, shell: str) -> None:
-    assert "induction" in "\n".join(completed("maskviz heads --by in", tmp_path, shell))
-
-
-@pytest.mark.slow("starts a process")
-def test_completion_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, os\n"
-        "os.environ.update(COMP_WORDS='maskviz show -m demo:', COMP_CWORD='3', _MASKVIZ_COMPLETE='complete_bash')\n"
-        "from maskviz.cli.app import app\n"
-        "try: app(prog_name='maskviz')\n"
-        "except SystemExit: pass\n"
-        "print([name for name in ('torch', 'transformers', 'numpy', 'matplotlib') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.slow("starts a process")

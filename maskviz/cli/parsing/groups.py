@@ -13,7 +13,6 @@ from typer.core import TyperCommand
 from typer.models import ParameterInfo
 
 from maskviz.cli.env import Env
-from maskviz.cli.parsing.completion import offer_of
 from maskviz.cli.parsing.examples import EXAMPLES
 from maskviz.cli.parsing.usage import TYPED, Declared, declared_by, records_by_panel
 
@@ -90,7 +89,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
         command(**made)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
-    parameters += map(_completed, _with_quiet([*_spread(signature)]))
+    parameters += _with_quiet([*_spread(signature)])
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -136,17 +135,6 @@ def _with_quiet(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
     if not any(one.name == "output" for one in parameters):
         return parameters
     return [*parameters, inspect.Parameter(_QUIET, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Quiet)]
-
-
-def _completed(parameter: inspect.Parameter) -> inspect.Parameter:
-    """An option that shells can complete, where there is something to offer."""
-    declared = Declared.of(parameter)
-    offer = None if declared is None else offer_of(declared)
-    if declared is None or offer is None:
-        return parameter
-    own = copy(declared.info)
-    own.autocompletion = offer
-    return parameter.replace(annotation=Annotated[get_args(parameter.annotation)[0], own])
 
 
 def _under(annotation: Any, panel: str) -> Any:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from maskviz.core.checks.case import Case, Unasked
 from maskviz.core.words import Severity
+
+if TYPE_CHECKING:
+    from maskviz.core.checks.case import Case, Unasked
 
 
 class Confidence(StrEnum):
