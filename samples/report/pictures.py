@@ -21,6 +21,7 @@ def main(path: Path) -> None:
             page.wait_for_selector("html[data-ready]", state="attached")
             if name == "phone":
                 page.press("body", "v")
+                page.evaluate("document.getElementById('controls').scrollIntoView()")
             page.wait_for_timeout(300)
             page.screenshot(path=path.with_name(f"{name}.png"))
         browser.close()
