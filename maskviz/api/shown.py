@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from maskviz.analyse.long import read_long
-from maskviz.analyse.standing_out import head_roles, standing_out
+from maskviz.analyse.standing_out import HeadRoles, head_roles, standing_out
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.together import refuse_detail
 from maskviz.core.checks.findings import Checked
@@ -57,6 +57,7 @@ class ShownRun(Answer):
     checked: Checked | None = None
     proof: Proof | None = None
     more: Sequence[Panel] = ()
+    _roles: dict[int, HeadRoles] = field(default_factory=dict, init=False)  # by text; read once for all files
 
     @property
     def problems(self) -> bool:
@@ -71,7 +72,8 @@ class ShownRun(Answer):
                 raise UsageError(f"{parameter('lines')} draws each weight, and a long run keeps none", "leave it out")
             return long_page(self.run, read_long(self.run, drawn_row(self.run.batch, self.choice)), self.choice)
         findings = () if self.checked is None else findings_page(self.checked).panels
-        return shown_page(self.run.trace, self.choice, what_if_of(self.run), [*findings, *self._asked()])
+        more = [*findings, *self._asked()]
+        return shown_page(self.run.trace, self.choice, what_if_of(self.run), more, self._head_roles)
 
     def to_dict(self) -> dict[str, Any]:
         """The run as `.json` holds it."""
@@ -93,10 +95,18 @@ class ShownRun(Answer):
         from maskviz.render.html import html_bytes
         from maskviz.view.report import Beside, report_of
 
-        trace, row = self.run.trace, drawn_row(self.run.trace.batch, self.choice)
-        roles = head_roles(trace, row)
-        beside = Beside(self.checked, self._asked(), standing_out(trace, row, roles), roles)
+        trace, roles = self.run.trace, self._head_roles()
+        prominent = standing_out(trace, drawn_row(trace.batch, self.choice), roles)
+        beside = Beside(self.checked, self._asked(), prominent, roles)
         return html_bytes(report_of(trace, self.choice, what_if_of(self.run), command, beside))
+
+    def _head_roles(self) -> HeadRoles:
+        """The roles of every head on the text that is drawn."""
+        assert isinstance(self.run, Saved)
+        row = drawn_row(self.run.trace.batch, self.choice)
+        if row not in self._roles:
+            self._roles[row] = head_roles(self.run.trace, row)
+        return self._roles[row]
 
     def _asked(self) -> list[Panel]:
         trace = None if isinstance(self.run, LongTrace) else self.run.trace
@@ -104,11 +114,20 @@ class ShownRun(Answer):
         return [*self.more, *proof]
 
 
-def shown_page(trace: core.Trace, choice: Choice, what_if: WhatIf | None = None, more: Sequence[Panel] = ()) -> Page:
-    """The page of a run, see `show_page`; unless heads were named, with those that stand out."""
+def shown_page(
+    trace: core.Trace,
+    choice: Choice,
+    what_if: WhatIf | None = None,
+    more: Sequence[Panel] = (),
+    roles: Callable[[], HeadRoles] | None = None,
+) -> Page:
+    """The page of a run, see `show_page`; unless heads were named, with those that stand out.
+
+    `roles` gives those of the text that is drawn; None has them read.
+    """
     prominent: tuple[ProminentHead, ...] = ()
     if not choice.named and choice.only is not Only.MASK and (what_if is None or choice.lines):
-        prominent = standing_out(trace, drawn_row(trace.batch, choice))
+        prominent = standing_out(trace, drawn_row(trace.batch, choice), None if roles is None else roles())
     return show_page(trace, choice, what_if, more, prominent)
 
 

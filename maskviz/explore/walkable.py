@@ -79,7 +79,7 @@ class Walkable(Widget, can_focus=True):
             return []
         signs = "^v<>" if self._screen.ascii_only else "↑↓←→"
         hidden = (rows.start, counts[0] - rows.stop, columns.start, counts[1] - columns.stop)
-        said = "  ".join(f"{sign} {count}" for sign, count in zip(signs, hidden, strict=True) if count > 0)
+        said = " ".join(f"{sign}{count}" for sign, count in zip(signs, hidden, strict=True) if count > 0)
         return [Text(f"{said} more", style="italic")]
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from maskviz.analyse.standing_out import standing_out
 from maskviz.analyse.why import explain
 from maskviz.core.results.why import Place
 from maskviz.explore.app import Answers, Explorer
@@ -26,11 +27,11 @@ async def screen(run: Path, keys: list[str]) -> tuple[str, list[str]]:
         row, head, query, key = cell
         return explain(trace, [call], Place(query + call.mask.query_offset, key), row, [head])
 
-    app = Explorer(read_npz(run), Answers(why, None, "a saved run"))
+    app = Explorer(read_npz(run), Answers(why, None, "a saved run", standing_out))
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press(*(NAMES.get(key, key) for key in keys))
         await pilot.pause(0.2)
-        said = [str(app.query_one(name).render()) for name in ("#where", "#cell", "#change")]
+        said = [str(app.query_one(name).render()) for name in ("#where", "#standing", "#cell", "#change")]
         return app.export_screenshot(title="maskviz explore"), said
 
 

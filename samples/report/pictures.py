@@ -19,9 +19,9 @@ def main(path: Path) -> None:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.goto(path.resolve().as_uri())
             page.wait_for_selector("html[data-ready]", state="attached")
-            page.press("body", "]")
-            page.hover("ol.strip li:nth-child(8)")
-            page.evaluate("document.querySelector(innerWidth < 500 ? '#controls' : 'body').scrollIntoView()")
+            if name == "phone":
+                page.press("body", "v")
+                page.evaluate("document.getElementById('controls').scrollIntoView()")
             page.wait_for_timeout(300)
             page.screenshot(path=path.with_name(f"{name}.png"))
         browser.close()

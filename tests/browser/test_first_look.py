@@ -181,6 +181,16 @@ def test_blocked_pairs_have_no_line_and_padding_is_grey(report: Opened) -> None:
     assert report.page.locator("#line-queries li.padding").count() == 9
 
 
+def test_tokens_beside_lines_that_go_on_below_fade_there(browser: Browser, tmp_path: Path) -> None:
+    one = opened(browser, write(tmp_path / "long.html", trace_of(mask_of(Causal(), 1, 60, 60))).as_uri())
+    one.page.keyboard.press("v")
+    expect(one.page.locator("#lines")).to_have_class("scroll more-below")
+    one.page.locator("#lines").evaluate("(one) => { one.scrollTop = 1e6; }")
+    expect(one.page.locator("#lines")).to_have_class("scroll")
+    assert one.wrong == []
+    one.page.close()
+
+
 def test_the_mean_of_a_layers_heads_is_the_mean_of_their_weights(report: Opened, run: Trace) -> None:
     report.page.select_option("#choose-layer", "2")
     report.page.select_option("#choose-head", "-1")

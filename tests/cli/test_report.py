@@ -62,6 +62,45 @@ def test_check_finds_in_the_run_that_is_shown_what_check_finds(maskviz: Run, tmp
     assert f"{ids[0]} error" in maskviz("show", *batch, "--check", expect=5).stdout
 
 
+def test_a_report_opens_at_the_head_that_stands_out_most_and_knows_what_heads_do(maskviz: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    text = "stone river lamp apple dog green seven stone river lamp apple dog green"
+    maskviz("show", "-m", "demo:gpt", text, "-o", str(path))
+    report = data(path)
+    first = report["heads"][0]
+    assert first["standsOut"].startswith("induction ")
+    assert (report["opens"]["call"], report["opens"]["head"]) == (first["call"], first["head"]) != (0, 0)
+    brief = maskviz("show", "-m", "demo:gpt", text, "--brief").stdout
+    number = report["calls"][first["call"]]["layer"]
+    assert f"heads that stand out: {number}.{first['head']} {first['standsOut']}" in " ".join(brief.split())
+    roles = {name for one in report["heads"] for name, _ in one["roles"]}
+    assert roles <= set(report["roles"])
+
+
+def test_a_layer_that_is_chosen_is_what_a_report_opens_at(maskviz: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    maskviz("show", "The cat sat on the mat and the cat sat.", "--layer", "2,3", "-o", str(path))
+    assert {**data(path)["opens"], "text": 0} == {"call": 0, "head": 0, "text": 0, "scale": "linear"}
+
+
+def test_lines_are_drawn_in_the_terminal_and_in_files_and_again_from_a_saved_run(maskviz: Run, tmp_path: Path) -> None:
+    saved, figure = tmp_path / "run.npz", tmp_path / "lines.svg"
+    ask = ("--layer", "1", "--head", "2", "--lines")
+    first = maskviz("show", "The cat sat.", *ask).stdout
+    maskviz("show", "The cat sat.", *ask, "-o", str(figure), "-o", str(saved))
+    assert " → " in first
+    assert "head 1.2" in first
+    assert "head 1.2" in figure.read_text("utf-8")
+    assert " → " in maskviz("view", str(saved), "--lines").stdout
+    assert "mean of the 4 heads of layer 1" in maskviz("view", str(saved), "--lines", "--layer", "1").stdout
+
+
+def test_a_saved_long_run_has_no_lines(maskviz: Run, tmp_path: Path) -> None:
+    saved = tmp_path / "long.npz"
+    maskviz("show", "The cat sat on the mat.", "--pool", "8", "-o", str(saved))
+    assert "--lines draws each weight" in maskviz("view", str(saved), "--lines", expect=2).stderr
+
+
 def test_a_long_run_has_no_report(maskviz: Run, tmp_path: Path) -> None:
     saved = tmp_path / "long.npz"
     maskviz("show", "The cat sat on the mat.", "--pool", "8", "-o", str(saved))
@@ -79,6 +118,9 @@ def test_check_without_an_error_ends_well(maskviz: Run) -> None:
     [
         (["--pool", "8", "-o", "a.html"], "--pool and -o a.html are given together"),
         (["--rows", "1", "-o", "a.html"], "--rows and -o a.html are given together"),
+        (["--pool", "8", "--lines"], "--pool and --lines are given together"),
+        (["--brief", "--lines"], "--lines and --brief are given together"),
+        (["--only", "mask", "--lines"], "--lines and --only are given together"),
         (["--check", "--past", "1"], "--check and --past are given together"),
         (["--check", "--mask", "m.npy"], "--check and --mask are given together"),
     ],

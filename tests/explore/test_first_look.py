@@ -145,7 +145,7 @@ def test_a_map_that_goes_on_says_where(run: Trace) -> None:
     assert "more" not in whole
     top = screen(run.saved(), (80, 24), ["up"] * 30)
     (cue,) = [line for line in top if line.endswith(" more")]
-    hidden = int(cue.split("↓ ")[1].split()[0])
+    hidden = int(cue.split("↓")[1].split()[0])
     shown = [
         at
         for at in range(queries)

@@ -15,6 +15,7 @@ function showLines(shown, options, onFocus) {
     fillEnds("key", document.getElementById("line-keys"), shown.keyTokens, onFocus);
   }
   focusLines(lines.focus);
+  lineFrame.dispatchEvent(new Event("scroll")); // whoever watches its edges looks again
 }
 
 function fillEnds(side, list, tokens, onFocus) {

@@ -364,6 +364,7 @@ async function startPictures() {
   fillStanding(({call, head}) => { state.pinned = false; show({call, head, text: report.opens.text, show: "attention", mark: null}); });
   fillRoleFilter();
   watchEdges(byId("tiles"), byId("grid-hint"));
+  watchEdges(lineFrame);
   new ResizeObserver(debounced(() => { if (shown) { drawLarge(); } })).observe(byId("large"));
   await show({first: true});
 }
