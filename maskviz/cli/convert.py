@@ -87,8 +87,8 @@ def convert(
         if not paths:
             print_out(env, str(answer))
             return
-    deliver(env, answer, paths, drawing)
-    if paths and answer.array is not None:
+    deliver(env, answer, paths, drawing, glanced=False)
+    if paths and answer.array is not None and not env.quiet:
         _say(env, answer)
 
 

@@ -115,7 +115,7 @@ def checked(paths: list[Path] | None, data_suffixes: tuple[str, ...], read: Path
     return paths
 
 
-def deliver(env: Env, answer: Answer, paths: list[Path], drawing: Drawing) -> None:
+def deliver(env: Env, answer: Answer, paths: list[Path], drawing: Drawing, *, glanced: bool = True) -> None:
     """Write an answer to every file, or its page to the terminal where no file is named; of several processes the first
     does.
 
@@ -124,6 +124,7 @@ def deliver(env: Env, answer: Answer, paths: list[Path], drawing: Drawing) -> No
         answer: What to draw.
         paths: Files, as `checked` returned them.
         drawing: How pictures are drawn.
+        glanced: Whether a few lines are said of what went into files.
     """
     from maskviz.api.answer import content_of
     from maskviz.view.glance import glance
@@ -140,7 +141,7 @@ def deliver(env: Env, answer: Answer, paths: list[Path], drawing: Drawing) -> No
         write_whole(path, content)
         if not env.quiet:
             env.say(f"wrote {path}")
-    for line in () if env.quiet else glance(page):
+    for line in glance(page) if glanced and not env.quiet else ():
         env.say(line)
 
 

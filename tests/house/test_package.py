@@ -63,9 +63,9 @@ def test_a_wheel_runs_where_it_is_installed(dist: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "own", with_pip=False)
     python = tmp_path / "own" / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
-    subprocess.run(install, check=True)
-    libraries = next(Path(path) for path in sys.path if path.endswith("site-packages"))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(install, check=True, env=environment, cwd=tmp_path)
+    libraries = next(Path(path) for path in sys.path if path.endswith("site-packages"))
     own = next((tmp_path / "own" / "lib").glob("python*/site-packages"))
     (own / "libraries.pth").write_text(f"{libraries}\n", encoding="utf-8")
     said = {}
