@@ -39,9 +39,10 @@ from maskviz.view.pictures import (
 
 # Texts of a batch that are drawn unless one is asked for: more pictures of one mask are read by nobody.
 _MOST_TEXTS, _FIRST_TEXTS = 8, 4
-# A first look: lines of a terminal, masks that are drawn, masks that are told in a line beside and without.
+# A first look: lines of a terminal; masks that are drawn, and told in a line beside pictures, alone and briefly.
 _LINES, _BRIEF_LINES = 60, 24
-_FIRST_MASKS, _TOLD_MASKS, _TOLD_ALONE = 2, 4, 3
+_FIRST_MASKS, _TOLD_MASKS, _TOLD_ALONE, _TOLD_BRIEFLY = 2, 4, 3, 2
+_BRIEF_HEADS = 2  # of each stack, where there are several
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +132,8 @@ def _masks(
             told.append(f"{grid.title}, {_seen_words(grid)}" if everything else grid.line)
         else:
             panels.append(grid)
-    left = 0 if choice.named else len(told) - (_TOLD_MASKS if pictures else _TOLD_ALONE)
+    most = _TOLD_BRIEFLY if choice.brief else _TOLD_MASKS if pictures else _TOLD_ALONE
+    left = 0 if choice.named else len(told) - most
     told = told[: len(told) - max(0, left)]
     if left > 0:
         told.append(f"{plural(left, 'more mask')}: {either('show(all=True)', '--all')} draws each")
@@ -158,10 +160,9 @@ def _first_look(
     for of_stack in stacks:
         heads = [one for one in prominent if one.stack is of_stack[0].stack]
         if choice.brief and heads:
-            stack = f"{of_stack[0].stack} " if len(stacks) > 1 else ""
-            panels.append(Note(f"{stack}heads that stand out: {'; '.join(map(in_words, heads))}"))
-        elif heads and choice.lines:
-            panels.append(_lines_of(trace, of_stack, heads[0], row, choice))
+            several = len(stacks) > 1
+            words = "; ".join(map(in_words, heads[: _BRIEF_HEADS if several else None]))
+            panels.append(Note(f"{f'{of_stack[0].stack} ' if several else ''}heads that stand out: {words}"))
         elif heads:
             panels.append(head_row(trace, of_stack, heads, row, choice.scale or Scale.LINEAR))
     count = sum(call.heads for of_stack in stacks for call in of_stack)
