@@ -9,12 +9,15 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver, print_out
+from maskviz.core.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 def doctor(env: Env, picture: o.DpiOptions, json: AsJson = False, output: o.DataOutput = None) -> None:
     """Show releases beside those tested, devices, fonts, the terminal, extras and the models on this machine."""
+    if json and output:
+        raise UsageError("--json and -o are given together", "-o machine.json writes it into a file")
     paths, drawing = checked(output, (".json",)), picture.drawing()
 
     from maskviz.api.doctor import doctor as found

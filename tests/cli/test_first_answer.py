@@ -101,6 +101,7 @@ def test_the_doctor_says_releases_beside_those_tested(maskviz: Run) -> None:
         assert re.search(rf"{name} +\S+ +{OLDEST_TESTED[name]} to {newest}", said)
     for words in ("devices", "cpu", "extras", "explore", "terminal", "in any script"):
         assert words in said
+    assert "--json and -o" in maskviz("doctor", "--json", "-o", "x.json", expect=2).stderr
     found = json.loads(maskviz("doctor", "--json").stdout)
     assert found["warnings"] == []
     assert found["devices"][-1]["name"] == "cpu"

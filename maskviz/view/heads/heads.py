@@ -115,7 +115,8 @@ def heads_page(trace: Trace, reading: HeadReading, asked: HeadsAsked) -> Page:
     stacks = [heads for stack in reading.stacks if (heads := _of_stack(trace, reading, stack, asked.choice))]
     by = asked.by or _usual(stacks)
     if all(math.isnan(one.value(by)[0]) for heads in stacks for one in heads):
-        raise UsageError(f"no query has a number for {parameter('by', by)}", _no_number(reading))
+        what = "no head has a number" if asked.by is None else f"no query has a number for {parameter('by', by)}"
+        raise UsageError(what, _no_number(reading))
     panels: list[Panel] = [Note(sentence) for sentence in asked.done]
     panels += [Note(printable(note), Tone.WARNING) for note in (*trace.notes, *_left_out(reading))]
     for heads in stacks:
