@@ -163,6 +163,8 @@ def _first_look(
             several = len(stacks) > 1
             words = "; ".join(map(in_words, heads[: _BRIEF_HEADS if several else None]))
             panels.append(Note(f"{f'{of_stack[0].stack} ' if several else ''}heads that stand out: {words}"))
+        elif heads and choice.lines:
+            panels.append(_lines_of(trace, of_stack, heads[0], row, choice))
         elif heads:
             panels.append(head_row(trace, of_stack, heads, row, choice.scale or Scale.LINEAR))
     count = sum(call.heads for of_stack in stacks for call in of_stack)
