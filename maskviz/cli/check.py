@@ -365,8 +365,8 @@ def _report(env: Env, found: Findings, out: FindingsOptions, paths: list[Path]) 
         return
     if out.data:
         write_whole(paths[0], found.data(f".{out.form}", env.command))
+        env.wrote(paths[0])
         if not env.quiet:
-            env.say(f"wrote {paths[0]}")
             env.say(verdict(found.checked))
     else:
         deliver(env, found, paths, Drawing(out.dpi))

@@ -142,6 +142,11 @@ class Env:
         self.stderr.write(f"{printable(text)}\n")
         self.stderr.flush()
 
+    def wrote(self, path: Path) -> None:
+        """Write a line on a file that was written, unless nothing is to be said of files."""
+        if not self.quiet:
+            self.say(f"wrote {path}")
+
     def say_releases(self) -> None:
         """Write a line where a library that runs models is newer than any that was tested."""
         for sentence in newer_than_tested():

@@ -139,8 +139,7 @@ def deliver(env: Env, answer: Answer, paths: list[Path], drawing: Drawing, *, gl
     contents = {path: content_of(answer, path, drawing, env.command, page) for path in paths}
     for path, content in contents.items():
         write_whole(path, content)
-        if not env.quiet:
-            env.say(f"wrote {path}")
+        env.wrote(path)
     for line in glance(page) if glanced and not env.quiet else ():
         env.say(line)
 
@@ -161,8 +160,7 @@ def deliver_page(env: Env, page: Page, paths: list[Path], drawing: Drawing) -> N
         show(env, page)
     for path in paths:
         write_whole(path, drawn(page, path.suffix.lower(), drawing, env.command))
-        if not env.quiet:
-            env.say(f"wrote {path}")
+        env.wrote(path)
 
 
 def print_out(env: Env, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from maskviz.api.together import refuse_detail
 from maskviz.cli.env import Env
 from maskviz.cli.files import parse_ids, read_texts
 from maskviz.cli.parsing.groups import Group
@@ -15,6 +16,7 @@ from maskviz.core.drawing import Drawing
 from maskviz.core.errors import UsageError
 from maskviz.core.words import (
     CacheKind,
+    Only,
     Parallel,
     Positions,
     Scale,
@@ -345,6 +347,37 @@ class ChoiceOptions(Group):
         from maskviz.view.choosing import Choice
 
         return Choice(self.layer, self.head, self.stack, self.text, self.scale, self.title)
+
+
+@dataclass(frozen=True, slots=True)
+class DetailOptions(Group):
+    """How much of a run is drawn."""
+
+    PANEL: ClassVar[str] = "What to draw"
+    everything: Annotated[
+        bool, typer.Option("--all", help="Draw every head and every mask, not those alone that stand out.")
+    ] = False
+    brief: Annotated[bool, typer.Option("--brief", help="A first look in at most 24 lines.")] = False
+    only: Annotated[Only | None, typer.Option("--only", help="A figure of one thing: the masks, or the attention.")] = (
+        None
+    )
+    lines: Annotated[
+        bool,
+        typer.Option(
+            "--lines", help="Draw attention as lines between tokens: of --head, or the mean of --layer's heads."
+        ),
+    ] = False
+
+    def of(self, choice: Choice) -> Choice:
+        """What of a run is drawn, in this detail.
+
+        Raises:
+            UsageError: all of it in few lines, or lines of a mask.
+        """
+        from dataclasses import replace
+
+        refuse_detail(everything=self.everything, brief=self.brief, lines=self.lines, only=self.only)
+        return replace(choice, everything=self.everything, brief=self.brief, only=self.only, lines=self.lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,14 +127,11 @@ def prune(
         loading = model.loading(hub, parallel=spread.parallel)
         curve = heads_pruned(env, Asked(loading, text.request(found)), wanted, share)
         if chosen.save is not None and env.leads:
-            saved = curve.save_mask(chosen.save)
-            if not env.quiet:
-                env.say(f"wrote {saved}")
+            env.wrote(curve.save_mask(chosen.save))
         if chosen.export is not None and env.leads:
             try:
                 curve = curve.export(chosen.export)
-                if not env.quiet:
-                    env.say(f"wrote {chosen.export}")
+                env.wrote(chosen.export)
             except MaskvizError as error:  # the curve is measured: it is shown before this is said
                 unwritten = error
     deliver(env, curve, paths, drawing)

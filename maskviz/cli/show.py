@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from maskviz.cli import options as o
-from maskviz.cli.detail import DetailOptions
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver, parse_backends
 from maskviz.cli.parsing.groups import Group
@@ -97,7 +96,7 @@ def show(
     own: o.MaskOptions,
     silenced: o.HeadMaskOptions,
     draw: o.ChoiceOptions,
-    detail: DetailOptions,
+    detail: o.DetailOptions,
     part: o.RegionOptions,
     long: LongTextOptions,
     picture: o.PictureOptions,

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from maskviz.cli import options as o
-from maskviz.cli.detail import DetailOptions
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver
 
@@ -19,7 +18,7 @@ def view(
     env: Env,
     run: Run,
     draw: o.ChoiceOptions,
-    detail: DetailOptions,
+    detail: o.DetailOptions,
     part: o.RegionOptions,
     picture: o.PictureOptions,
     output: o.Output = None,
