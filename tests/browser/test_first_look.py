@@ -247,15 +247,27 @@ def test_the_explanation_of_a_cell_is_copied(report: Opened) -> None:
     report.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     report.page.click("#copy")
     expect(report.page.locator("#copied")).to_have_text("copied")
-    said = report.page.evaluate("navigator.clipboard.readText()")
+    said = _pasted(report)
     assert report.text("#cell") in said
     assert f"- {report.text('#why li')}" in said
 
 
-def test_without_a_clipboard_of_its_own_a_page_copies_the_older_way(report: Opened) -> None:
-    report.page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('closed')); }")
+@pytest.mark.parametrize("answer", ["Promise.reject(new Error('closed'))", "new Promise(() => {})"])
+def test_where_a_clipboard_refuses_or_never_answers_a_page_copies_the_older_way(report: Opened, answer: str) -> None:
+    report.page.evaluate(f"() => {{ navigator.clipboard.writeText = () => {answer}; }}")
     report.page.click("#copy")
     expect(report.page.locator("#copied")).to_have_text("copied")
+    assert report.text("#cell") in _pasted(report)
+
+
+def _pasted(report: Opened) -> str:
+    """What the clipboard holds, as somebody pastes it: without asking for leave to read."""
+    report.page.evaluate(
+        "() => document.body.append(Object.assign(document.createElement('textarea'), {id: 'pasted'}))"
+    )
+    report.page.focus("#pasted")
+    report.page.keyboard.press("Control+V")
+    return report.page.input_value("#pasted")
 
 
 def test_small_maps_are_large_enough_or_are_not_there(browser: Browser, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_any_statistic_makes_the_map_and_the_order(maskviz: Run, statistic: str)
 )
 def test_it_runs_on(maskviz: Run, arguments: tuple[str, ...]) -> None:
     response = maskviz("heads", *arguments, expect=(0, 2))
-    assert response.stdout or "no query has a number" in response.stderr
+    assert response.stdout or "no head has a number" in response.stderr
 
 
 @pytest.mark.parametrize("name", ["gpt_oss", "gemma2", "modernbert", "bart", "bloom"])

@@ -8,8 +8,10 @@ function cellText() {
 
 /** Put text on the clipboard; whether that went well. */
 async function copied(text) {
+  // a browser that is asked for leave may say nothing at all, and the older way needs a click that is seconds old
+  const silent = new Promise((_, fail) => { setTimeout(fail, 1000); });
   try {
-    await navigator.clipboard.writeText(text);
+    await Promise.race([navigator.clipboard.writeText(text), silent]);
     return true;
   } catch {
     const box = element("textarea", {className: "skip", readonly: true, "aria-hidden": "true"}, text);
