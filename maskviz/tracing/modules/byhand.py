@@ -1,0 +1,286 @@
+"""Attention written by hand: a softmax over products of queries and keys whose result is multiplied with values."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from maskviz.core.arrays import BoolArray, FloatArray
+from maskviz.core.run.trace import Delivery
+from maskviz.tracing.calling import to_array, to_floats, visible_cells
+from maskviz.tracing.modules.heard import Hearing
+
+SOFTMAX = frozenset({torch.softmax, functional.softmax, torch.Tensor.softmax, torch.special.softmax})
+_PRODUCTS = frozenset(
+    {torch.matmul, torch.bmm, torch.mm, torch.baddbmm, torch.einsum, torch.Tensor.matmul, torch.Tensor.bmm}
+    | {torch.Tensor.mm, torch.Tensor.baddbmm, torch.Tensor.__matmul__, torch.Tensor.__rmatmul__}
+)
+# What makes something new of its tensors: what was known of them is not known of the result.
+_ENDS = frozenset(
+    {functional.linear, functional.layer_norm, functional.embedding, functional.scaled_dot_product_attention}
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Product:
+    """What a tensor is: scores of queries and keys, or made of them; its softmax once there is one.
+
+    Attributes:
+        scores: What the softmax was taken of, None where none was.
+        weights: Its result, None likewise.
+        axis: The axis it runs over, counted from the end (-1 is the last).
+    """
+
+    scores: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
+    axis: int = -1
+
+
+class ByHand:
+    """Follows products of two tensors to a softmax, and that to the values it is multiplied with.
+
+    Routers, pooling and classifiers have a softmax too: theirs is over what a linear map put out, or no values follow.
+    """
+
+    def __init__(self, hearing: Hearing) -> None:
+        self._hearing = hearing
+        self._known: dict[int, tuple[weakref.ref[torch.Tensor], _Product]] = {}
+
+    def __call__(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+        """Call a function of torch, and note what its result is."""
+        if function in _PRODUCTS:
+            return self._product(function, positional, arguments)
+        found = self._first_known((*positional, *arguments.values()))
+        result = function(*positional, **arguments)
+        if found is None or function in _ENDS:
+            return result
+        if function in SOFTMAX:
+            scores = positional[0] if positional else arguments["input"]
+            axis = arguments.get("dim", positional[1] if len(positional) > 1 else -1)
+            if axis is not None and scores.ndim > 1:
+                axis = axis if axis < 0 else axis - scores.ndim
+                self._remember(result, _Product(scores, result, axis))
+            return result
+        for tensor in _tensors(result):
+            self._remember(tensor, found)
+        return result
+
+    def _product(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+        operands = [*_tensors((*positional, *arguments.values()))]
+        for place, tensor in enumerate(operands):
+            known = self._of(tensor)
+            if known is not None and known.weights is not None:
+                return self._mixed(function, positional, arguments, (place, tensor, known))
+        result = function(*positional, **arguments)
+        if len(operands) > 1 and not any(isinstance(one, torch.nn.Parameter) for one in operands):
+            self._remember(result, _Product())
+        return result
+
+    def _mixed(
+        self,
+        function: Callable[..., Any],
+        positional: tuple[Any, ...],
+        arguments: dict[str, Any],
+        at: tuple[int, torch.Tensor, _Product],
+    ) -> Any:
+        """Weights times values: an attention, where the product is over the axis of the softmax."""
+        place, weights, known = at
+        factors = _factors(function, positional, arguments)
+        order = None if factors is None else factors.order(weights)
+        if order is None or factors is None or not _over_softmax(weights.permute(order.axes), known):
+            self._hearing.unused("a softmax whose result is mixed along another axis")
+            return function(*positional, **arguments)
+        gate = self._hearing.gate()
+        laid_out = weights.permute(order.axes)
+        self._hearing.keep(
+            "softmax",
+            to_floats(laid_out),
+            _visible(known, weights, order.axes),
+            key_heads=order.key_heads,
+            delivery=Delivery.ADDITIVE,
+        )
+        if gate is None:
+            return function(*positional, **arguments)
+        back = np.argsort(order.axes).tolist()
+        gated = (laid_out * _column(gate, laid_out)).permute(back)
+        positional = tuple(_with(one, weights, gated) for one in positional)
+        return function(*positional, **{name: _with(one, weights, gated) for name, one in arguments.items()})
+
+    def _remember(self, tensor: torch.Tensor, what: _Product) -> None:
+        key = id(tensor)
+        self._known[key] = (weakref.ref(tensor, lambda _: self._known.pop(key, None)), what)
+
+    def _of(self, tensor: torch.Tensor) -> _Product | None:
+        found = self._known.get(id(tensor))
+        return found[1] if found is not None and found[0]() is tensor else None
+
+    def _first_known(self, values: Iterable[Any]) -> _Product | None:
+        """What is known of the tensors in values: weights before scores."""
+        known = [found for tensor in _tensors(values) if (found := self._of(tensor)) is not None]
+        return next((one for one in known if one.weights is not None), known[0] if known else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """How the axes of weights lie.
+
+    Attributes:
+        axes: Those before queries and keys, the query axis, the key axis.
+        key_heads: Heads the values have where weights have more in groups, or None.
+    """
+
+    axes: tuple[int, ...]
+    key_heads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Factors:
+    """The two tensors of a product, each with a name for each of its axes; a name in both and not in `out` is summed.
+
+    Attributes:
+        tensors: The two tensors.
+        names: Names of their axes.
+        out: Names of the result's.
+    """
+
+    tensors: tuple[torch.Tensor, torch.Tensor]
+    names: tuple[str, str]
+    out: str
+
+    def order(self, weights: torch.Tensor) -> _Order | None:
+        """How the axes of one of them lie as weights; None where the product is none of weights and values."""
+        mine, other = (0, 1) if self.tensors[0] is weights else (1, 0)
+        names, values = self.names[mine], self.names[other]
+        summed = [name for name in names if name in values and name not in self.out]
+        widths = [name for name in values if name not in names and name in self.out]
+        asking = [name for name in names if name not in values and name in self.out]
+        if len(summed) != 1 or not widths or not asking:
+            return None
+        key = summed[0]
+        query = min(
+            asking, key=lambda name: (names.index(name) > names.index(key), abs(names.index(name) - names.index(key)))
+        )
+        before = [name for name in names if name not in (query, key)]
+        shared = [name for name in before if name in values]
+        sizes = [self.tensors[other].shape[values.index(name)] for name in shared]
+        grouped = len(shared) < len(before) or any(
+            size == 1 < weights.shape[names.index(name)] for name, size in zip(shared, sizes, strict=True)
+        )
+        key_heads = sizes[1] if grouped and len(before) == 3 and len(sizes) > 1 else None
+        return _Order(tuple(names.index(name) for name in (*before, query, key)), key_heads)
+
+
+def _factors(function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> _Factors | None:
+    """The two tensors of a product with the names of their axes; None where it is no product of two."""
+    if function is torch.einsum:
+        equation, *operands = positional
+        operands = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
+        return _of_equation(equation, operands) if isinstance(equation, str) and len(operands) == 2 else None
+    tensors = [*_tensors((*positional, *arguments.values()))]
+    if function in (torch.baddbmm, torch.Tensor.baddbmm):
+        tensors = tensors[1:]
+    if function is torch.Tensor.__rmatmul__:
+        tensors = tensors[::-1]
+    if len(tensors) != 2 or min(one.ndim for one in tensors) < 2:
+        return None
+    left, right = tensors
+    most = max(left.ndim, right.ndim)
+    letters = "abcdefghijklmnop"[: most - 2]
+    return _Factors(
+        (left, right),
+        (letters[most - left.ndim :] + "xy", letters[most - right.ndim :] + "yz"),
+        letters + "xz",
+    )
+
+
+def _of_equation(equation: str, operands: Any) -> _Factors | None:
+    """An equation of einsum as names of axes, "..." written out."""
+    left, arrow, out = equation.replace(" ", "").partition("->")
+    names = left.split(",")
+    if len(names) != 2:
+        return None
+    spread = max(
+        (one.ndim - len(name.replace("...", "")) for one, name in zip(operands, names, strict=True)), default=0
+    )
+    unused = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in left]
+    written = []
+    for one, name in zip(operands, names, strict=True):
+        own = one.ndim - len(name.replace("...", ""))
+        written.append(name.replace("...", "".join(unused[spread - own : spread])))
+    if not arrow:
+        out = "".join(sorted(name for name in set("".join(names)) if "".join(names).count(name) == 1))
+    return _Factors((operands[0], operands[1]), (written[0], written[1]), out.replace("...", "".join(unused[:spread])))
+
+
+def _over_softmax(weights: torch.Tensor, known: _Product) -> bool:
+    """Whether each row of weights [..., query, key] is one of the softmax: no row sums to more than 1, and where
+    nothing changed them since, each to 1 or 0."""
+    if not weights.numel() or not weights.is_floating_point():
+        return False
+    sums = weights.float().sum(-1).nan_to_num(1.0)
+    if known.weights is not None and weights.numel() == known.weights.numel():
+        near = (sums - 1).abs() < _SUMS_TO
+        return bool((near | (sums.abs() < _SUMS_TO)).all()) or bool(
+            weights.shape[-1] == known.weights.shape[known.axis]
+        )
+    return bool((sums < 1 + _SUMS_TO).all())
+
+
+# Weights in 16 bits sum to one up to their rounding.
+_SUMS_TO = 2e-2
+
+
+def _visible(known: _Product, weights: torch.Tensor, axes: tuple[int, ...]) -> BoolArray:
+    """Visible cells of weights laid out as `axes`: what the scores say where they have the same shape, and what was
+    set to zero after the softmax is blocked, too."""
+    assert known.scores is not None and known.weights is not None
+    scores = known.scores
+    if scores.shape != weights.shape:
+        if scores.numel() == weights.numel():
+            scores = scores.reshape(weights.shape) if scores.shape[-1] == weights.shape[-1] else scores
+        elif scores.ndim == weights.ndim and scores.shape[:-1] == weights.shape[:-1]:
+            scores = scores[..., : weights.shape[-1]]  # a sink that is no key was cut off
+    if scores.shape != weights.shape:
+        transposed = scores.transpose(-1, -2)
+        scores = transposed if transposed.shape == weights.shape else scores
+    if scores.shape != weights.shape:
+        return to_array((weights > 0).permute(axes)).astype(np.bool_)
+    seen = visible_cells(scores)
+    if known.weights.shape == weights.shape:
+        seen = seen & ~to_array((weights == 0) & (known.weights > 0))
+    return np.asarray(seen.transpose(axes))
+
+
+def _column(gate: FloatArray, like: torch.Tensor) -> torch.Tensor:
+    """Gates [head] that fit weights [..., query, key]: heads are the last axes before, or in one axis with the rows."""
+    factors = torch.as_tensor(np.array(gate), dtype=like.dtype, device=like.device)
+    leading = like.shape[:-2]
+    if leading and leading[-1] == len(gate):
+        return factors[:, None, None]
+    if len(leading) > 1 and leading[-2] * leading[-1] == len(gate):
+        return factors.reshape(leading[-2], leading[-1], 1, 1)
+    if len(leading) == 1 and leading[0] % len(gate) == 0:
+        return factors.repeat(leading[0] // len(gate))[:, None, None]
+    return factors.reshape(())
+
+
+def _with(value: Any, before: torch.Tensor, after: torch.Tensor) -> Any:
+    """An argument with one tensor in the place of another."""
+    if value is before:
+        return after
+    return type(value)(_with(one, before, after) for one in value) if isinstance(value, list | tuple) else value
+
+
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    """The tensors in a value, and in lists and tuples of it."""
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif isinstance(values, list | tuple):
+        for one in values:
+            yield from _tensors(one)
