@@ -1,1 +1,1 @@
-"""Attention heard in modules that are no models of transformers: torch's own, written by hand, Keras', other libraries'."""
+"""Attention heard in modules that are no models of transformers: torch's own, by hand, Keras', other libraries'."""

@@ -73,10 +73,10 @@ class ByHand:
 
     def _product(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         operands = [*_tensors((*positional, *arguments.values()))]
-        for place, tensor in enumerate(operands):
+        for tensor in operands:
             known = self._of(tensor)
             if known is not None and known.weights is not None:
-                return self._mixed(function, positional, arguments, (place, tensor, known))
+                return self._mixed(function, positional, arguments, (tensor, known))
         result = function(*positional, **arguments)
         if len(operands) > 1 and not any(isinstance(one, torch.nn.Parameter) for one in operands):
             self._remember(result, _Product())
@@ -87,10 +87,10 @@ class ByHand:
         function: Callable[..., Any],
         positional: tuple[Any, ...],
         arguments: dict[str, Any],
-        at: tuple[int, torch.Tensor, _Product],
+        at: tuple[torch.Tensor, _Product],
     ) -> Any:
         """Weights times values: an attention, where the product is over the axis of the softmax."""
-        place, weights, known = at
+        weights, known = at
         factors = _factors(function, positional, arguments)
         order = None if factors is None else factors.order(weights)
         if order is None or factors is None or not _over_softmax(weights.permute(order.axes), known):
@@ -180,8 +180,8 @@ def _factors(function: Callable[..., Any], positional: tuple[Any, ...], argument
     """The two tensors of a product with the names of their axes; None where it is no product of two."""
     if function is torch.einsum:
         equation, *operands = positional
-        operands = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
-        return _of_equation(equation, operands) if isinstance(equation, str) and len(operands) == 2 else None
+        several: Any = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
+        return _of_equation(equation, several) if isinstance(equation, str) and len(several) == 2 else None
     tensors = [*_tensors((*positional, *arguments.values()))]
     if function in (torch.baddbmm, torch.Tensor.baddbmm):
         tensors = tensors[1:]
@@ -250,7 +250,7 @@ def _visible(known: _Product, weights: torch.Tensor, axes: tuple[int, ...]) -> B
         transposed = scores.transpose(-1, -2)
         scores = transposed if transposed.shape == weights.shape else scores
     if scores.shape != weights.shape:
-        return to_array((weights > 0).permute(axes)).astype(np.bool_)
+        return np.asarray(to_array((weights > 0).permute(axes)), np.bool_)
     seen = visible_cells(scores)
     if known.weights.shape == weights.shape:
         seen = seen & ~to_array((weights == 0) & (known.weights > 0))

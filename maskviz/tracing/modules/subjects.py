@@ -1,0 +1,115 @@
+"""A module that is run plainly, then listened to, and is afterwards as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from maskviz.core.errors import CannotTraceError, MaskvizError
+from maskviz.tracing.calling import is_ours, same_randomness
+from maskviz.tracing.modules.ear import Ear, paths_known
+from maskviz.tracing.modules.heard import Hearing
+from maskviz.tracing.modules.other_libraries import other_libraries_heard
+from maskviz.tracing.seam.flex import uncompiled
+from maskviz.tracing.seam.implementations import copied, evaluating
+from maskviz.tracing.seam.replacing import alone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TorchSubject:
+    """A torch module and the arguments of its forward.
+
+    Attributes:
+        module: The module, where it is and as it is.
+        positional: Arguments by position.
+        named: Arguments by name.
+    """
+
+    module: torch.nn.Module
+    positional: tuple[Any, ...] = ()
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> Any:
+        """What the module returns in evaluation mode, without gradients, by whatever path it takes by itself."""
+        with self._as_before(), _explained(self.module, "fails on these inputs"):
+            return self._called()
+
+    def heard(self, hearing: Hearing) -> Any:
+        """What it returns while it is listened to, with the gates of the hearing."""
+        with ExitStack() as block:
+            block.enter_context(self._as_before())
+            block.enter_context(_explained(self.module, "runs plainly, but not while it is listened to"))
+            block.enter_context(slow_path())
+            block.enter_context(paths_known(self.module, hearing))
+            block.enter_context(other_libraries_heard(self.module, hearing))
+            block.enter_context(Ear(hearing))
+            return self._called()
+
+    def with_inputs(self, change: Callable[[str, Any], Any]) -> TorchSubject:
+        """The same with other inputs: what `change` makes of each, by its name or its number."""
+        positional = tuple(change(str(place), one) for place, one in enumerate(self.positional))
+        return TorchSubject(self.module, positional, {name: change(name, one) for name, one in self.named.items()})
+
+    def _called(self) -> Any:
+        # Copies: a module may write into what it is given.
+        return self.module(
+            *(copied(one) for one in self.positional), **{name: copied(one) for name, one in self.named.items()}
+        )
+
+    @contextmanager
+    def _as_before(self) -> Iterator[None]:
+        with ExitStack() as block:
+            block.enter_context(alone())
+            block.enter_context(evaluating(self.module))
+            block.enter_context(torch.no_grad())
+            block.enter_context(same_randomness())
+            block.enter_context(uncompiled())
+            block.enter_context(_same_buffers(self.module))
+            yield
+
+
+@contextmanager
+def slow_path() -> Iterator[None]:
+    """Have torch's own layers run in Python: their fast path is one fused call that nothing can be asked about."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _same_buffers(module: torch.nn.Module) -> Iterator[None]:
+    """Put every buffer back afterwards: the same tensors with the same numbers."""
+    before = [(part, dict(part._buffers)) for part in module.modules()]
+    numbers = {id(one): (one, one.detach().clone()) for _, own in before for one in own.values() if one is not None}
+    try:
+        yield
+    finally:
+        for part, own in before:
+            part._buffers.clear()
+            part._buffers.update(own)
+        with torch.no_grad():
+            for tensor, content in numbers.values():
+                if tensor.shape != content.shape or not torch.equal(tensor, content):
+                    tensor.resize_(content.shape).copy_(content)
+
+
+@contextmanager
+def _explained(module: torch.nn.Module, what: str) -> Iterator[None]:
+    """Turn what a module raises into a CannotTraceError that says `what` it did; its traceback stays behind it."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MaskvizError) or is_ours(error):
+            raise
+        summary = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
+        raise CannotTraceError(f"{type(module).__name__} {what}: {summary}", _REMEDY) from error
+
+
+_REMEDY = "it is the module's own error on these inputs; --traceback, or MASKVIZ_TRACEBACK=1, shows where"
