@@ -12,7 +12,8 @@ from maskviz.api.checking.case import examined_run
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.head_masks import Gates
 from maskviz.api.runs.options import RunKeywords, check_options
-from maskviz.api.runs.traced import Asked, Feeding, Ready, hand_over_of, proven, ready, traced
+from maskviz.api.runs.own import OwnReady
+from maskviz.api.runs.traced import Asked, Feeding, Ready, hand_over_of, proven, ready_for, traced
 from maskviz.api.shown import ShownRun, Trace, with_region
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.checks.findings import Checked
@@ -179,7 +180,7 @@ def trace(model: Model, text: Text = None, **options: Unpack[TraceKeywords]) -> 
     """
     check_options("trace", options, TraceKeywords)
     with alone(), volume_kept():
-        return Trace.of(traced(NOBODY, ready(NOBODY, asked_of(model, text, options)), options.get("head_mask")))
+        return Trace.of(traced(NOBODY, ready_for(NOBODY, asked_of(model, text, options)), options.get("head_mask")))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,7 +214,9 @@ def shown(watcher: Watcher, asked: Asked, wanted: Wanted) -> ShownRun:
     Raises:
         MaskvizError: something is not there, does not go together, or cannot be run.
     """
-    prepared = ready(watcher, asked, proving=wanted.prove)
+    prepared = ready_for(watcher, asked, proving=wanted.prove)
+    if isinstance(prepared, OwnReady):
+        return _own_shown(watcher, prepared, wanted)
     long = long_traced(watcher, prepared, wanted.long, whole=bool(_whole(asked.request, asked.feeding, wanted)))
     if long is not None:
         return ShownRun(long, with_region(wanted.choice, long, wanted.region))
@@ -224,6 +227,20 @@ def shown(watcher: Watcher, asked: Asked, wanted: Wanted) -> ShownRun:
     proof = proven(watcher, prepared, run) if wanted.prove else None
     checked = _checked(watcher, asked, prepared, run) if wanted.check else None
     return ShownRun(run, with_region(wanted.choice, run, wanted.region), checked, proof, more)
+
+
+def _own_shown(watcher: Watcher, prepared: OwnReady, wanted: Wanted) -> ShownRun:
+    """A module of the user's own, and what can be asked of one.
+
+    Raises:
+        UsageError: something is asked that only models of transformers can be asked.
+    """
+    others = {"attn": wanted.backends, "pool": wanted.long.pool, "rows": wanted.long.rows}
+    for name, given in others.items():
+        if given:
+            raise UsageError(f"{parameter(name)} is for models of transformers", f"leave out {parameter(name)}")
+    run = traced(watcher, prepared, wanted.head_mask)
+    return ShownRun(run, with_region(wanted.choice, run, wanted.region))
 
 
 def _whole(request: Request, feeding: Feeding, wanted: Wanted) -> tuple[str, ...]:

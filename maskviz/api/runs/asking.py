@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from maskviz.api.runs.options import BatchKeywords, ModelKeywords, RunKeywords, TextKeywords, texts_of, word
+from maskviz.api.runs.options import (
+    BatchKeywords,
+    ModelKeywords,
+    OwnKeywords,
+    RunKeywords,
+    TextKeywords,
+    only,
+    texts_of,
+    word,
+)
+from maskviz.api.runs.own import Own, is_own
 from maskviz.api.runs.traced import Asked, Feeding, Live
 from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import UsageError
@@ -20,6 +30,8 @@ from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import load_tokenizer
 from maskviz.load.models.source import Source, resolve
 from maskviz.load.texts.request import Request, check
+from maskviz.tracing.modules.axes import Said
+from maskviz.tracing.modules.reading import Labels
 
 if TYPE_CHECKING:
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -50,6 +62,11 @@ def asked_of(model: Model, text: Text, options: RunKeywords) -> Asked:
         word(CacheKind, options.get("cache", "dynamic"), "kind of cache"),
         mask_of(options.get("mask")),
     )
+    if not isinstance(model, str | os.PathLike) and is_own(model):
+        return Asked(own_of(model, text, options), feeding=feeding)
+    beside = next(iter(only(options, OwnKeywords)), None)
+    if beside is not None:
+        raise UsageError(f"{beside}= is for modules of your own", f"leave out {beside}=")
     arguments = _arguments(text, options)
     request = Request(no_cache=options.get("no_cache", False))
     if arguments is None:
@@ -58,6 +75,49 @@ def asked_of(model: Model, text: Text, options: RunKeywords) -> Asked:
     tokenizer = options.get("tokenizer")
     at_hand = None if isinstance(tokenizer, str) else tokenizer
     return Asked(model_of(model, options), request, feeding, arguments, at_hand)
+
+
+def own_of(module: Any, inputs: Any, options: Mapping[str, Any]) -> Own:
+    """A module of the user's own with its inputs.
+
+    Raises:
+        UsageError: an option of models by name, or of texts, beside it.
+    """
+    known = {*OwnKeywords.__annotations__, "tokenizer", "inputs", "head_mask"}
+    others = {*ModelKeywords.__annotations__, *_OF_TEXTS} - known
+    beside = next((name for name in options if name in others), None)
+    if beside is not None:
+        raise UsageError(f"{beside}= is for models of transformers, and this is a module", f"leave out {beside}=")
+    file = options.get("inputs")
+    if file is not None and inputs is not None:
+        raise UsageError("inputs= and other inputs are given together", "give one or the other")
+    return Own(
+        module,
+        inputs if file is None else read_inputs(Path(file)),
+        said=Said(options.get("batch_size"), options.get("num_heads")),
+        labels=labels_of(options.get("labels"), "labels"),
+        target_labels=labels_of(options.get("target_labels"), "target_labels"),
+        tokenizer=_tokenizer(options.get("tokenizer")),
+        moved=file is not None,
+    )
+
+
+def labels_of(given: Any, name: str) -> Labels | None:
+    """Names of positions as rows of strings; one row of strings is for every row.
+
+    Raises:
+        UsageError: they are no strings.
+    """
+    if given is None:
+        return None
+    rows = [given] if isinstance(given, Sequence) and given and all(isinstance(one, str) for one in given) else given
+    try:
+        found = tuple(tuple(row) for row in rows)
+    except TypeError:
+        found = ()
+    if not found or any(not isinstance(one, str) for row in found for one in row) or isinstance(given, str):
+        raise UsageError(f"{name}= are no strings", f"give a string for each position: {name}=[['the', 'cat']]")
+    return found
 
 
 def model_of(model: Model, options: ModelKeywords) -> Loading | Live:

@@ -87,7 +87,23 @@ class BatchKeywords(TextKeywords, total=False):
     no_cache: bool
 
 
-class RunKeywords(ModelKeywords, BatchKeywords, total=False):
+class OwnKeywords(TypedDict, total=False):
+    """What may be said of a module of the user's own.
+
+    Attributes:
+        labels: Names of the positions, [batch][position], or one row for all; of the encoder where there are two sides.
+        target_labels: The same of the decoder's side.
+        batch_size: Rows of the batch, where the calls leave two readings.
+        num_heads: Heads of each attention, likewise.
+    """
+
+    labels: Sequence[Sequence[str]] | Sequence[str] | None
+    target_labels: Sequence[Sequence[str]] | Sequence[str] | None
+    batch_size: int | None
+    num_heads: int | None
+
+
+class RunKeywords(ModelKeywords, BatchKeywords, OwnKeywords, total=False):
     """What may be said of a run of one batch.
 
     Attributes:
@@ -110,7 +126,7 @@ _Word = TypeVar("_Word", bound=str)
 Range = tuple[float, float | None]
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("max_length", "pad_to", "past", "step", "queries", "keys", "heads", "batch", "window"), (1, None)),
-    **dict.fromkeys(("layers", "top", "mlm_sample", "length", "width"), (1, None)),
+    **dict.fromkeys(("layers", "top", "mlm_sample", "length", "width", "batch_size", "num_heads"), (1, None)),
     "random_weights": (0, 2**63 - 1),
     "seed": (0, 2**32 - 1),
     "probe_length": (5, None),

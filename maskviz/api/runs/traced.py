@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from maskviz.analyse.comparison import compare
 from maskviz.analyse.user_mask import with_user_mask
 from maskviz.api.runs.head_masks import Gates, head_mask_for
+from maskviz.api.runs.own import Own, OwnReady, own_ready, own_traced
 from maskviz.api.watcher import Watcher
 from maskviz.conventions.files import read_mask
 from maskviz.core.errors import CannotTraceError, UsageError
@@ -78,14 +79,14 @@ class Asked:
     """One run that is asked for.
 
     Attributes:
-        model: What model, by name or at hand.
+        model: What model, by name or at hand; or a module of the user's own with its inputs.
         request: What is to be encoded.
         feeding: How it is fed to the model.
         arguments: The arguments of the model's forward, in place of what is to be encoded; or None.
         tokenizer: A tokenizer at hand for a model by name, or None.
     """
 
-    model: Loading | Live
+    model: Loading | Live | Own
     request: Request = field(default_factory=Request)
     feeding: Feeding = field(default_factory=Feeding)
     arguments: Mapping[str, Any] | None = None
@@ -113,6 +114,12 @@ def loaded_for(watcher: Watcher, asked: Asked) -> Loaded:
     Raises:
         MaskvizError: as `bring_in` and `loaded_object`.
     """
+    if isinstance(asked.model, Own):
+        what = asked.model.name or type(asked.model.module).__name__
+        raise UsageError(
+            f"{what} is no model of transformers, and this asks for one",
+            either("maskviz.trace and maskviz.check take it", "'maskviz show --module' takes it"),
+        )
     if isinstance(asked.model, Live):
         return loaded_object(asked.model.model, asked.model.tokenizer)
     watcher.say_releases()
@@ -120,6 +127,24 @@ def loaded_for(watcher: Watcher, asked: Asked) -> Loaded:
     if asked.tokenizer is None:
         return bring_in(asked.model, asked.request)
     return replace(bring_in(asked.model, Request()), tokenizer=asked.tokenizer, tokenizer_problem="")
+
+
+def ready_for(watcher: Watcher, asked: Asked, *, proving: bool = False) -> Ready | OwnReady:
+    """As `ready`; a module of the user's own is brought together with its inputs.
+
+    Raises:
+        MaskvizError: something is not there, or does not go together.
+    """
+    if not isinstance(asked.model, Own):
+        return ready(watcher, asked, proving=proving)
+    fed = {"past": asked.feeding.past, "step": asked.feeding.step, "mask": asked.feeding.mask}
+    for name, given in fed.items():
+        if given is not None:
+            raise UsageError(
+                f"{parameter(name)} is for models of transformers, and this is a module of your own",
+                "give what its forward takes among the inputs",
+            )
+    return own_ready(asked.model)
 
 
 def ready(watcher: Watcher, asked: Asked, *, proving: bool = False) -> Ready:
@@ -321,7 +346,7 @@ def names_of(loaded: Loaded, change: Comparison) -> dict[int, str]:
     return dict(zip(listed, labels[0], strict=True))
 
 
-def traced(watcher: Watcher, ready: Ready, head_mask: Gates | None = None, most: int | None = None) -> Saved:
+def traced(watcher: Watcher, ready: Ready | OwnReady, head_mask: Gates | None = None, most: int | None = None) -> Saved:
     """Trace what was made ready; with a head mask, before and after.
 
     Args:
@@ -334,6 +359,8 @@ def traced(watcher: Watcher, ready: Ready, head_mask: Gates | None = None, most:
         CannotTraceError: it does not fit, or cannot be run.
         UsageError: the head mask does not fit the model.
     """
+    if isinstance(ready, OwnReady):
+        return own_traced(watcher, ready, head_mask)
     loaded, encoded, calling = ready.loaded, ready.encoded, ready.calling
     check_fits(loaded.card, encoded.batch, weightless=loaded.weightless, most=most)
     watcher.progress(f"running {loaded.card.architecture} on {encoded.batch.rows} x {encoded.batch.length} tokens ...")

@@ -81,7 +81,8 @@ def rows_of(calls: Sequence[HeardCall], leading: int | None, said: Said) -> int:
         wrong = next((rows for rows in known if rows % said.rows), None)
         if wrong is not None:
             raise CannotTraceError(
-                f"an attention has {wrong} rows, which are not those of {said.rows}", f"leave out {parameter('batch_size')} to have it found"
+                f"an attention has {wrong} rows, which are not those of {said.rows}",
+                f"leave out {parameter('batch_size')} to have it found",
             )
         return said.rows
     whole = [math.prod(call.weights.shape[:-2]) for call in calls]
@@ -167,8 +168,9 @@ def _heads_of(call: HeardCall, rows: int, said: Said) -> tuple[int, str]:
     fitting = [heads for heads in hints if rest == heads or (len(before) > 2 and before[-1] == heads)]
     if fitting or hints:
         return (fitting or hints)[0], ""
+    said_else = f"{parameter('num_heads')} says otherwise"
     which = call.module or "an attention"
-    return rest, f"{which}: {rest} of weights {call.weights.shape} are read as heads; {parameter('num_heads')} says otherwise"
+    return rest, f"{which}: {rest} of weights {call.weights.shape} are read as heads; {said_else}"
 
 
 def _with_heads(call: HeardCall, rows: int, heads: int) -> BoolArray:

@@ -1,7 +1,7 @@
 """Public functions of flash-attn and xformers, heard where a module's own code has them, by their documented meaning.
 
-flash-attn (github.com/Dao-AILab/flash-attention, flash_attn_interface.py): axes are [batch, token, head, width], queries
-and keys end together where `causal` is set, `window_size` counts keys to the left and right, -1 is no limit.
+flash-attn (github.com/Dao-AILab/flash-attention, flash_attn_interface.py): axes are [batch, token, head, width],
+queries and keys end together where `causal` is set, `window_size` counts keys to the left and right, -1 is no limit.
 xformers (facebookresearch.github.io/xformers/components/ops.html): axes are [batch, token, head, width], or
 [batch * head, token, width]; `attn_bias` is added to the scores.
 """
