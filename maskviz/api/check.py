@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,16 +16,18 @@ from maskviz.analyse.check import unasked
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.checking.array import MaskNumbers, array_of, guessed
 from maskviz.api.checking.case import Checkable, examined
-from maskviz.api.runs.asking import mask_of, model_of, request_of, tensor_of
-from maskviz.api.runs.options import BatchKeywords, ModelKeywords, check_options, only, word
+from maskviz.api.checking.own import OwnExamined, own_examined
+from maskviz.api.runs.asking import mask_of, model_of, own_of, request_of, tensor_of
+from maskviz.api.runs.options import BatchKeywords, ModelKeywords, OwnKeywords, check_options, only, word
+from maskviz.api.runs.own import Own, is_own
 from maskviz.api.runs.traced import Live
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.conventions.files import read_mask
 from maskviz.conventions.packed import PACKED, packed_words
 from maskviz.conventions.source import known
-from maskviz.core.checks.case import Case, GivenArray, Sizes
+from maskviz.core.checks.case import Case, GivenArray, Sizes, Unasked
 from maskviz.core.checks.findings import Checked, Finding
-from maskviz.core.checks.known import chosen_rules
+from maskviz.core.checks.known import TRAPS, chosen_rules
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page, Panel
 from maskviz.core.results.converted import Converted, Written
@@ -42,8 +45,6 @@ from maskviz.view.findings import findings_page, verdict
 from maskviz.view.masks.conversion import mask_pictures
 
 if TYPE_CHECKING:
-    import os
-
     from maskviz.api.runs.options import Model
     from maskviz.core.arrays import AnyArray
 
@@ -111,7 +112,7 @@ class Findings(Answer):
         return findings_json(self.checked, command) if suffix == ".json" else findings_sarif(self.checked, command)
 
 
-class CheckKeywords(ModelKeywords, BatchKeywords, total=False):
+class CheckKeywords(ModelKeywords, BatchKeywords, OwnKeywords, total=False):
     """What else `check` may be told, beside what is said of a model and a batch.
 
     Attributes:
@@ -175,9 +176,23 @@ def check(
         sizes = Sizes(None, *(options.get(name) for name in ("heads", "queries", "keys", "window")))  # type: ignore[arg-type]
         alone_asked = MaskAsked(_dialect(options), sizes, options.get("dtype", "auto"), options.get("meant"))
         return checked_mask(own, alone_asked, chosen)
+    if not isinstance(model, str | os.PathLike) and is_own(model):
+        return _own(model, batch, mask, options, chosen)
     with alone(), volume_kept():
         subject = replace(_subject(batch, options), purpose=purpose, mask=_named_mask(mask))
         return checked(NOBODY, subject, model_of(model, only(options, ModelKeywords)), chosen)
+
+
+def _own(model: Any, batch: Any, mask: Any, options: CheckKeywords, chosen: tuple[str, ...]) -> Findings:
+    """Check a module, as Python asks for it."""
+    others = {*CheckKeywords.__annotations__} - {*OwnKeywords.__annotations__, *ModelKeywords.__annotations__}
+    others -= {*BatchKeywords.__annotations__, "meant", "select", "ignore"}
+    beside = "mask" if mask is not None else next((name for name in options if name in others), None)
+    if beside is not None:
+        raise UsageError(f"{beside}= is for models of transformers, and this is a module", f"leave out {beside}=")
+    own = only(options, OwnKeywords, ModelKeywords, BatchKeywords)
+    with alone():
+        return own_checked(NOBODY, own_of(model, batch, own), chosen, options.get("meant"))
 
 
 def checked(watcher: Watcher, subject: Checkable, model: Loading | Live, chosen: tuple[str, ...]) -> Findings:
@@ -276,6 +291,42 @@ def _named_mask(mask: Any) -> tuple[str, torch.Tensor] | None:
     if own is None:
         return None
     return (own.name, read_mask(own)) if isinstance(own, Path) else ("the mask", own)
+
+
+def own_checked(watcher: Watcher, own: Own, chosen: tuple[str, ...], meant: str | None = None) -> Findings:
+    """Check a module of the user's own on its inputs: its run, and every mask that reaches an attention.
+
+    Raises:
+        MaskvizError: its inputs do not fit, it raises, or no attention is heard.
+    """
+    seen = own_examined(watcher, own, meant)
+    findings = [one for case in (seen.run, *seen.masks) for one in ask(case, chosen)]
+    known = {one.rule for one in findings}  # what a mask is said to do is not said again of the cells it makes
+    findings += [one for case in seen.cells for one in ask(case, chosen) if one.rule not in known]
+    findings.sort(key=lambda one: list(TRAPS).index(one.rule))
+    behaviour = seen.run.run
+    passes = 0 if behaviour is None else behaviour.passes
+    name = own.name or type(own.module).__name__
+    return Findings(
+        Checked(
+            name,
+            seen.about,
+            tuple(findings),
+            seen.asked,
+            seen.notes,
+            unasked=_asked_nowhere(seen, chosen),
+            passes=passes,
+        )
+    )
+
+
+def _asked_nowhere(seen: OwnExamined, chosen: tuple[str, ...]) -> tuple[Unasked, ...]:
+    """The rules that none of several cases could be asked, by the reason of the first."""
+    cases = [unasked(case, chosen) for case in (seen.run, *seen.masks, *seen.cells)]
+    everywhere = [{trap for one in case for trap in one.traps} for case in cases]
+    nowhere = set.intersection(*everywhere)
+    left = [(tuple(trap for trap in one.traps if trap in nowhere), one.reason) for one in cases[0]]
+    return tuple(Unasked(traps, reason) for traps, reason in left if traps)
 
 
 def _subject(batch: Batch, options: CheckKeywords) -> Checkable:

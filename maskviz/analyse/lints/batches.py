@@ -362,10 +362,12 @@ def capture_changes_outputs(case: Case) -> Iterator[Finding]:
     if run is None or run.trace.drift is None or run.broken or run.rounds:
         return
     if math.isnan(run.trace.drift) or run.trace.drift > run.noticeable:
+        plain = run.trace.plain_attention
+        how = f"eager attention, which shows its weights, puts out something else than {plain}"
         yield found(
             "N2",
             run.trace.card.architecture,
-            f"eager attention, which shows its weights, puts out something else than {run.trace.plain_attention}",
+            how if plain else "the module puts out something else while its weights are asked for",
             measured=f"outputs differ by up to {run.trace.drift:.2g}, the largest is {run.size:.2g}",
             confidence=Confidence.MEASURED,
         )

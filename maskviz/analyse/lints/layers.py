@@ -365,7 +365,10 @@ def _cure_of_leak(case: Case, mended: Tried | None, of_the_user: bool) -> str:
         cure = f"Give {mended.change}." if mended is not None else "Join it with the triangle: mask & causal."
         rule = None if case.array is None or case.array.visible is None else known_rule(case.array.visible)
         return cure if rule is None else f"{cure} If {rule} is what is meant, say so, and it is no leak."
-    return "" if mended is None else f"Use {mended.change}."
+    if mended is not None:
+        return f"Use {mended.change}."
+    own = case.model is not None and case.model.own
+    return "Give every layer the triangle; where each has it, something beside attention mixes tokens." if own else ""
 
 
 # Rules about numbers that block nothing where they are added.

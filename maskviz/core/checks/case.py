@@ -192,6 +192,7 @@ class ModelFacts:
         text_classes: How many values the label of a whole text may have; None where there is no such label.
         unused: Windows that the config names, by their names there, and that no layer has.
         unused_by: What in the config keeps the layers from having them, in words; "" where the code does not read them.
+        own: Whether it is a module of the user's own, whose code they can change.
     """
 
     architecture: str
@@ -208,6 +209,7 @@ class ModelFacts:
     text_classes: int | None = None
     unused: Mapping[str, int] = field(default_factory=dict)
     unused_by: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

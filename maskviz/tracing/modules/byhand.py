@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,18 @@ from torch.nn import functional
 
 from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.run.trace import Delivery
+from maskviz.core.words import Dialect
 from maskviz.tracing.calling import to_array, to_floats, visible_cells
-from maskviz.tracing.modules.heard import Hearing
+from maskviz.tracing.modules.heard import HandedMask, Hearing
 
 SOFTMAX = frozenset({torch.softmax, functional.softmax, torch.Tensor.softmax, torch.special.softmax})
 _PRODUCTS = frozenset(
     {torch.matmul, torch.bmm, torch.mm, torch.baddbmm, torch.einsum, torch.Tensor.matmul, torch.Tensor.bmm}
     | {torch.Tensor.mm, torch.Tensor.baddbmm, torch.Tensor.__matmul__, torch.Tensor.__rmatmul__}
+)
+_SUMS = frozenset(
+    {torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__radd__}
+    | {torch.Tensor.__iadd__}
 )
 # What makes something new of its tensors: what was known of them is not known of the result.
 _ENDS = frozenset(
@@ -35,11 +40,13 @@ class _Product:
         scores: What the softmax was taken of, None where none was.
         weights: Its result, None likewise.
         axis: The axis it runs over, counted from the end (-1 is the last).
+        masks: What was added to the scores.
     """
 
     scores: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     axis: int = -1
+    masks: tuple[HandedMask, ...] = ()
 
 
 class ByHand:
@@ -65,11 +72,20 @@ class ByHand:
             axis = arguments.get("dim", positional[1] if len(positional) > 1 else -1)
             if axis is not None and scores.ndim > 1:
                 axis = axis if axis < 0 else axis - scores.ndim
-                self._remember(result, _Product(scores, result, axis))
+                self._remember(result, _Product(scores, result, axis, found.masks))
             return result
+        if function in _SUMS and found.weights is None:
+            found = replace(found, masks=(*found.masks, *self._added(positional)))
         for tensor in _tensors(result):
             self._remember(tensor, found)
         return result
+
+    def _added(self, summands: tuple[Any, ...]) -> Iterator[HandedMask]:
+        """The tensors of scores' axes that are added to them and are no scores."""
+        for one in summands:
+            if isinstance(one, torch.Tensor) and one.ndim > 1 and self._of(one) is None:
+                whole = one[None, None] if one.ndim == 2 else one[:, None] if one.ndim == 3 else one
+                yield HandedMask("what is added to the scores", Dialect.HF_4D, whole)
 
     def _product(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         operands = [*_tensors((*positional, *arguments.values()))]
@@ -104,6 +120,7 @@ class ByHand:
             _visible(known, weights, order.axes),
             key_heads=order.key_heads,
             delivery=Delivery.ADDITIVE,
+            masks=known.masks,
         )
         if gate is None:
             return function(*positional, **arguments)

@@ -16,9 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.run.trace import Delivery
+from maskviz.core.words import Dialect
 from maskviz.tracing.calling import to_array, to_floats, visible_cells
 from maskviz.tracing.modules.byhand import ByHand
-from maskviz.tracing.modules.heard import Hearing, causal_cells, heads_said
+from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, heads_said
 from maskviz.tracing.seam.flex import FLEX, flex_mask, flex_scores
 
 _OF_MHA = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
@@ -83,6 +84,7 @@ class Ear(TorchFunctionMode):
             given=given.get("attn_mask") is not None,
             cross=not _same(query, key),
             delivery=delivery,
+            masks=_of_module(given.get("attn_mask"), padding),
         )
         if not wanted:
             return output, None
@@ -109,6 +111,7 @@ class Ear(TorchFunctionMode):
             padding=None if padding is None else to_array(padding),
             given=mask is not None or causal,
             delivery=delivery,
+            masks=_of_fused(mask, causal, queries, keys),
         )
         return _gated(output, self._hearing.gates.get(self._hearing.number - 1))
 
@@ -137,9 +140,31 @@ class Ear(TorchFunctionMode):
         return (_gated(outputs[0], gate), *outputs[1:]) if isinstance(outputs, tuple) else _gated(outputs, gate)
 
 
+def _of_module(mask: torch.Tensor | None, padding: torch.Tensor | None) -> tuple[HandedMask, ...]:
+    """The masks that `nn.MultiheadAttention` is handed."""
+    dialect = Dialect.TORCH_MHA_FLOAT if mask is not None and mask.is_floating_point() else Dialect.TORCH_MHA
+    found = [] if mask is None else [HandedMask("attn_mask", dialect, mask)]
+    if padding is not None and padding.ndim == 2:
+        found.append(HandedMask("key_padding_mask", Dialect.TORCH_PADDING, padding != 0))
+    return tuple(found)
+
+
+def _of_fused(mask: torch.Tensor | None, causal: bool, queries: int, keys: int) -> tuple[HandedMask, ...]:
+    """The mask that fused attention is handed; the flag, where queries are fewer than keys, as its triangle."""
+    if mask is not None:
+        return (HandedMask("attn_mask", Dialect.SDPA, mask),)
+    if not causal or queries == keys:
+        return ()
+    return (HandedMask("is_causal", Dialect.SDPA, torch.as_tensor(causal_cells(queries, keys))),)
+
+
 def _same(query: torch.Tensor, key: torch.Tensor) -> bool:
-    """Whether queries and keys are made of the same tokens: one tensor, or two with the same numbers."""
-    return query is key or (query.shape == key.shape and torch.equal(query, key))
+    """Whether queries and keys, [token, row, width], are made of the same tokens: one tensor, two with the same
+    numbers, or queries that are the last of the keys, as behind a cache."""
+    if query is key:
+        return True
+    last = key[len(key) - len(query) :] if len(query) <= len(key) else key
+    return query.shape == last.shape and torch.equal(query, last)
 
 
 def _triangle(queries: int, keys: int, like: torch.Tensor) -> torch.Tensor:

@@ -9,12 +9,29 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray
 from maskviz.core.run.trace import Delivery
+from maskviz.core.words import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandedMask:
+    """A mask as it reached an attention.
+
+    Attributes:
+        name: What it is called there, such as "key_padding_mask".
+        dialect: How it is read there.
+        tensor: As it was handed over; a flag as the cells it stands for.
+    """
+
+    name: str
+    dialect: Dialect
+    tensor: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +52,7 @@ class HeardCall:
         cross: Whether keys come from elsewhere than queries; None where the call does not say.
         delivery: How the mask came.
         hinted: Heads that the modules around say they have, nearest first.
+        masks: The masks it was handed.
     """
 
     number: int
@@ -50,6 +68,7 @@ class HeardCall:
     cross: bool | None = None
     delivery: Delivery = Delivery.ADDITIVE
     hinted: tuple[int, ...] = ()
+    masks: tuple[HandedMask, ...] = ()
 
 
 @dataclass(slots=True)

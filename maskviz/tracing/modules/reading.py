@@ -58,8 +58,8 @@ def trace_of(hearing: Hearing, known: Known) -> Trace:
     """
     if not hearing.calls:
         raise _unheard(hearing, known.card)
-    rows = rows_of(hearing.calls, known.leading, known.said)
-    laid = [laid_out(call, rows, known.said) for call in hearing.calls]
+    laid = laid_out_calls(hearing, known)
+    rows = laid[0].pattern.shape[0]
     stacks = _stacks_of(laid)
     batch = _batch(laid, stacks, known, rows)
     masks = _masks(laid, stacks)
@@ -71,6 +71,12 @@ def trace_of(hearing: Hearing, known: Known) -> Trace:
     )
     notes = tuple(dict.fromkeys(note for one in laid for note in _notes(one)))
     return Trace(_counted(known.card, calls), batch, calls, notes=notes)
+
+
+def laid_out_calls(hearing: Hearing, known: Known) -> list[LaidOut]:
+    """What was heard with its axes in order, in the order it was heard; raises as `trace_of`."""
+    rows = rows_of(hearing.calls, known.leading, known.said)
+    return [laid_out(call, rows, known.said) for call in hearing.calls]
 
 
 def _unheard(hearing: Hearing, card: ModelCard) -> CannotTraceError:
@@ -262,8 +268,8 @@ def _with_padding(batch: Batch, laid: Sequence[LaidOut], stacks: Sequence[Stack]
             keeps[of_decoder] = np.broadcast_to(found[:, :length], (batch.rows, length))
     decoder = batch.decoder
     if decoder is not None and True in keeps:
-        decoder = _kept(decoder, keeps[True])
-    own = _kept(batch, keeps[False]) if False in keeps else batch
+        decoder = with_padding(decoder, keeps[True])
+    own = with_padding(batch, keeps[False]) if False in keeps else batch
     return replace(own, decoder=decoder)
 
 
@@ -271,7 +277,8 @@ def _padding_read(rule: Rule) -> BoolArray | None:
     return next((leaf.keep.array for leaf in rule.leaves() if isinstance(leaf, Padding)), None)
 
 
-def _kept(side: Batch, keep: BoolArray) -> Batch:
+def with_padding(side: Batch, keep: BoolArray) -> Batch:
+    """A side with other padding: bool [batch, position], False = padding."""
     roles = tuple(
         tuple(role if kept else Role.PADDING for role, kept in zip(row, kept_row, strict=True))
         for row, kept_row in zip(side.roles, keep, strict=True)

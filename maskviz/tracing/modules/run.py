@@ -13,11 +13,11 @@ import torch
 from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import UsageError
 from maskviz.core.run.heads import HeadMask
-from maskviz.core.run.trace import Outputs, Trace
+from maskviz.core.run.trace import Batch, Outputs, Trace
 from maskviz.core.words import Stack
 from maskviz.tracing.calling import kept_outputs, largest_difference
 from maskviz.tracing.meaning.evidence import doubts, drifted
-from maskviz.tracing.modules.heard import Hearing
+from maskviz.tracing.modules.heard import HandedMask, Hearing
 from maskviz.tracing.modules.reading import Known, trace_of
 
 
@@ -41,6 +41,7 @@ class ModuleRun:
         trace: What was heard.
         vocabularies: Sizes of the tables of embeddings the module has.
         output: Its main output, [batch, token, width] where it has three axes, or None.
+        masks: The masks each call was handed, in the order of the calls.
     """
 
     subject: Subject
@@ -48,6 +49,7 @@ class ModuleRun:
     trace: Trace
     vocabularies: frozenset[int] = frozenset()
     output: torch.Tensor | None = None
+    masks: tuple[tuple[HandedMask, ...], ...] = ()
 
 
 def run_module(subject: Subject, known: Known, vocabularies: frozenset[int] = frozenset()) -> ModuleRun:
@@ -66,12 +68,20 @@ def run_module(subject: Subject, known: Known, vocabularies: frozenset[int] = fr
     hearing = Hearing()
     returned = subject.heard(hearing)
     trace = trace_of(hearing, known)
-    before, after = (_main(one, trace) for one in (plain, returned))
+    before, after = (main_of(one, trace) for one in (plain, returned))
     side = trace.batch.decoder or trace.batch
-    drift = largest_difference(before, after, side)
-    trace = replace(trace, drift=drift, plain_attention="its own", outputs=_outputs(after, trace, vocabularies))
+    drift = _drift(before, after, side)
+    trace = replace(trace, drift=drift, outputs=_outputs(after, trace, vocabularies))
     trace = replace(trace, notes=(*trace.notes, *doubts(trace, before)), doubted=drifted(trace, before))
-    return ModuleRun(subject, known, trace, vocabularies, after)
+    return ModuleRun(subject, known, trace, vocabularies, after, tuple(call.masks for call in hearing.calls))
+
+
+def _drift(before: torch.Tensor | None, after: torch.Tensor | None, side: Batch) -> float | None:
+    """How far listening moved the outputs of real positions; what is no number in both has not moved."""
+    if before is None or after is None or before.shape != after.shape:
+        return None
+    neither = before.isnan() & after.isnan()
+    return largest_difference(before.masked_fill(neither, 0.0), after.masked_fill(neither, 0.0), side)
 
 
 def run_module_gated(ran: ModuleRun, head_mask: HeadMask) -> Trace:
@@ -84,12 +94,12 @@ def run_module_gated(ran: ModuleRun, head_mask: HeadMask) -> Trace:
     heard = trace_of(hearing, ran.known).calls
     calls = tuple(replace(call, pattern=other.pattern) for call, other in zip(ran.trace.calls, heard, strict=True))
     trace = replace(ran.trace, calls=calls, head_mask=head_mask, drift=None, rounding=None, plain_attention="")
-    return replace(trace, outputs=_outputs(_main(returned, trace), trace, ran.vocabularies))
+    return replace(trace, outputs=_outputs(main_of(returned, trace), trace, ran.vocabularies))
 
 
 def gated_output_of(ran: ModuleRun, head_mask: HeadMask) -> torch.Tensor | None:
     """The whole main output of a run that `run_module_gated` would make; None where there is none."""
-    return _main(_gated(ran, head_mask)[1], ran.trace)
+    return main_of(_gated(ran, head_mask)[1], ran.trace)
 
 
 def _gated(ran: ModuleRun, head_mask: HeadMask) -> tuple[Hearing, Any]:
@@ -118,7 +128,7 @@ def _gates(trace: Trace, head_mask: HeadMask) -> Mapping[int, FloatArray]:
     return found
 
 
-def _main(returned: Any, trace: Trace) -> torch.Tensor | None:
+def main_of(returned: Any, trace: Trace) -> torch.Tensor | None:
     """The first tensor of numbers a module returned, its axes [batch, token, width] where it has three."""
     found = next(_floating(returned), None)
     side = trace.batch.decoder or trace.batch

@@ -36,7 +36,7 @@ class TorchSubject:
     def plain(self) -> Any:
         """What the module returns in evaluation mode, without gradients, by whatever path it takes by itself."""
         with self._as_before(), _explained(self.module, "fails on these inputs"):
-            return self._called()
+            return self.call_as_it_is()
 
     def heard(self, hearing: Hearing) -> Any:
         """What it returns while it is listened to, with the gates of the hearing."""
@@ -47,14 +47,15 @@ class TorchSubject:
             block.enter_context(paths_known(self.module, hearing))
             block.enter_context(other_libraries_heard(self.module, hearing))
             block.enter_context(Ear(hearing))
-            return self._called()
+            return self.call_as_it_is()
 
     def with_inputs(self, change: Callable[[str, Any], Any]) -> TorchSubject:
         """The same with other inputs: what `change` makes of each, by its name or its number."""
         positional = tuple(change(str(place), one) for place, one in enumerate(self.positional))
         return TorchSubject(self.module, positional, {name: change(name, one) for name, one in self.named.items()})
 
-    def _called(self) -> Any:
+    def call_as_it_is(self) -> Any:
+        """What the module returns in the state it is in."""
         # Copies: a module may write into what it is given.
         return self.module(
             *(copied(one) for one in self.positional), **{name: copied(one) for name, one in self.named.items()}
