@@ -60,6 +60,7 @@ def explain(
     typed: GivenOptions,
     place: PlaceOptions,
     model: o.ModelOptions,
+    module: o.OwnOptions,
     weights: o.WeightOptions,
     hub: o.HubOptions,
     text: o.TextOptions,
@@ -92,12 +93,14 @@ def explain(
         deliver(env, reason_in_run(_read(run), cell, choice), paths, drawing)
         return
     text.check_ids()
-    found = text.read(env, texts, file, images.image)
+    own_module = module.own(env, typed, text)
+    found = () if own_module is not None else text.read(env, texts, file, images.image)
 
-    from maskviz.api.runs.traced import Asked, ready, traced  # torch and transformers start here
+    from maskviz.api.runs.traced import Asked, ready_for, traced  # torch and transformers start here
 
-    request, loading = batch.request(text, found, images.image), model.loading(hub, weights=not weights.no_weights)
-    trace = traced(env, ready(env, Asked(loading, request, o.feeding(decoding, own.mask)))).trace
+    loading = own_module or model.loading(hub, weights=not weights.no_weights)
+    request = batch.request(text, found, images.image)
+    trace = traced(env, ready_for(env, Asked(loading, request, o.feeding(decoding, own.mask)))).trace
     deliver(env, reason_in_run(trace, cell, choice), paths, drawing)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from maskviz.analyse.comparison import compare
 from maskviz.api.runs.head_masks import Gates, head_mask_for
@@ -16,8 +18,10 @@ from maskviz.core.results.results import Comparison
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.writing import either
+from maskviz.load.inputs.files import read_inputs, read_labels
 from maskviz.load.inputs.module_inputs import ModuleInputs, module_inputs
-from maskviz.load.models.own_module import card_of_module, is_compiled, own_module, vocabularies_of
+from maskviz.load.models.adapters import is_adapted
+from maskviz.load.models.own_module import card_of_module, is_compiled, module_named, own_module, vocabularies_of
 from maskviz.load.texts.encode import token_labels
 from maskviz.store.saved import Saved
 from maskviz.tracing.modules.axes import Said
@@ -25,6 +29,7 @@ from maskviz.tracing.modules.reading import Known, Labels
 from maskviz.tracing.modules.run import ModuleRun, Subject, run_module, run_module_gated
 from maskviz.tracing.modules.subjects import TorchSubject
 from maskviz.tracing.run import head_groups, head_shapes
+from maskviz.tracing.seam.replacing import alone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +82,25 @@ def is_own(model: object) -> bool:
         UsageError: a module scripted by torch.jit.
     """
     return own_module(model) is not None
+
+
+def own_named(
+    spec: str, inputs: Path | None, *, labels: Path | None = None, batch_size: int | None = None, num_heads: int | None
+) -> Own:
+    """A module that `FILE.py:NAME` or `package.module:NAME` builds, with the inputs that lie in a file.
+
+    Raises:
+        MaskvizError: as `module_named`, `read_inputs` and `read_labels`; or what is built is no module.
+    """
+    found = module_named(spec)
+    if not is_own(found):
+        is_model = isinstance(found, PreTrainedModel) or is_adapted(found)
+        what = "a model of transformers" if is_model else "no torch module or Keras model"
+        hint = "'maskviz show -m FOLDER' takes what save_pretrained wrote" if is_model else "return one from it"
+        raise UsageError(f"--module {spec} is {what} ({type(found).__name__})", hint)
+    named = None if labels is None else read_labels(labels)
+    given = None if inputs is None else read_inputs(inputs)
+    return Own(found, given, spec, Said(batch_size, num_heads), named, moved=True)
 
 
 def own_ready(own: Own) -> OwnReady:
@@ -160,6 +184,17 @@ def own_traced(watcher: Watcher, ready: OwnReady, head_mask: Gates | None = None
         return Saved(ran.trace)
     mask = head_mask_for(head_mask, head_shapes(ran.trace), head_groups(ran.trace))
     return own_gated(ready, ran, mask)
+
+
+def rerun_of(watcher: Watcher, ready: OwnReady) -> Callable[[HeadMask], Saved]:
+    """What runs a module again with heads silenced, one thread after the other: listening has the whole process."""
+    ran = own_ran(watcher, ready)
+
+    def rerun(mask: HeadMask) -> Saved:
+        with alone():
+            return own_gated(ready, ran, mask)
+
+    return rerun
 
 
 def own_gated(ready: OwnReady, ran: ModuleRun, mask: HeadMask) -> Saved:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,7 +105,9 @@ def module_named(spec: str) -> Any:
 
 def _built(build: Callable[..., Any], spec: str) -> Any:
     try:
-        return build()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own advice to whoever builds it
+            return build()
     except TypeError as error:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # raised by the call itself
             said = str(error).partition(")")[2].strip() or str(error)

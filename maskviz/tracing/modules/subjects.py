@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class TorchSubject:
             block.enter_context(same_randomness())
             block.enter_context(uncompiled())
             block.enter_context(_same_buffers(self.module))
+            block.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # the module's own advice, which whoever runs it gets anyway
             yield
 
 
