@@ -14,6 +14,7 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked as checked_paths
 from maskviz.cli.files import deliver, deliver_page, parse_backends, print_out
+from maskviz.cli.own_module import OwnOptions
 from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.cli.saved_runs import MASK_SUFFIXES
 from maskviz.core.drawing import Drawing
@@ -185,7 +186,7 @@ def check(
     env: Env,
     typed: GivenOptions,
     model: CheckedModelOptions,
-    module: o.OwnOptions,
+    module: OwnOptions,
     weights: o.WeightOptions,
     hub: o.HubOptions,
     text: o.TextOptions,

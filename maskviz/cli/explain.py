@@ -11,6 +11,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver
+from maskviz.cli.own_module import OwnOptions
 from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.cli.saved_runs import mask_in_place, saved_run
 from maskviz.core.errors import UsageError
@@ -60,7 +61,7 @@ def explain(
     typed: GivenOptions,
     place: PlaceOptions,
     model: o.ModelOptions,
-    module: o.OwnOptions,
+    module: OwnOptions,
     weights: o.WeightOptions,
     hub: o.HubOptions,
     text: o.TextOptions,

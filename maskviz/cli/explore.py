@@ -13,6 +13,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
+from maskviz.cli.own_module import OwnOptions
 from maskviz.cli.parsing.groups import GivenOptions
 from maskviz.cli.pulse import PULSE
 from maskviz.cli.saved_runs import saved_run
@@ -34,7 +35,7 @@ def explore(
     env: Env,
     typed: GivenOptions,
     model: o.ModelOptions,
-    module: o.OwnOptions,
+    module: OwnOptions,
     weights: o.WeightOptions,
     hub: o.HubOptions,
     text: o.TextOptions,

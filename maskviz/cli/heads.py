@@ -11,6 +11,7 @@ from maskviz.api.together import OF_HEADS, refuse_together
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
+from maskviz.cli.own_module import OwnOptions
 from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.core.words import HeadStatistic
 
@@ -53,7 +54,7 @@ def heads(
     env: Env,
     typed: GivenOptions,
     model: o.ModelOptions,
-    module: o.OwnOptions,
+    module: OwnOptions,
     spread: o.ParallelOptions,
     hub: o.HubOptions,
     text: o.TextOptions,

@@ -10,6 +10,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver, parse_backends
+from maskviz.cli.own_module import OwnOptions
 from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.core.errors import ExitCode
 from maskviz.core.words import Backend
@@ -87,7 +88,7 @@ def show(
     env: Env,
     typed: GivenOptions,
     model: o.ModelOptions,
-    module: o.OwnOptions,
+    module: OwnOptions,
     weights: o.WeightOptions,
     spread: o.ParallelOptions,
     hub: o.HubOptions,
