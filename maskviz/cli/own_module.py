@@ -77,5 +77,5 @@ _OF_OWN = frozenset(
     | {"check", "layer", "head", "stack", "text", "scale", "title", "region", "all", "everything", "brief", "only"}
     | {"lines", "dpi", "style", "columns", "by", "top", "mean", "rollout", "no_sink", "at", "select", "ignore"}
     | {"fail_on", "form", "meant", "pool", "rows", "max_memory", "ablation", "measure", "key_heads", "normalise"}
-    | {"method", "seed", "width", "colour", "color"}
+    | {"method", "seed", "step", "random", "rerank", "keep", "within", "save", "export"}
 )
