@@ -20,7 +20,7 @@ from maskviz.core.run.trace import ModelCard
 from maskviz.core.writing import either
 from maskviz.load.inputs.files import read_inputs, read_labels
 from maskviz.load.inputs.module_inputs import ModuleInputs, module_inputs
-from maskviz.load.models.adapters import is_adapted
+from maskviz.load.models.adapters import is_adapted, virtual_tokens
 from maskviz.load.models.own_module import card_of_module, is_compiled, module_named, own_module, vocabularies_of
 from maskviz.load.texts.encode import token_labels
 from maskviz.store.saved import Saved
@@ -158,7 +158,8 @@ def _known(own: Own, card: ModelCard, inputs: ModuleInputs) -> Known:
     ids = inputs.ids
     tokenizer = own.tokenizer or getattr(own.module, "tokenizer", None)
     tokens = tuple(token_labels(tokenizer, one) for one in ids) if hasattr(tokenizer, "convert_ids_to_tokens") else ()
-    return Known(card, inputs.leading, ids, own.said, own.labels, own.target_labels, tokens)
+    virtual = virtual_tokens(own.module)
+    return Known(card, inputs.leading, ids, own.said, own.labels, own.target_labels, tokens, virtual=virtual)
 
 
 def own_ran(watcher: Watcher, ready: OwnReady) -> ModuleRun:
