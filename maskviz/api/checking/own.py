@@ -76,7 +76,7 @@ def own_examined(watcher: Watcher, own: Own, meant: str | None = None) -> OwnExa
         for mask, calls in trace.distinct_masks()
         if mask.visible.size <= _MOST_CELLS and not mask.visible.all()
     )
-    heard = f"the masks and the attention of {len(trace.calls)} calls"
+    heard = f"the masks and the attention of {plural(len(trace.calls), 'call')}"
     handed = (f"{plural(len(masks), 'mask')} as handed over",) if masks else ()
     return OwnExamined(card_line(trace.card), run, masks, cells, ("the module's run", heard, *handed), trace.notes)
 
