@@ -207,32 +207,33 @@ class _Listener:
         )
 
     def _after_scores(self, layer: Any, given: dict[str, Any], scores: Any) -> None:
-        """Keep an `Attention` or `AdditiveAttention`, which have one head: scores [batch, query, key]."""
+        """Keep an `Attention` or `AdditiveAttention`, which have one head: scores [batch, query, key].
+
+        Axes between batch and queries may be a user's heads: it is left open which axis is what.
+        """
         weights = self._floats(scores)
         handed = self._handed[-1] if self._handed else {}
-        inputs, masks = handed.get("inputs") or (), handed.get("mask") or ()
-        mask, padding = given.get("scores_mask"), None
-        if len(masks) > 1 and masks[1] is not None:
-            padding = self._bools(masks[1])
-        plain = weights.ndim == 3
-        spread = _Spread((weights.shape[0], 1, *weights.shape[1:]) if plain else weights.shape, 1)
-        cells = None
+        inputs: Any = handed.get("inputs") or ()
+        masks: Any = handed.get("mask") or ()
+        mask = None if given.get("scores_mask") is None else self._bools(given["scores_mask"])
+        visible: BoolArray = np.ones((1,) * weights.ndim, np.bool_)
         if mask is not None:
-            cells = self._bools(mask)
-            cells = cells[:, None, :] if cells.ndim == 2 else cells
-            cells = cells if plain else np.broadcast_to(cells, weights.shape)
+            visible = np.broadcast_to(mask[:, None, :] if mask.ndim == 2 else mask, weights.shape)
+        known: dict[str, Any] = {}
+        if weights.ndim == 3:
+            weights, visible = weights[:, None], visible[:, None]
+            kept = masks[1] if len(masks) > 1 else None
+            known = {"rows": len(weights), "heads": 1, "key_heads": 1}
+            known["padding"] = None if kept is None else self._bools(kept)
         additive = isinstance(layer, _keras().layers.AdditiveAttention)
         self._hearing.keep(
             f"keras {'AdditiveAttention' if additive else 'Attention'}",
-            spread.flat(weights) if plain else weights,
-            spread.cells(cells) if plain or cells is None else cells,
-            rows=spread.rows if plain else None,
-            heads=1 if plain else None,
-            key_heads=1 if plain else None,
-            padding=spread.padding([] if padding is None else [padding], (1,)) if plain else None,
+            weights,
+            visible,
             given=bool(handed.get("use_causal_mask")),
             cross=self._cross(inputs[0], inputs[-1 if len(inputs) > 2 else 1]) if len(inputs) > 1 else None,
             delivery=_delivery(mask, False),
+            **known,
         )
 
     def _gated(self, output: Any, gate: FloatArray | None, *, heads_at: int) -> Any:
@@ -318,14 +319,15 @@ class _Spread:
         return weights.reshape(self.rows, self.heads, *self.square)
 
     def cells(self, mask: BoolArray | None) -> BoolArray:
-        """bool [row, 1 or head, query, key] of a mask, which may lack the axis of heads and others before it."""
+        """bool [1 or row, 1 or head, query, key] of a mask, which may lack the axis of heads and others before it."""
         if mask is None:
             return np.ones((1, 1, 1, 1), np.bool_)
         for _ in range(len(self.shape) - mask.ndim):
             mask = np.expand_dims(mask, -2 * self.axes - 1)
         heads = mask.shape[self._head]
-        whole = (*self.shape[: self._head], heads, *self.shape[self._head + 1 :])
-        return np.broadcast_to(mask, whole).reshape(self.rows, heads, *self.square)
+        batch = mask.shape[:1] if self._head == 1 else self.shape[: self._head]
+        whole = (*batch, heads, *self.shape[self._head + 1 :])
+        return np.broadcast_to(mask, whole).reshape(math.prod(batch), heads, *self.square)
 
     def padding(self, masks: list[BoolArray], axes: tuple[int, ...]) -> BoolArray | None:
         """bool [row, key], False = padding, of masks [batch ..., key ...]; None where they do not lie like that."""
