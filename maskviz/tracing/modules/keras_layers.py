@@ -154,14 +154,15 @@ class _Listener:
         def attend(layer: Any, *positional: Any, **arguments: Any) -> Any:
             if self._deaf:
                 return original(layer, *positional, **arguments)
-            given = signature.bind(layer, *positional, **arguments).arguments
+            bound = signature.bind(layer, *positional, **arguments)
+            given = bound.arguments
             if not _asks_for_scores(layer, given) and "attention_mask" in given:
                 given["attention_mask"] = self._as_fused(layer, given)
             if "return_attention_scores" in signature.parameters:
                 given["return_attention_scores"] = True
             heard, gate = self._hearing.number, self._hearing.gate()
             with keras_names.asked_for_scores(layer), self._hearing.looking_away() if own else nullcontext():
-                output, scores = original(**given)
+                output, scores = original(*bound.args, **bound.kwargs)
             if self._hearing.number > heard:
                 return output, scores
             if scores is None:
@@ -265,7 +266,7 @@ class _Listener:
 
     def _array(self, tensor: Any) -> AnyArray:
         try:
-            return np.array(self._ops.convert_to_numpy(tensor))
+            return keras_names.as_array(tensor)
         except (AttributeError, NotImplementedError, TypeError, RuntimeError) as error:
             raise CannotTraceError(
                 "attention runs inside a compiled function, where tensors have no numbers yet",
@@ -352,7 +353,8 @@ def call_keras(model: Any, inputs: Any) -> Any:
         CannotTraceError: the model raised.
     """
     keras = _keras()
-    positional, arguments = _arguments(model, keras.tree.map_structure(_known_to_keras, _as_array(inputs)))
+    known = keras.tree.map_structure(lambda one: _known_to_keras(model, one), _as_array(inputs))
+    positional, arguments = _arguments(model, known)
     with _as_before(model, (positional, arguments)), _whole_tracebacks(), torch.no_grad():
         try:
             returned = model(*positional, **{"training": False, **arguments})
@@ -366,7 +368,7 @@ def call_keras(model: Any, inputs: Any) -> Any:
             ) from error
 
     def floats(tensor: Any) -> Any:
-        return tensor if tensor is None else np.asarray(keras.ops.convert_to_numpy(tensor), np.float32)
+        return tensor if tensor is None else np.asarray(keras_names.as_array(tensor), np.float32)
 
     return keras.tree.map_structure(floats, returned)
 
@@ -378,10 +380,16 @@ def _as_array(inputs: Any) -> Any:
     return np.array(inputs) if plain else inputs
 
 
-def _known_to_keras(value: Any) -> Any:
-    """A tensor of torch as an array where something else computes; Keras knows what to do with all others."""
-    foreign = isinstance(value, torch.Tensor) and not _keras().ops.is_tensor(value)
-    return to_array(value) if foreign else value
+def _known_to_keras(model: Any, value: Any) -> Any:
+    """An array, or a tensor of torch where something else computes, as a tensor that Keras computes with; it takes no
+    mixture of both."""
+    ops = _keras().ops
+    if ops.is_tensor(value):
+        return value
+    array = to_array(value) if isinstance(value, torch.Tensor) else value
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        return array
+    return ops.convert_to_tensor(array, dtype=model.input_dtype if array.dtype.kind == "f" else None)
 
 
 def _arguments(model: Any, inputs: Any) -> tuple[list[Any], dict[str, Any]]:

@@ -10,10 +10,13 @@ import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
+import torch
 
+from maskviz.core.arrays import AnyArray
 from maskviz.tracing.seam.replacing import Canary, has, replaced
 
 # The layers that attend, by their public names, with the method in which scores become weights and meet the values.
@@ -76,7 +79,7 @@ def _with_subclasses(base: type) -> list[type]:
     """A class and all that are derived from it, each once."""
     found = [base]
     for one in found:
-        found += [more for more in one.__subclasses__() if more not in found]
+        found.extend(more for more in type.__subclasses__(one) if more not in found)
     return found
 
 
@@ -135,23 +138,30 @@ def children(layer: Any) -> list[Any]:
 
 def is_symbolic() -> bool:
     """Whether Keras works out shapes now, with tensors that hold no numbers."""
-    from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+    return bool(_part("backend.common.symbolic_scope").in_symbolic_scope())
 
-    return bool(in_symbolic_scope())
+
+def as_array(tensor: Any) -> AnyArray:
+    """A tensor or variable of Keras as an array of its own memory, 16-bit floats of torch widened.
+
+    Keras' own way asks numpy to copy tensors of torch and tensorflow, which do not know how and warn.
+    """
+    keras = sys.modules["keras"]
+    value = tensor.value if isinstance(tensor, keras.Variable) else tensor
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        return np.array((value.float() if value.dtype is torch.bfloat16 else value).numpy())
+    return np.array(value.numpy() if hasattr(value, "numpy") else keras.ops.convert_to_numpy(value))
 
 
 def attached_mask(tensor: Any) -> Any:
     """The mask that Keras has tied to a tensor, or None."""
-    from keras.src import backend
-
-    return backend.get_keras_mask(tensor)
+    return _part("backend").get_keras_mask(tensor)
 
 
 def attach_mask(tensor: Any, mask: Any) -> None:
     """Tie a mask to a tensor; None takes it away."""
-    from keras.src import backend
-
-    backend.set_keras_mask(tensor, mask)
+    _part("backend").set_keras_mask(tensor, mask)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,18 +186,16 @@ class KerasState:
         variables = [one for one in model.variables if id(one) not in weights]
         seeds = _global_state().get_global_attribute(_GLOBAL_SEED)
         variables += [] if seeds is None else [seeds.state]
-        to_numpy = sys.modules["keras"].ops.convert_to_numpy
         return cls(
-            tuple((one, np.array(to_numpy(one))) for one in variables),
+            tuple((one, as_array(one)) for one in variables),
             tuple((layer, list(getattr(layer, _LOSSES))) for layer in layers),
             seeds,
         )
 
     def restore(self) -> None:
         """Put it back."""
-        to_numpy = sys.modules["keras"].ops.convert_to_numpy
         for variable, before in self.variables:
-            if np.array(to_numpy(variable)).tobytes() != before.tobytes():
+            if as_array(variable).tobytes() != before.tobytes():
                 variable.assign(before)
         for layer, losses in self.losses:
             getattr(layer, _LOSSES)[:] = losses
@@ -204,10 +212,13 @@ def all_layers(model: Any) -> list[Any]:
     return found
 
 
-def _global_state() -> Any:
-    from keras.src.backend.common import global_state
+def _part(path: str) -> Any:
+    """A module of Keras that is not promised to stay."""
+    return import_module(f"keras.src.{path}")
 
-    return global_state
+
+def _global_state() -> Any:
+    return _part("backend.common.global_state")
 
 
 def _attends_where_it_did() -> bool:
