@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -71,10 +72,30 @@ def listening_to_keras(model: Any, hearing: Hearing) -> Iterator[None]:
         with (
             keras_names.calls_replaced(listener.entering),
             keras_names.attention_replaced(listener.calling, listener.attending),
+            _functions_run_as_written(),
         ):
             yield
+    except Exception as error:
+        if listener.refused in (None, error):
+            raise
+        raise listener.refused from error  # what compiles functions wraps what they raise
     finally:
         hearing.running.clear()
+
+
+@contextmanager
+def _functions_run_as_written() -> Iterator[None]:
+    """Run functions that tensorflow has compiled, or would, line by line: compiled ones are not listened to."""
+    if _keras().backend.backend() != "tensorflow":
+        yield
+        return
+    config = sys.modules["tensorflow"].config
+    before = config.functions_run_eagerly()
+    config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        config.run_functions_eagerly(before)
 
 
 def _keras() -> Any:
@@ -104,6 +125,7 @@ class _Listener:
     def __init__(self, hearing: Hearing, paths: dict[int, str], ops: Any) -> None:
         self._hearing, self._paths, self._ops = hearing, paths, ops
         self._handed: list[dict[str, Any]] = []
+        self.refused: CannotTraceError | None = None
 
     @property
     def _deaf(self) -> bool:
@@ -268,10 +290,11 @@ class _Listener:
         try:
             return keras_names.as_array(tensor)
         except (AttributeError, NotImplementedError, TypeError, RuntimeError) as error:
-            raise CannotTraceError(
+            self.refused = CannotTraceError(
                 "attention runs inside a compiled function, where tensors have no numbers yet",
-                "call the model without jax.jit, tf.function or torch.compile around its layers",
-            ) from error
+                "leave out what compiles its layers, such as jax.jit",
+            )
+            raise self.refused from error
 
 
 def _asks_for_scores(layer: Any, given: dict[str, Any]) -> bool:

@@ -77,9 +77,10 @@ def calls_replaced(entering: Callable[[Callable[..., Any]], Callable[..., Any]])
 
 def _with_subclasses(base: type) -> list[type]:
     """A class and all that are derived from it, each once."""
-    found = [base]
+    found: list[type] = [base]
     for one in found:
-        found.extend(more for more in type.__subclasses__(one) if more not in found)
+        derived: list[type] = type.__subclasses__(one)
+        found += [more for more in derived if more not in found]
     return found
 
 

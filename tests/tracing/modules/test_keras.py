@@ -19,6 +19,7 @@ import torch
 from maskviz.core.arrays import FloatArray
 from maskviz.core.errors import CannotTraceError
 from maskviz.core.run.trace import Delivery
+from maskviz.tracing.modules.ear import Ear
 from maskviz.tracing.modules.heard import HeardCall, Hearing
 from maskviz.tracing.modules.keras_layers import call_keras, is_keras, keras_card_facts, listening_to_keras
 from maskviz.tracing.seam import keras_names
@@ -113,7 +114,7 @@ def test_what_was_handed_over_is_what_is_said_of_it(kit: Any, name: str) -> None
     assert (call.given, call.cross) == (case.given, case.cross)
     assert (call.padding is None) == (case.padding is None)
     if case.padding is not None:
-        assert np.array_equal(call.padding, case.padding)
+        assert call.padding is not None and np.array_equal(call.padding, case.padding)
     assert not call.weights[~expected].any() or not expected.any(-1).all()
 
 
@@ -394,7 +395,6 @@ def test_flash_attention_is_asked_for_its_weights_without_its_kernel(kit: Any) -
         found, (call,) = heard(flash, given)
         close(found, output)
         close(call.weights, scores)
-        assert keras_names.asked_for_scores and flash.__dict__.get("_flash_attention", True) is True
 
 
 def test_a_mask_whose_numbers_are_no_zeros_and_ones_is_heard_as_the_plain_call_reads_it(kit: Any) -> None:
@@ -409,24 +409,36 @@ def test_a_mask_whose_numbers_are_no_zeros_and_ones_is_heard_as_the_plain_call_r
         assert np.array_equal(call.visible[:, 0], kit.SQUARE)
 
 
-def test_attention_in_a_compiled_function_is_refused(kit: Any, keras: Any) -> None:
-    if keras.backend.backend() == "torch":
+def test_what_tensorflow_compiles_is_heard_as_it_is_written_and_what_jax_compiles_is_refused(
+    kit: Any, keras: Any
+) -> None:
+    backend = keras.backend.backend()
+    if backend == "torch":
         pytest.skip("torch compiles with a compiler of C++, which may not be here")
+    compiles = import_module(backend)
 
     class Compiled(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.attention = keras.layers.MultiHeadAttention(2, 4)
+            self.attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
             self.attention.build(kit.X.shape, kit.X.shape)
-            library = import_module({"jax": "jax", "tensorflow": "tensorflow"}[keras.backend.backend()])
-            compiled = getattr(library, "jit", None) or library.function
-            self.attend = compiled(lambda hidden: self.attention(hidden, hidden))
+            self.attend = (compiles.jit if backend == "jax" else compiles.function)(self.attended)
+
+        def attended(self, hidden: Any) -> Any:
+            return self.attention(hidden, hidden, use_causal_mask=True)
 
         def call(self, inputs: Any) -> Any:
             return self.attend(inputs)
 
-    with pytest.raises(CannotTraceError, match="attention runs inside a compiled function"):
-        heard(Compiled(), kit.X)
+    model = Compiled()
+    if backend == "jax":
+        with pytest.raises(CannotTraceError, match="attention runs inside a compiled function"):
+            heard(model, kit.X)
+        return
+    plain = call_keras(model, kit.X)
+    output, (call,) = heard(model, kit.X)
+    close(output, plain)
+    assert call.module == "attention" and not compiles.config.functions_run_eagerly()
 
 
 def test_attention_over_more_axes_leaves_open_which_is_what(kit: Any, keras: Any) -> None:
@@ -438,6 +450,30 @@ def test_attention_over_more_axes_leaves_open_which_is_what(kit: Any, keras: Any
     close(call.weights, scores)
     gated, _ = heard(layer, [split, split], {0: np.array([1, 0, 2], np.float32)})
     close(gated, plain * np.array([1, 0, 2], np.float32)[:, None, None])
+
+
+def test_beside_an_ear_for_torch_layers_are_heard_once_and_what_is_written_by_hand_too(kit: Any, keras: Any) -> None:
+    if keras.backend.backend() != "torch":
+        pytest.skip("the ear is for torch")
+    ops = keras.ops
+
+    class ByHand(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, hidden: Any) -> Any:
+            return ops.matmul(ops.softmax(ops.matmul(hidden, ops.swapaxes(hidden, -1, -2))), hidden)
+
+    inputs = keras.Input((5, kit.WIDTH))
+    hidden = kit.TransformerBlock(kit.WIDTH, 2, 4, name="block")(inputs)
+    hidden = keras.layers.Attention(name="attention")([hidden, hidden])
+    model = keras.Model(inputs, ByHand(name="by_hand")(hidden))
+    hearing = Hearing()
+    with listening_to_keras(model, hearing), Ear(hearing):
+        call_keras(model, kit.X)
+    att = model.get_layer("block").att.name
+    assert [(call.module, call.how) for call in hearing.calls] == [
+        (f"block/{att}", "keras MultiHeadAttention"),
+        ("attention", "keras Attention"),
+        ("by_hand", "softmax"),
+    ]
 
 
 def test_nothing_is_left_behind(kit: Any, keras: Any) -> None:
