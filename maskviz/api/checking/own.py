@@ -142,7 +142,8 @@ def _claimed(own: Own, trace: Trace) -> BoolArray | None:
         if keep is not None:
             return keep
     others = own.inputs if isinstance(own.inputs, list | tuple) else (own.inputs,)
-    for value in (*inputs.values(), *others):
+    named = [value for name, value in inputs.items() if "mask" not in str(name)]
+    for value in (*named, *others):
         keep = _by_content(own, value, side)
         if keep is not None:
             return keep

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from maskviz.analyse.comparison import compare
@@ -25,9 +26,10 @@ from maskviz.load.models.own_module import card_of_module, is_compiled, module_n
 from maskviz.load.texts.encode import token_labels
 from maskviz.store.saved import Saved
 from maskviz.tracing.modules.axes import Said
+from maskviz.tracing.modules.keras_layers import is_keras, keras_card_facts, keras_vocabularies
 from maskviz.tracing.modules.reading import Known, Labels
 from maskviz.tracing.modules.run import ModuleRun, Subject, run_module, run_module_gated
-from maskviz.tracing.modules.subjects import TorchSubject
+from maskviz.tracing.modules.subjects import KerasSubject, TorchSubject
 from maskviz.tracing.run import head_groups, head_shapes
 from maskviz.tracing.seam.replacing import alone
 
@@ -81,7 +83,7 @@ def is_own(model: object) -> bool:
     Raises:
         UsageError: a module scripted by torch.jit.
     """
-    return own_module(model) is not None
+    return is_keras(model) or own_module(model) is not None
 
 
 def own_named(
@@ -114,6 +116,10 @@ def own_ready(own: Own) -> OwnReady:
             f"there are no inputs for {own.name or type(own.module).__name__}",
             either("give the arguments of its forward: {'src': tensor}", "give --inputs FILE: .npz, .pt, .safetensors"),
         )
+    if is_keras(own.module):
+        inputs = _arrays(own.inputs)
+        vocabularies = frozenset(keras_vocabularies(own.module))
+        return OwnReady(KerasSubject(own.module, own.inputs), _known(own, _keras_card(own), inputs), vocabularies)
     module = own_module(own.module)
     assert module is not None
     texts, given = _of_texts(own)
@@ -138,9 +144,25 @@ def _of_texts(own: Own) -> tuple[tuple[str, ...], Any]:
     return tuple(given), dict(tokenizer(list(given), return_tensors="pt", padding=len(given) > 1))
 
 
+def _keras_card(own: Own) -> ModelCard:
+    """What a model of Keras is; its layers and heads are those that will be heard."""
+    facts = keras_card_facts(own.module)
+    return ModelCard(
+        own.name or facts.architecture,
+        facts.architecture,
+        "Keras model",
+        encoder_decoder=False,
+        layers=(),
+        heads=(),
+        key_heads=(),
+        parameters=facts.parameters,
+        dtype=facts.dtype,
+        device=f"{facts.device.removeprefix('keras on ')} (Keras)",
+    )
+
+
 def _arrays(inputs: Any) -> ModuleInputs:
     """The arrays among the inputs of a Keras model."""
-    import torch
 
     def tensor(one: Any) -> Any:
         try:

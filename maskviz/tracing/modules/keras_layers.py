@@ -16,8 +16,9 @@ import torch
 from maskviz.core.arrays import AnyArray, BoolArray, FloatArray
 from maskviz.core.errors import CannotTraceError, MaskvizError
 from maskviz.core.run.trace import Delivery
+from maskviz.core.words import Dialect
 from maskviz.tracing.calling import is_ours, same_randomness, to_array
-from maskviz.tracing.modules.heard import Hearing, causal_cells, heads_said
+from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, heads_said
 from maskviz.tracing.seam import keras_names
 from maskviz.tracing.seam.replacing import MovedError
 
@@ -52,6 +53,13 @@ def keras_card_facts(model: Any) -> KerasFacts:
     parameters = sum(math.prod(weight.shape) for weight in model.weights)
     device = f"keras on {_keras().backend.backend()}"
     return KerasFacts(type(model).__name__, parameters, str(model.dtype_policy.name), device)
+
+
+def keras_vocabularies(model: Any) -> Iterator[int]:
+    """Sizes of the tables of embeddings in a model."""
+    for layer in keras_names.all_layers(model):
+        if isinstance(layer, _keras().layers.Embedding):
+            yield int(layer.input_dim)
 
 
 @contextmanager
@@ -178,6 +186,13 @@ class _Listener:
                 return original(layer, *positional, **arguments)
             bound = signature.bind(layer, *positional, **arguments)
             given = bound.arguments
+            fused = (
+                own and kind != "Attention" and not _asks_for_scores(layer, given) and not keras_names.is_flash(layer)
+            )
+            plain = None
+            if fused:  # a query that may attend to nothing gets something else from the kernel than beside scores
+                with self._hearing.looking_away():
+                    plain, _ = original(layer, *positional, **arguments)
             if not _asks_for_scores(layer, given) and "attention_mask" in given:
                 given["attention_mask"] = self._as_fused(layer, given)
             if "return_attention_scores" in signature.parameters:
@@ -193,6 +208,7 @@ class _Listener:
                     f"let its {original.__name__} return them beside the output",
                 )
             of_kind(layer, given, scores)
+            output = output if plain is None else plain
             return self._gated(output, gate, heads_at=-3 if kind == "Attention" else -2), scores
 
         return attend
@@ -227,6 +243,7 @@ class _Listener:
             given=handed.get("attention_mask") is not None or causal or keras_names.has_window(layer),
             cross=self._cross(query, value if key is None else key),
             delivery=_delivery(mask, bool(given.get("use_causal_mask"))),
+            masks=self._handed_over(handed.get("attention_mask")),
         )
 
     def _after_scores(self, layer: Any, given: dict[str, Any], scores: Any) -> None:
@@ -267,6 +284,9 @@ class _Listener:
         if len(gate) == 1:
             return output * factors[0]
         return output * self._ops.reshape(factors, (-1, *[1] * (-1 - heads_at)))
+
+    def _handed_over(self, mask: Any) -> tuple[HandedMask, ...]:
+        return () if mask is None else (HandedMask("attention_mask", Dialect.KERAS, torch.tensor(self._array(mask))),)
 
     def _cross(self, query: Any, key: Any) -> bool | None:
         """Whether keys come from elsewhere than queries: another tensor, with other numbers."""

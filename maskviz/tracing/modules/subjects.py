@@ -14,6 +14,7 @@ from maskviz.core.errors import CannotTraceError, MaskvizError
 from maskviz.tracing.calling import is_ours, same_randomness
 from maskviz.tracing.modules.ear import Ear, paths_known
 from maskviz.tracing.modules.heard import Hearing
+from maskviz.tracing.modules.keras_layers import call_keras, listening_to_keras
 from maskviz.tracing.modules.other_libraries import other_libraries_heard
 from maskviz.tracing.seam.flex import uncompiled
 from maskviz.tracing.seam.implementations import copied, evaluating
@@ -74,6 +75,38 @@ class TorchSubject:
             block.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")  # the module's own advice, which whoever runs it gets anyway
             yield
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KerasSubject:
+    """A layer or model of Keras and its inputs.
+
+    Attributes:
+        module: The layer or model, where it is and as it is.
+        inputs: As `call_keras` takes them.
+    """
+
+    module: Any
+    inputs: Any
+
+    def plain(self) -> Any:
+        """What it returns for inference, as arrays."""
+        with alone():
+            return call_keras(self.module, self.inputs)
+
+    def heard(self, hearing: Hearing) -> Any:
+        """What it returns while it is listened to, with the gates of the hearing."""
+        with alone(), listening_to_keras(self.module, hearing):
+            return call_keras(self.module, self.inputs)
+
+    def with_inputs(self, change: Callable[[str, Any], Any]) -> KerasSubject:
+        """The same with other inputs: what `change` makes of each, by its name or its number."""
+        if isinstance(self.inputs, Mapping):
+            return KerasSubject(self.module, {name: change(name, one) for name, one in self.inputs.items()})
+        if isinstance(self.inputs, list | tuple):
+            changed = [change(str(place), one) for place, one in enumerate(self.inputs)]
+            return KerasSubject(self.module, type(self.inputs)(changed))
+        return KerasSubject(self.module, change("0", self.inputs))
 
 
 @contextmanager

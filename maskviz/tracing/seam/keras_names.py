@@ -31,6 +31,11 @@ _FLASH, _WANTED, _WINDOW = "_flash_attention", "_return_attention_scores", "_sli
 _GLOBAL_SEED = "global_seed_generator"
 
 
+def is_flash(layer: Any) -> bool:
+    """Whether a layer is set to a kernel that is only on some devices."""
+    return bool(getattr(layer, _FLASH, False))
+
+
 def imported_keras() -> Any | None:
     """Keras, where somebody has imported it and it is whole."""
     found = sys.modules.get("keras")

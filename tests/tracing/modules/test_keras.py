@@ -96,8 +96,8 @@ def test_weights_are_those_that_the_layer_itself_returns(kit: Any, name: str) ->
     truth_output, scores = kit.scores_of(layer, case.arguments)
     rows, heads = call.rows, call.heads
     close(call.weights, scores.reshape(rows, heads, *call.weights.shape[2:]))
-    close(output, truth_output)
-    close(output, plain, 0.02 if "float16" in name else 1e-5)
+    close(output, truth_output, 0.02 if "float16" in name else 1e-5)
+    close(output, plain)
     assert call.weights.dtype == np.float32 and call.weights.ndim == 4
     assert (call.module, call.how, call.number) == ("", f"keras {name.partition(':')[0]}", 0)
     assert call.heads == (1 if "inputs" in case.arguments else kit.HEADS)
