@@ -145,7 +145,7 @@ class _Listener:
         def enter(layer: Any, *positional: Any, **arguments: Any) -> Any:
             running = self._hearing.running
             path = _below(running[-1][0], layer) if running else self._paths.get(id(layer))
-            if path is None or keras_names.is_symbolic():
+            if path is None:
                 return original(layer, *positional, **arguments)
             self._hearing.ran[path] = type(layer).__name__
             running.append((path, heads_said(layer)))
