@@ -26,4 +26,5 @@ found "right" encoder encoder
 found "the encoder's padding shown to the decoder" transformer transformer-memory
 found "right" transformer transformer
 maskviz check --module nets.py:step --inputs plain.npz || echo "exit $?"
+maskviz show --module nets.py:step --inputs plain.npz --text 1 -o step.png --quiet
 rm -rf __pycache__

@@ -72,8 +72,7 @@ class TorchSubject:
             block.enter_context(same_randomness())
             block.enter_context(uncompiled())
             block.enter_context(_same_buffers(self.module))
-            block.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")  # the module's own advice, which whoever runs it gets anyway
+            block.enter_context(_unwarned())
             yield
 
 
@@ -91,12 +90,12 @@ class KerasSubject:
 
     def plain(self) -> Any:
         """What it returns for inference, as arrays."""
-        with alone():
+        with alone(), _unwarned():
             return call_keras(self.module, self.inputs)
 
     def heard(self, hearing: Hearing) -> Any:
         """What it returns while it is listened to, with the gates of the hearing."""
-        with alone(), listening_to_keras(self.module, hearing):
+        with alone(), _unwarned(), listening_to_keras(self.module, hearing):
             return call_keras(self.module, self.inputs)
 
     def with_inputs(self, change: Callable[[str, Any], Any]) -> KerasSubject:
@@ -107,6 +106,14 @@ class KerasSubject:
             changed = [change(str(place), one) for place, one in enumerate(self.inputs)]
             return KerasSubject(self.module, type(self.inputs)(changed))
         return KerasSubject(self.module, change("0", self.inputs))
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Leave out a module's own advice, which whoever runs it gets anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager
