@@ -63,6 +63,7 @@ class OwnReady:
     """A module with its inputs.
 
     Attributes:
+        own: The module and its inputs, as they were given.
         subject: What is run.
         known: What is known beside what will be heard.
         vocabularies: Sizes of its tables of embeddings.
@@ -70,6 +71,7 @@ class OwnReady:
         tokenizer: What names ids, or None.
     """
 
+    own: Own
     subject: Subject
     known: Known
     vocabularies: frozenset[int] = frozenset()
@@ -119,7 +121,7 @@ def own_ready(own: Own) -> OwnReady:
     if is_keras(own.module):
         inputs = _arrays(own.inputs)
         vocabularies = frozenset(keras_vocabularies(own.module))
-        return OwnReady(KerasSubject(own.module, own.inputs), _known(own, _keras_card(own), inputs), vocabularies)
+        return OwnReady(own, KerasSubject(own.module, own.inputs), _known(own, _keras_card(own), inputs), vocabularies)
     module = own_module(own.module)
     assert module is not None
     texts, given = _of_texts(own)
@@ -127,7 +129,7 @@ def own_ready(own: Own) -> OwnReady:
     known = replace(_known(own, card_of_module(module, own.name), inputs), texts=texts)
     notes = ("torch.compile: what is compiled ran as it is written",) if is_compiled(own.module) else ()
     subject = TorchSubject(module, inputs.positional, inputs.named)
-    return OwnReady(subject, known, vocabularies_of(module), notes, own.tokenizer)
+    return OwnReady(own, subject, known, vocabularies_of(module), notes, own.tokenizer)
 
 
 def _of_texts(own: Own) -> tuple[tuple[str, ...], Any]:
@@ -202,7 +204,15 @@ def own_traced(watcher: Watcher, ready: OwnReady, head_mask: Gates | None = None
         CannotTraceError: it raises, or no attention is heard.
         UsageError: the head mask does not fit.
     """
-    ran = own_ran(watcher, ready)
+    return own_saved(ready, own_ran(watcher, ready), head_mask)
+
+
+def own_saved(ready: OwnReady, ran: ModuleRun, head_mask: Gates | None = None) -> Saved:
+    """A run as it is saved; with a head mask, before and after.
+
+    Raises:
+        UsageError: the head mask does not fit.
+    """
     if head_mask is None:
         return Saved(ran.trace)
     mask = head_mask_for(head_mask, head_shapes(ran.trace), head_groups(ran.trace))

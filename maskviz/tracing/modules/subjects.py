@@ -40,15 +40,16 @@ class TorchSubject:
         with self._as_before(), _explained(self.module, "fails on these inputs"):
             return self.call_as_it_is()
 
-    def heard(self, hearing: Hearing) -> Any:
-        """What it returns while it is listened to, with the gates of the hearing."""
+    def heard(self, hearing: Hearing, ear: Ear | None = None) -> Any:
+        """What it returns while it is listened to, with the gates of the hearing; by an ear of one's own, or the usual
+        one."""
         with ExitStack() as block:
             block.enter_context(self._as_before())
             block.enter_context(_explained(self.module, "runs plainly, but not while it is listened to"))
             block.enter_context(slow_path())
             block.enter_context(paths_known(self.module, hearing))
             block.enter_context(other_libraries_heard(self.module, hearing))
-            block.enter_context(Ear(hearing))
+            block.enter_context(Ear(hearing) if ear is None else ear)
             return self.call_as_it_is()
 
     def with_inputs(self, change: Callable[[str, Any], Any]) -> TorchSubject:
