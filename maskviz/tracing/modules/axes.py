@@ -86,7 +86,8 @@ def rows_of(calls: Sequence[HeardCall], leading: int | None, said: Said) -> int:
             )
         return said.rows
     whole = [math.prod(call.weights.shape[:-2]) for call in calls]
-    if leading is not None and all(rows % leading == 0 for rows in known or whole):
+    tokens = any(call.tokens_first and leading == call.weights.shape[-2] != call.rows for call in calls)
+    if leading is not None and not tokens and all(rows % leading == 0 for rows in known or whole):
         return leading
     return reduce(math.gcd, known) if known else 1
 

@@ -26,6 +26,13 @@ _SUMS = frozenset(
     {torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__radd__}
     | {torch.Tensor.__iadd__}
 )
+# The softmax in two steps: its logarithm, or the powers before they are divided by their sum.
+_LOGARITHMS = frozenset({torch.log_softmax, functional.log_softmax, torch.Tensor.log_softmax})
+_POWERS = frozenset({torch.exp, torch.Tensor.exp, torch.Tensor.exp_})
+_QUOTIENTS = frozenset(
+    {torch.div, torch.true_divide, torch.Tensor.div, torch.Tensor.div_, torch.Tensor.true_divide}
+    | {torch.Tensor.__truediv__, torch.Tensor.__itruediv__}
+)
 # What makes something new of its tensors: what was known of them is not known of the result.
 _ENDS = frozenset(
     {functional.linear, functional.layer_norm, functional.embedding, functional.scaled_dot_product_attention}
@@ -41,12 +48,16 @@ class _Product:
         weights: Its result, None likewise.
         axis: The axis it runs over, counted from the end (-1 is the last).
         masks: What was added to the scores.
+        learnt: Axes, counted from the end, along which lies what was learnt, such as the experts of a router: no keys.
+        raised: Whether it is the powers of scores, not yet divided by their sum.
     """
 
     scores: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     axis: int = -1
     masks: tuple[HandedMask, ...] = ()
+    learnt: frozenset[int] = frozenset()
+    raised: bool = False
 
 
 class ByHand:
@@ -67,18 +78,48 @@ class ByHand:
         result = function(*positional, **arguments)
         if found is None or function in _ENDS:
             return result
-        if function in SOFTMAX:
-            scores = positional[0] if positional else arguments["input"]
-            axis = arguments.get("dim", positional[1] if len(positional) > 1 else -1)
-            if axis is not None and scores.ndim > 1:
-                axis = axis if axis < 0 else axis - scores.ndim
-                self._remember(result, _Product(scores, result, axis, found.masks))
+        if function in SOFTMAX or function in _LOGARITHMS:
+            self._normalised(function, positional, arguments, (found, result))
             return result
+        if function in _POWERS and found.weights is None:
+            found = self._raised(positional, arguments, (found, result))
+        elif function in _QUOTIENTS and found.raised and (axis := _axis_of_sum(*positional[:2])) is not None:
+            found = replace(found, weights=result, axis=axis, raised=False)
         if function in _SUMS and found.weights is None:
             found = replace(found, masks=(*found.masks, *self._added(positional)))
         for tensor in _tensors(result):
             self._remember(tensor, found)
         return result
+
+    def _normalised(
+        self,
+        function: Callable[..., Any],
+        positional: tuple[Any, ...],
+        arguments: dict[str, Any],
+        made: tuple[_Product, torch.Tensor],
+    ) -> None:
+        """Note a softmax of scores, or its logarithm; `made` is what was known of the scores, and the result."""
+        found, result = made
+        scores = positional[0] if positional else arguments["input"]
+        axis = arguments.get("dim", positional[1] if len(positional) > 1 else -1)
+        if axis is None or scores.ndim < 2:
+            return
+        axis = axis if axis < 0 else axis - scores.ndim
+        if axis in found.learnt:
+            self._hearing.unused("a softmax over what was learnt")
+            return
+        weights = result if function in SOFTMAX else None
+        self._remember(result, _Product(scores, weights, axis, found.masks))
+
+    def _raised(
+        self, positional: tuple[Any, ...], arguments: dict[str, Any], made: tuple[_Product, torch.Tensor]
+    ) -> _Product:
+        """What powers are: weights where they are those of their logarithm, else what is left to be divided."""
+        found, result = made
+        if found.scores is not None and not found.raised:
+            return replace(found, weights=result)
+        scores = positional[0] if positional else arguments["input"]
+        return replace(found, scores=result.log() if scores is result else scores, raised=True)
 
     def _added(self, summands: tuple[Any, ...]) -> Iterator[HandedMask]:
         """The tensors of scores' axes that are added to them and are no scores."""
@@ -95,7 +136,7 @@ class ByHand:
                 return self._mixed(function, positional, arguments, (tensor, known))
         result = function(*positional, **arguments)
         if len(operands) > 1 and not any(isinstance(one, torch.nn.Parameter) for one in operands):
-            self._remember(result, _Product())
+            self._remember(result, _Product(learnt=_learnt(_factors(function, positional, arguments))))
         return result
 
     def _mixed(
@@ -233,6 +274,32 @@ def _of_equation(equation: str, operands: Any) -> _Factors | None:
     if not arrow:
         out = "".join(sorted(name for name in set("".join(names)) if "".join(names).count(name) == 1))
     return _Factors((operands[0], operands[1]), (written[0], written[1]), out.replace("...", "".join(unused[:spread])))
+
+
+def _learnt(factors: _Factors | None) -> frozenset[int]:
+    """Axes of a product, counted from the end, that only a parameter seen from another side has."""
+    if factors is None:
+        return frozenset()
+    of_tokens = {
+        name
+        for one, names in zip(factors.tensors, factors.names, strict=True)
+        if not isinstance(one._base, torch.nn.Parameter)
+        for name in names
+    }
+    return frozenset(place - len(factors.out) for place, name in enumerate(factors.out) if name not in of_tokens)
+
+
+def _axis_of_sum(powers: Any, sums: Any) -> int | None:
+    """The axis, counted from the end, that sums have lost beside the powers they are sums of; None where it is not one.
+
+    A single key leaves none to be told: then it is the last.
+    """
+    if not isinstance(powers, torch.Tensor) or not isinstance(sums, torch.Tensor) or powers.ndim != sums.ndim:
+        return None
+    lost = [axis for axis in range(-powers.ndim, 0) if powers.shape[axis] != sums.shape[axis] == 1]
+    if powers.shape == sums.shape and powers.shape[-1] == 1:
+        return -1
+    return lost[0] if len(lost) == 1 else None
 
 
 def _over_softmax(weights: torch.Tensor, known: _Product) -> bool:

@@ -62,17 +62,19 @@ class Ear(TorchFunctionMode):
         given = {**dict(zip(OF_MHA, positional, strict=False)), **arguments}
         query, key, heads = given["query"], given["key"], given["num_heads"]
         wanted, averaged = given.get("need_weights", True), given.get("average_attn_weights", True)
-        if given.get("is_causal") and given.get("key_padding_mask") is None and not wanted:
-            # the hint alone is believed there, whatever the mask says
-            given["attn_mask"] = _triangle(query.shape[0], key.shape[0], query)
         gate = self._hearing.gate()
         if gate is not None:
             given["out_proj_weight"] = _of_heads(given["out_proj_weight"], gate)
-        output, weights = function(**{**given, "need_weights": True, "average_attn_weights": False})
+        hinted = given.get("is_causal") and given.get("key_padding_mask") is None and not wanted
+        if hinted:  # the hint alone is believed there, whatever the mask says
+            output, _ = function(**given)
+            given["attn_mask"] = _triangle(query.shape[0], key.shape[0], query)
+        whole, weights = function(**{**given, "need_weights": True, "average_attn_weights": False})
+        output, weights = (output, _looking_back(weights)) if hinted else (whole, weights)
         batched = weights if weights.ndim == 4 else weights[None]  # [row, head, query, key]
         rows, _, queries, keys = batched.shape
         padding = given.get("key_padding_mask")
-        visible, delivery = _cells(given.get("attn_mask"), False, queries, keys, rows, blocked=True)
+        visible, delivery = _cells(given.get("attn_mask"), bool(hinted), queries, keys, rows, blocked=True)
         self._hearing.keep(
             "nn.MultiheadAttention",
             to_floats(batched),
@@ -83,6 +85,7 @@ class Ear(TorchFunctionMode):
             padding=None if padding is None else _kept(padding, rows, keys),
             given=given.get("attn_mask") is not None,
             cross=not _same(query, key),
+            tokens_first=query.ndim == 3 and self._hearing.where() not in self._hearing.rows_first,
             delivery=delivery,
             masks=_of_module(given.get("attn_mask"), padding),
         )
@@ -170,6 +173,14 @@ def _same(query: torch.Tensor, key: torch.Tensor) -> bool:
 def _triangle(queries: int, keys: int, like: torch.Tensor) -> torch.Tensor:
     """bool [query, key], True = blocked, as torch's modules have it."""
     return torch.ones(queries, keys, dtype=torch.bool, device=like.device).triu(1)
+
+
+def _looking_back(weights: torch.Tensor) -> torch.Tensor:
+    """Weights [..., query, key] of a triangle in which the keys behind its end, which `bias_k` and `add_zero_attn` add,
+    are later ones, as the causal flag has it; they were left out of the triangle before."""
+    later = _triangle(weights.shape[-2], weights.shape[-1], weights)
+    kept = weights.masked_fill(later, 0.0)
+    return kept / kept.sum(-1, keepdim=True)
 
 
 def _of_heads(weight: torch.Tensor, gate: FloatArray) -> torch.Tensor:
@@ -276,6 +287,8 @@ def paths_known(module: torch.nn.Module, hearing: Hearing) -> Iterator[None]:
 
     try:
         for path, part in module.named_modules():
+            if getattr(part, "batch_first", False) is True:
+                hearing.rows_first.add(path)
             handles.append(part.register_forward_pre_hook(entering(path, part)))
             handles.append(part.register_forward_hook(leaving, always_call=True))
         yield

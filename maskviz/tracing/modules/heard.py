@@ -52,6 +52,7 @@ class HeardCall:
         cross: Whether keys come from elsewhere than queries; None where the call does not say.
         delivery: How the mask came.
         hinted: Heads that the modules around say they have, nearest first.
+        tokens_first: Whether the module takes [token, row, width], so that the first axis of an input may be tokens.
         masks: The masks it was handed.
     """
 
@@ -68,6 +69,7 @@ class HeardCall:
     cross: bool | None = None
     delivery: Delivery = Delivery.ADDITIVE
     hinted: tuple[int, ...] = ()
+    tokens_first: bool = False
     masks: tuple[HandedMask, ...] = ()
 
 
@@ -80,6 +82,7 @@ class Hearing:
         calls: Attention, in the order it ran.
         running: Paths of the modules that run now, innermost last, each with the heads it says it has, or None.
         ran: Every module that ran, by path, with its class.
+        rows_first: Paths of modules that say they take [row, token, width].
         seen: What was heard that is no attention, such as a softmax that no values follow, by how often.
         paused: Whether what runs now is not to be heard.
         thread: The thread that is listened to.
@@ -89,6 +92,7 @@ class Hearing:
     calls: list[HeardCall] = field(default_factory=list)
     running: list[tuple[str, int | None]] = field(default_factory=list)
     ran: dict[str, str] = field(default_factory=dict)
+    rows_first: set[str] = field(default_factory=set)
     seen: dict[str, int] = field(default_factory=dict)
     paused: bool = False
     thread: int = field(default_factory=get_ident)

@@ -135,7 +135,7 @@ def main_of(returned: Any, trace: Trace) -> torch.Tensor | None:
     if found is None:
         return None
     if found.is_nested:
-        found = found.to_padded_tensor(0.0)
+        found = found.contiguous().to_padded_tensor(0.0)
     if (
         found.ndim == 3
         and found.shape[:2] != (side.rows, side.length)
