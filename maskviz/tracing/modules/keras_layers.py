@@ -198,7 +198,7 @@ class _Listener:
                     output, scores = original(*bound.args, **bound.kwargs)
                 if self._hearing.number > heard:
                     return output, scores
-                ran = _Ran(layer, bound.arguments, output, scores)
+                ran = _Ran(layer, dict(bound.arguments), output, scores)
                 if scores is None:
                     ran = self._asked(ran, original, bound, own)
             of_kind(ran)
@@ -208,10 +208,14 @@ class _Listener:
 
     def _asked(self, ran: _Ran, original: Callable[..., Any], bound: inspect.BoundArguments, own: bool) -> _Ran:
         """The same once more, asked for its scores; a fused kernel has none."""
-        if own and ran.given.get("attention_mask") is not None:  # a kernel lets see what is not 0
-            bound.arguments["attention_mask"] = self._ops.cast(ran.given["attention_mask"], "bool")
+        given = dict(ran.given)
+        if own:
+            given["value"] = given["value"][..., :1]  # what is mixed is not asked for
+            if given.get("attention_mask") is not None:  # a kernel lets see what is not 0
+                given["attention_mask"] = self._ops.cast(given["attention_mask"], "bool")
         if "return_attention_scores" in bound.signature.parameters:
-            bound.arguments["return_attention_scores"] = True
+            given["return_attention_scores"] = True
+        bound.arguments.update(given)
         with keras_names.asked_for_scores(ran.layer):
             _, scores = original(*bound.args, **bound.kwargs)
         if scores is None:
@@ -219,7 +223,7 @@ class _Listener:
                 f"{type(ran.layer).__name__} attends in a way of its own, which gives no attention scores",
                 f"let its {original.__name__} return them beside the output",
             )
-        return replace(ran, scores=scores, fused=own)
+        return replace(ran, given={**given, "value": ran.given.get("value")}, scores=scores, fused=own)
 
     def _after_heads(self, ran: _Ran) -> None:
         """Keep a `MultiHeadAttention` or a `GroupQueryAttention`: scores [batch ..., head, query ..., key ...]."""
