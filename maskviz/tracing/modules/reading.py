@@ -236,7 +236,8 @@ def _check_labels(known: Known, sides: Sequence[Batch]) -> None:
         lengths = {len(row) for row in labels}
         if len(labels) not in (1, side.rows) or lengths != {side.length}:
             form = f"{len(labels)} x {'/'.join(map(str, sorted(lengths)))}"
-            raise UsageError(f"{parameter(name)} has {form} names, there are {side.rows} x {side.length} positions", "one each")
+            there = f"there are {side.rows} x {side.length} positions"
+            raise UsageError(f"{parameter(name)} has {form} names, {there}", "give one for each")
 
 
 def _masks(laid: Sequence[LaidOut], stacks: Sequence[Stack]) -> list[Mask]:
