@@ -16,18 +16,18 @@ from maskviz.analyse.check import unasked
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.checking.array import MaskNumbers, array_of, guessed
 from maskviz.api.checking.case import Checkable, examined
-from maskviz.api.checking.own import OwnExamined, own_examined
+from maskviz.api.checking.own import checked_own
 from maskviz.api.runs.asking import mask_of, model_of, own_of, request_of, tensor_of
 from maskviz.api.runs.options import BatchKeywords, ModelKeywords, OwnKeywords, check_options, only, word
-from maskviz.api.runs.own import Own, is_own
+from maskviz.api.runs.own import Own, is_own, own_ran, own_ready
 from maskviz.api.runs.traced import Live
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.conventions.files import read_mask
 from maskviz.conventions.packed import PACKED, packed_words
 from maskviz.conventions.source import known
-from maskviz.core.checks.case import Case, GivenArray, Sizes, Unasked
+from maskviz.core.checks.case import Case, GivenArray, Sizes
 from maskviz.core.checks.findings import Checked, Finding
-from maskviz.core.checks.known import TRAPS, chosen_rules
+from maskviz.core.checks.known import chosen_rules
 from maskviz.core.errors import UsageError
 from maskviz.core.panels.page import Page, Panel
 from maskviz.core.results.converted import Converted, Written
@@ -299,34 +299,9 @@ def own_checked(watcher: Watcher, own: Own, chosen: tuple[str, ...], meant: str 
     Raises:
         MaskvizError: its inputs do not fit, it raises, or no attention is heard.
     """
-    seen = own_examined(watcher, own, meant)
-    findings = [one for case in (seen.run, *seen.masks) for one in ask(case, chosen)]
-    known = {one.rule for one in findings}  # what a mask is said to do is not said again of the cells it makes
-    findings += [one for case in seen.cells for one in ask(case, chosen) if one.rule not in known]
-    findings.sort(key=lambda one: list(TRAPS).index(one.rule))
-    behaviour = seen.run.run
-    passes = 0 if behaviour is None else behaviour.passes
-    name = own.name or type(own.module).__name__
-    return Findings(
-        Checked(
-            name,
-            seen.about,
-            tuple(findings),
-            seen.asked,
-            seen.notes,
-            unasked=_asked_nowhere(seen, chosen),
-            passes=passes,
-        )
-    )
-
-
-def _asked_nowhere(seen: OwnExamined, chosen: tuple[str, ...]) -> tuple[Unasked, ...]:
-    """The rules that none of several cases could be asked, by the reason of the first."""
-    cases = [unasked(case, chosen) for case in (seen.run, *seen.masks, *seen.cells)]
-    everywhere = [{trap for one in case for trap in one.traps} for case in cases]
-    nowhere = set.intersection(*everywhere)
-    left = [(tuple(trap for trap in one.traps if trap in nowhere), one.reason) for one in cases[0]]
-    return tuple(Unasked(traps, reason) for traps, reason in left if traps)
+    ran = own_ran(watcher, own_ready(own))
+    watcher.progress("checking ...")
+    return Findings(checked_own(own, ran, chosen, meant))
 
 
 def _subject(batch: Batch, options: CheckKeywords) -> Checkable:

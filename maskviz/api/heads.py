@@ -13,7 +13,8 @@ from maskviz.analyse.word_merging import merged_words
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.options import RunKeywords, check_options, only, word
-from maskviz.api.runs.traced import Asked, Ready, check_feeding, encoded_for, loaded_for, traced
+from maskviz.api.runs.own import Own
+from maskviz.api.runs.traced import Asked, Ready, check_feeding, encoded_for, loaded_for, ready_for, traced
 from maskviz.api.shown import Picture, choice_of
 from maskviz.api.together import OF_HEADS, refuse_together
 from maskviz.api.watcher import NOBODY, Watcher
@@ -24,6 +25,7 @@ from maskviz.core.results.head_reading import HeadReading, LayerReading
 from maskviz.core.run.grouping import Grouping
 from maskviz.core.run.trace import Trace
 from maskviz.core.words import HeadStatistic
+from maskviz.core.writing import parameter
 from maskviz.load.models.model import volume_kept
 from maskviz.load.texts.probe import PROBED, probe_of
 from maskviz.load.texts.word_groups import words_of
@@ -252,6 +254,11 @@ def heads_read(watcher: Watcher, asked: Asked, wanted: HeadsWanted) -> HeadsRead
         UsageError: there is no attention, or no words are known.
         MaskvizError: the model cannot be loaded or run.
     """
+    if isinstance(asked.model, Own):
+        wrong = next((name for name in ("words", "probe") if getattr(wanted, name)), None)
+        if wrong is not None:
+            raise UsageError(f"{parameter(wrong)} is for models of transformers", f"leave out {parameter(wrong)}")
+        return _read(traced(watcher, ready_for(watcher, asked)).trace, None, None, wanted, [])
     check_feeding(asked.feeding, asked.request)
     loaded, counted, done = loaded_for(watcher, asked), None, []
     if wanted.probe is not None:

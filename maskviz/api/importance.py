@@ -11,7 +11,7 @@ from maskviz.analyse.ranking import ranked
 from maskviz.api.answer import Answer, read_back
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.examination import Examination, Masking, examination_of
-from maskviz.api.runs.options import ModelKeywords, TextKeywords, check_options, only, word
+from maskviz.api.runs.options import ModelKeywords, OwnKeywords, TextKeywords, check_options, only, word
 from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_slopes_beside
 from maskviz.api.watcher import NOBODY, Watcher
@@ -93,7 +93,7 @@ class HeadRanking(Answer):
         return importance_json(self.importance, self.card, self.names, command)
 
 
-class ImportanceKeywords(ModelKeywords, TextKeywords, total=False):
+class ImportanceKeywords(ModelKeywords, TextKeywords, OwnKeywords, total=False):
     """What else `importance` may be told, beside what is said of a model and its texts.
 
     Attributes:
@@ -142,7 +142,7 @@ def importance(model: Model, texts: Text = None, **options: Unpack[ImportanceKey
         options.get("top", 20),
         masking_of(options),
     )
-    run: RunKeywords = only(options, ModelKeywords, TextKeywords)
+    run: RunKeywords = only(options, ModelKeywords, TextKeywords, OwnKeywords)
     with alone(), volume_kept():
         return heads_ranked(NOBODY, asked_of(model, texts, run), wanted)
 
@@ -192,7 +192,7 @@ def importance_of(examination: Examination, wanted: ImportanceWanted) -> Importa
         masks = [subject.silenced(site) for site in sites]
         question = Question(masks, wanted.ablation, seed=wanted.masking.seed)
         effects = examination.ask(question, f"silencing {len(sites)} heads, one by one")
-        if Measure.LOSS in measures_known(subject):
+        if Measure.LOSS in measures_known(subject) and examination.ran is None:
             gradients = examination.slopes(sites)
     return Importance(
         sites,

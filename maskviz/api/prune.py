@@ -18,7 +18,7 @@ from maskviz.api.answer import Answer, read_back
 from maskviz.api.importance import masking_of
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.examination import Examination, Masking, examination_of
-from maskviz.api.runs.options import ModelKeywords, TextKeywords, check_options, only, word
+from maskviz.api.runs.options import ModelKeywords, OwnKeywords, TextKeywords, check_options, only, word
 from maskviz.api.runs.traced import Asked
 from maskviz.api.together import refuse_choices, refuse_export_beside
 from maskviz.api.watcher import NOBODY, Watcher
@@ -31,7 +31,7 @@ from maskviz.core.results.pruning import Chosen, Pruning
 from maskviz.core.run.heads import HeadMask
 from maskviz.core.words import Ablation, Measure, Method
 from maskviz.core.writing import either, parameter
-from maskviz.load.models.model import volume_kept
+from maskviz.load.models.model import Loaded, volume_kept
 from maskviz.store.files import check_writable, write_whole
 from maskviz.store.importance import head_mask_json, pruning_json
 from maskviz.tracing.seam.replacing import alone
@@ -146,8 +146,9 @@ class PruningCurve(Answer):
         refuse_export_beside(self.wanted.ablation)
         check_folder(place)
         examination = self.examination
-        layout_of(examination.loaded.model)
-        kept = kept_heads(examination.loaded.model, examination.subject.trace, chosen.mask)
+        loaded = _loaded(examination)
+        layout_of(loaded.model)
+        kept = kept_heads(loaded.model, examination.subject.trace, chosen.mask)
         if all(len(one.query) == one.heads for one in kept):
             other = "" if self.wanted.key_heads else f", or try {parameter('key_heads', True)}"
             raise CannotTraceError(
@@ -158,7 +159,7 @@ class PruningCurve(Answer):
             )
         examination.watcher.progress("writing the model without these heads, loading it back, timing it ...")
         text = min(examination.subject.texts, key=lambda one: one.batch.length)
-        done = export(examination.loaded, text.inputs, examination.subject.trace, chosen.mask, place)
+        done = export(loaded, text.inputs, examination.subject.trace, chosen.mask, place)
         return replace(self, written=tuple(export_panels(done)))
 
     def _chosen(self) -> Chosen:
@@ -167,7 +168,7 @@ class PruningCurve(Answer):
         return self.pruning.chosen
 
 
-class PruneKeywords(ModelKeywords, TextKeywords, total=False):
+class PruneKeywords(ModelKeywords, TextKeywords, OwnKeywords, total=False):
     """What else `prune` may be told, beside what is said of a model and its texts.
 
     Attributes:
@@ -223,7 +224,7 @@ def prune(model: Model, texts: Text = None, **options: Unpack[PruneKeywords]) ->
         options.get("within"),
         masking_of(options),
     )
-    run: RunKeywords = only(options, ModelKeywords, TextKeywords)
+    run: RunKeywords = only(options, ModelKeywords, TextKeywords, OwnKeywords)
     with alone(), volume_kept():
         return heads_pruned(NOBODY, asked_of(model, texts, run), wanted)
 
@@ -263,10 +264,24 @@ def heads_pruned(watcher: Watcher, asked: Asked, wanted: PruneWanted, share: Sha
     return PruningCurve(pruning, examination, wanted, tuple(maps))
 
 
+def _loaded(examination: Examination) -> Loaded:
+    """The model that is written without heads.
+
+    Raises:
+        UsageError: it is a module of the user's own.
+    """
+    if examination.loaded is None:
+        raise UsageError(
+            f"{parameter('export')} writes models of transformers, and this is a module of your own",
+            f"{either('save_mask', '--save')} keeps the mask",
+        )
+    return examination.loaded
+
+
 def _pruned(examination: Examination, wanted: PruneWanted) -> Pruning:
     subject = examination.subject
     if wanted.exporting:
-        layout_of(examination.loaded.model)
+        layout_of(_loaded(examination).model)
     sites = subject.sites(key_heads=wanted.key_heads)
     measure, seed = examination.measure(wanted.measure), wanted.masking.seed
     seeds = tuple(range(seed, seed + wanted.random))

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Unpack
 
 from maskviz.analyse.check import check, unasked
 from maskviz.api.checking.case import examined_run
+from maskviz.api.checking.own import checked_own
 from maskviz.api.runs.asking import asked_of
 from maskviz.api.runs.head_masks import Gates
 from maskviz.api.runs.options import RunKeywords, check_options
-from maskviz.api.runs.own import OwnReady
+from maskviz.api.runs.own import OwnReady, own_ran, own_saved
 from maskviz.api.runs.traced import Asked, Feeding, Ready, hand_over_of, proven, ready_for, traced
 from maskviz.api.shown import ShownRun, Trace, with_region
 from maskviz.api.watcher import NOBODY, Watcher
 from maskviz.core.checks.findings import Checked
+from maskviz.core.checks.known import chosen_rules
 from maskviz.core.errors import UsageError
 from maskviz.core.machine import as_size
 from maskviz.core.panels.page import Panel
@@ -35,6 +37,7 @@ from maskviz.tracing.long.budget import check_long_fits
 from maskviz.tracing.long.rehearsal import Rehearsed
 from maskviz.tracing.long.run import rehearse, stream
 from maskviz.tracing.long.tally import Keeping
+from maskviz.tracing.modules.prove import prove_module
 from maskviz.tracing.seam.replacing import alone
 from maskviz.view.choosing import Choice, text_line
 
@@ -239,8 +242,17 @@ def _own_shown(watcher: Watcher, prepared: OwnReady, wanted: Wanted) -> ShownRun
     for name, given in others.items():
         if given:
             raise UsageError(f"{parameter(name)} is for models of transformers", f"leave out {parameter(name)}")
-    run = traced(watcher, prepared, wanted.head_mask)
-    return ShownRun(run, with_region(wanted.choice, run, wanted.region))
+    ran = own_ran(watcher, prepared)
+    run = own_saved(prepared, ran, wanted.head_mask)
+    proof = None
+    if wanted.prove:
+        watcher.progress("proving the masks ...")
+        proof = prove_module(ran)
+    checked = None
+    if wanted.check:
+        watcher.progress("checking ...")
+        checked = checked_own(prepared.own, ran, chosen_rules(None, None))
+    return ShownRun(run, with_region(wanted.choice, run, wanted.region), checked, proof)
 
 
 def _whole(request: Request, feeding: Feeding, wanted: Wanted) -> tuple[str, ...]:

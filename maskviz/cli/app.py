@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -119,7 +120,7 @@ class ReportingGroup(TyperGroup):
             return super().make_context(*given, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        with _reported(), interruptible(), in_a_shell():
+        with _reported(ctx), interruptible(), in_a_shell():
             return super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -140,11 +141,14 @@ class ReportingGroup(TyperGroup):
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def _reported(context: Any = None) -> Iterator[None]:
     """Errors of ours and of the parser are said on stderr, and end with their exit code."""
     try:
         yield
     except MaskvizError as error:
+        asked = os.environ.get("MASKVIZ_TRACEBACK") or getattr(getattr(context, "obj", None), "traceback", False)
+        if asked and error.__cause__ is not None:
+            _tell("".join(traceback.format_exception(error.__cause__)))
         report(error)
         raise typer.Exit(error.exit_code) from error
     except _BadUsage as error:

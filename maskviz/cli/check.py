@@ -14,7 +14,8 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked as checked_paths
 from maskviz.cli.files import deliver, deliver_page, parse_backends, print_out
-from maskviz.cli.parsing.groups import Group
+from maskviz.cli.own_module import OwnOptions
+from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.cli.saved_runs import MASK_SUFFIXES
 from maskviz.core.drawing import Drawing
 from maskviz.core.errors import ExitCode, UsageError
@@ -183,7 +184,9 @@ class FindingsOptions(Group):
 
 def check(
     env: Env,
+    typed: GivenOptions,
     model: CheckedModelOptions,
+    module: OwnOptions,
     weights: o.WeightOptions,
     hub: o.HubOptions,
     text: o.TextOptions,
@@ -209,6 +212,7 @@ def check(
     if asking.listed:
         _list(env, chosen, out)
         return
+    own_module = module.own(env, typed, text)
     texts, own = _split(subjects, own)
     asking.backend()
     if (asking.head_mask is None) != (asking.outputs is None):
@@ -218,7 +222,11 @@ def check(
         )
     own.check(texts, batch.packed)
     paths = out.paths(file)
-    if model.model is None and not texts and file is None and not text.ids and own.mask is not None:
+    if own_module is not None:
+        from maskviz.api.check import own_checked
+
+        found = own_checked(env, own_module, chosen, own.meant)
+    elif model.model is None and not texts and file is None and not text.ids and own.mask is not None:
         from maskviz.api.check import MaskAsked, checked_mask  # torch starts here
         from maskviz.core.checks.case import Sizes
 

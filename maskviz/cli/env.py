@@ -111,6 +111,7 @@ class Env:
         command: The command line as typed, for the metadata of files.
         leads: Whether this is the process that writes, of those torchrun started.
         quiet: Whether nothing is said of files that are written.
+        traceback: Whether an error of the user's own Python is said with its whole traceback.
         again: Runs another command line in this process, its words as they are typed behind `maskviz`.
     """
 
@@ -122,6 +123,7 @@ class Env:
     command: str = ""
     leads: bool = field(default_factory=lambda: Share.of_environment().leads)
     quiet: bool = False
+    traceback: bool = False
     again: Callable[[Sequence[str]], None] = lambda _: None
 
     def console(self) -> Console:

@@ -11,6 +11,7 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
 from maskviz.cli.files import checked, deliver
+from maskviz.cli.own_module import OwnOptions
 from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.cli.saved_runs import mask_in_place, saved_run
 from maskviz.core.errors import UsageError
@@ -60,6 +61,7 @@ def explain(
     typed: GivenOptions,
     place: PlaceOptions,
     model: o.ModelOptions,
+    module: OwnOptions,
     weights: o.WeightOptions,
     hub: o.HubOptions,
     text: o.TextOptions,
@@ -92,12 +94,14 @@ def explain(
         deliver(env, reason_in_run(_read(run), cell, choice), paths, drawing)
         return
     text.check_ids()
-    found = text.read(env, texts, file, images.image)
+    own_module = module.own(env, typed, text)
+    found = () if own_module is not None else text.read(env, texts, file, images.image)
 
-    from maskviz.api.runs.traced import Asked, ready, traced  # torch and transformers start here
+    from maskviz.api.runs.traced import Asked, ready_for, traced  # torch and transformers start here
 
-    request, loading = batch.request(text, found, images.image), model.loading(hub, weights=not weights.no_weights)
-    trace = traced(env, ready(env, Asked(loading, request, o.feeding(decoding, own.mask)))).trace
+    loading = own_module or model.loading(hub, weights=not weights.no_weights)
+    request = batch.request(text, found, images.image)
+    trace = traced(env, ready_for(env, Asked(loading, request, o.feeding(decoding, own.mask)))).trace
     deliver(env, reason_in_run(trace, cell, choice), paths, drawing)
 
 

@@ -13,6 +13,7 @@ import typer
 
 from maskviz.cli import options as o
 from maskviz.cli.env import Env
+from maskviz.cli.own_module import OwnOptions
 from maskviz.cli.parsing.groups import GivenOptions
 from maskviz.cli.pulse import PULSE
 from maskviz.cli.saved_runs import saved_run
@@ -34,6 +35,7 @@ def explore(
     env: Env,
     typed: GivenOptions,
     model: o.ModelOptions,
+    module: OwnOptions,
     weights: o.WeightOptions,
     hub: o.HubOptions,
     text: o.TextOptions,
@@ -54,10 +56,12 @@ def explore(
     path = saved_run(typed, texts, frozenset({"texts"}))
     if path is None:
         text.check_ids()
-        found = text.read(env, texts, file, images.image)
+        own_module = module.own(env, typed, text)
+        found = () if own_module is not None else text.read(env, texts, file, images.image)
         from maskviz.api.runs.traced import Asked  # torch and transformers start here
 
-        request, loading = batch.request(text, found, images.image), model.loading(hub, weights=not weights.no_weights)
+        request = batch.request(text, found, images.image)
+        loading = own_module or model.loading(hub, weights=not weights.no_weights)
         saved, answers = _live(env, Asked(loading, request, o.feeding(decoding, own.mask)), silenced.head_mask)
     else:
         saved, answers = _read(path)
@@ -96,14 +100,17 @@ def _read(path: Path) -> tuple[Saved, Answers]:
 
 
 def _live(env: Env, asked: Asked, head_mask: str | None) -> tuple[Saved, Answers]:
+    from maskviz.api.runs.own import OwnReady, rerun_of
     from maskviz.api.runs.traced import (
-        ready,  # torch and transformers start here
+        ready_for,  # torch and transformers start here
         run_with,
         traced,
     )
 
-    prepared = ready(env, asked)
+    prepared = ready_for(env, asked)
     saved = traced(env, prepared, head_mask)
+    if isinstance(prepared, OwnReady):
+        return saved, _answers(rerun_of(env, prepared), "")
     if prepared.loaded.weightless:
         return saved, _answers(None, "without weights there are no numbers to change")
     plain, one_at_a_time = saved.before or saved.trace, Lock()

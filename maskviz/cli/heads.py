@@ -11,6 +11,7 @@ from maskviz.api.together import OF_HEADS, refuse_together
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
+from maskviz.cli.own_module import OwnOptions
 from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.core.words import HeadStatistic
 
@@ -53,6 +54,7 @@ def heads(
     env: Env,
     typed: GivenOptions,
     model: o.ModelOptions,
+    module: OwnOptions,
     spread: o.ParallelOptions,
     hub: o.HubOptions,
     text: o.TextOptions,
@@ -71,7 +73,8 @@ def heads(
     refuse_together(typed.names, OF_HEADS)
     paths = checked(output, () if reading.mean or reading.rollout else (".json",), file)
     text.check_ids()  # what is wrong is said before torch is imported
-    found = () if probing.probe else text.read(env, texts, file)
+    own_module = module.own(env, typed, text)
+    found = () if probing.probe or own_module is not None else text.read(env, texts, file)
 
     from maskviz.api.heads import HeadsWanted, ProbeSize, heads_read  # torch and transformers start here
     from maskviz.api.runs.traced import Asked
@@ -80,6 +83,6 @@ def heads(
     maps = reading.mean, reading.rollout
     wanted = HeadsWanted(reading.by, reading.top, probe, *maps, reading.words, reading.no_sink, draw.choice())
     with working_together(spread.parallel):
-        request, loading = batch.request(text, found), model.loading(hub, parallel=spread.parallel)
+        request, loading = batch.request(text, found), own_module or model.loading(hub, parallel=spread.parallel)
         answer = heads_read(env, Asked(loading, request, o.feeding(past)), wanted)
     deliver(env, answer, paths, drawing)

@@ -11,7 +11,8 @@ from maskviz.api.together import refuse_slopes_beside
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
-from maskviz.cli.parsing.groups import Group
+from maskviz.cli.own_module import OwnOptions
+from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.core.words import (
     Ablation,
     MaskedReading,
@@ -70,7 +71,9 @@ class SilencingOptions(Group):
 
 def importance(
     env: Env,
+    typed: GivenOptions,
     model: o.ModelOptions,
+    module: OwnOptions,
     spread: o.ParallelOptions,
     hub: o.HubOptions,
     text: o.TextOptions,
@@ -88,7 +91,8 @@ def importance(
     paths, drawing = checked(output, (".json",), file), picture.drawing()
     text.check_ids()  # what is wrong is said before torch is imported
     refuse_slopes_beside(method, silencing.measure, silencing.ablation)
-    found = text.read(env, texts, file)
+    own_module = module.own(env, typed, text)
+    found = () if own_module is not None else text.read(env, texts, file)
 
     from maskviz.api.importance import ImportanceWanted, heads_ranked  # torch and transformers start here
     from maskviz.api.runs.traced import Asked
@@ -96,6 +100,6 @@ def importance(
     silenced = silencing.ablation, silencing.measure, silencing.key_heads
     wanted = ImportanceWanted(method, *silenced, normalise, top, silencing.masking(seed))
     with working_together(spread.parallel) as share:
-        loading = model.loading(hub, parallel=spread.parallel)
+        loading = own_module or model.loading(hub, parallel=spread.parallel)
         answer = heads_ranked(env, Asked(loading, text.request(found)), wanted, share)
     deliver(env, answer, paths, drawing)

@@ -13,7 +13,8 @@ from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver
 from maskviz.cli.importance import SilencingOptions
-from maskviz.cli.parsing.groups import Group
+from maskviz.cli.own_module import OwnOptions
+from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.core.errors import MaskvizError, UsageError
 from maskviz.store.files import check_writable
 
@@ -83,7 +84,9 @@ class ChosenOptions(Group):
 
 def prune(
     env: Env,
+    typed: GivenOptions,
     model: o.ModelOptions,
+    module: OwnOptions,
     spread: o.ParallelOptions,
     hub: o.HubOptions,
     text: o.TextOptions,
@@ -101,7 +104,8 @@ def prune(
     if removal.by not in _BY:
         raise UsageError(f"--by {removal.by!r} is not known", f"choose one of {', '.join(_BY)}")
     chosen.check(paths, silencing, spread)
-    found = text.read(env, texts, file)
+    own_module = module.own(env, typed, text)
+    found = () if own_module is not None else text.read(env, texts, file)
 
     from maskviz.ablate.export import check_folder
     from maskviz.api.prune import PruneWanted, heads_pruned, ranked_by  # torch and transformers start here
@@ -124,7 +128,7 @@ def prune(
     )
     unwritten: MaskvizError | None = None
     with working_together(spread.parallel) as share:
-        loading = model.loading(hub, parallel=spread.parallel)
+        loading = own_module or model.loading(hub, parallel=spread.parallel)
         curve = heads_pruned(env, Asked(loading, text.request(found)), wanted, share)
         if chosen.save is not None and env.leads:
             env.wrote(curve.save_mask(chosen.save))

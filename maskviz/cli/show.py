@@ -10,7 +10,8 @@ import typer
 from maskviz.cli import options as o
 from maskviz.cli.env import Env, working_together
 from maskviz.cli.files import checked, deliver, parse_backends
-from maskviz.cli.parsing.groups import Group
+from maskviz.cli.own_module import OwnOptions
+from maskviz.cli.parsing.groups import GivenOptions, Group
 from maskviz.core.errors import ExitCode
 from maskviz.core.words import Backend
 
@@ -85,7 +86,9 @@ class LongTextOptions(Group):
 
 def show(
     env: Env,
+    typed: GivenOptions,
     model: o.ModelOptions,
+    module: OwnOptions,
     weights: o.WeightOptions,
     spread: o.ParallelOptions,
     hub: o.HubOptions,
@@ -111,7 +114,8 @@ def show(
     paths, drawing = checked(output, (".html", ".json", ".npz"), file), picture.drawing()
     text.check_ids()  # what is wrong is said before torch is imported
     backends = parse_backends(attn)
-    found = text.read(env, texts, file, images.image)
+    own_module = module.own(env, typed, text)
+    found = () if own_module is not None else text.read(env, texts, file, images.image)
 
     from maskviz.api.runs.traced import Asked
     from maskviz.api.trace import Wanted, check_together, shown  # torch and transformers start here
@@ -122,7 +126,7 @@ def show(
     request, fed = batch.request(text, found, images.image), o.feeding(decoding, own.mask)
     check_together(request, fed, wanted, spread.parallel)
     with working_together(spread.parallel):
-        loading = model.loading(hub, weights=not weights.no_weights, parallel=spread.parallel)
+        loading = own_module or model.loading(hub, weights=not weights.no_weights, parallel=spread.parallel)
         answer = shown(env, Asked(loading, request, fed), wanted)
     deliver(env, answer, paths, drawing)
     if answer.problems:

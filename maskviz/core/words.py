@@ -12,6 +12,7 @@ class Role(StrEnum):
     SPECIAL = "special"
     MASK = "mask"
     IMAGE = "image"
+    VIRTUAL = "virtual"
     PADDING = "padding"
 
 

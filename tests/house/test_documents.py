@@ -46,11 +46,15 @@ BLOCKS = blocks()
 
 @pytest.fixture(scope="module")
 def belongings(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Path:
-    """What a reader has: a model of their own, texts, a config."""
+    """What a reader has: a model and a module of their own, texts, inputs, a config."""
     folder = tmp_path_factory.mktemp("belongings")
     (folder / "my-model").symlink_to(minilm)
     shutil.copy(ROOT / "samples" / "weightless" / "llama-405b.json", folder)
     shutil.copy(ROOT / "samples" / "importance" / "texts.txt", folder)
+    for name in ("model.py", "right.npz", "inverted.npz", "words.json"):
+        shutil.copy(ROOT / "samples" / "own-module" / name, folder)
+    for name in ("blocks.py", "ids.json"):
+        shutil.copy(ROOT / "samples" / "keras-block" / name, folder)
     (folder / "text.txt").write_text("The cat sat in the house because it was cold.\n", encoding="utf-8")
     return folder
 

@@ -35,6 +35,7 @@ MAY_USE: dict[str, set[str]] = {
     "tokenizers": {"demo", "load"},
     "safetensors": {"conventions", "load", "demo"},
     "huggingface_hub": {"load"},
+    "keras": {"tracing"},
     "rich": {"cli", "explore", "render"},
     "PIL": {"explore", "load"},
     "matplotlib": {"api", "render"},

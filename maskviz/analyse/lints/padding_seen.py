@@ -33,7 +33,7 @@ def padding_shown(case: Case) -> Iterator[Finding]:
             cure = "mask & keep[:, None, None, :]: a mask of [query, key] takes the place of the batch's own."
         elif case.model is not None and case.model.own:
             message = "real positions may attend to what its inputs, or the masks of other layers, call padding"
-            cure = "Hand the padding on to these layers: src_key_padding_mask, or keep[:, None, None, :] to sdpa."
+            cure = "Hand it on: src_key_padding_mask, keep[:, None, None] to sdpa, supports_masking for Keras' layers."
         elif case.model is not None and case.model.reads and "attention_mask" not in case.model.reads:
             cure = "The forward takes no attention_mask by name: run texts of one length together."
         message = f"{message}: {cell}"

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from maskviz.analyse.check import check, unasked
 from maskviz.api.checking.array import MaskNumbers, array_of
-from maskviz.api.runs.own import Own, own_ran, own_ready
-from maskviz.api.watcher import Watcher
+from maskviz.api.runs.own import Own
 from maskviz.core.arrays import BoolArray, Content
 from maskviz.core.checks.case import Behaviour, Case, GivenArray, GivenBatch, ModelFacts, Sizes, Unasked
+from maskviz.core.checks.findings import Checked
 from maskviz.core.checks.intended import at_one_end
+from maskviz.core.checks.known import TRAPS
 from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.run.trace import AttentionCall, Batch, OutputKind, Trace
 from maskviz.core.words import Dialect, Purpose
@@ -33,52 +35,74 @@ _ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OwnExamined:
+class _Cases:
     """What a check of a module looks at.
 
     Attributes:
-        about: The module in a line.
         run: The run and what it did.
         masks: Each mask that reached an attention, alone.
         cells: What each distinct mask comes to in the end, alone.
-        asked: What was looked at and run, a phrase each.
-        notes: What the reader must know.
     """
 
-    about: str
     run: Case
     masks: tuple[Case, ...]
     cells: tuple[Case, ...]
-    asked: tuple[str, ...]
-    notes: tuple[str, ...] = ()
 
 
-def own_examined(watcher: Watcher, own: Own, meant: str | None = None) -> OwnExamined:
-    """Run a module and look at every mask on its way.
+def checked_own(own: Own, ran: ModuleRun, chosen: tuple[str, ...], meant: str | None = None) -> Checked:
+    """Ask a run of a module, and every mask on its way, for the chosen rules.
+
+    Args:
+        own: The module and its inputs.
+        ran: Its run.
+        chosen: Ids of rules.
+        meant: The mask that is meant, in the words of rules.
 
     Raises:
-        MaskvizError: its inputs do not fit, it raises, or no attention is heard.
+        UsageError: what is meant is no rule.
     """
-    ran = own_ran(watcher, own_ready(own))
+    cases = _cases(own, ran, meant)
+    findings = [one for case in (cases.run, *cases.masks) for one in check(case, chosen)]
+    known = {one.rule for one in findings}  # what a mask is said to do is not said again of the cells it makes
+    findings += [one for case in cases.cells for one in check(case, chosen) if one.rule not in known]
+    findings.sort(key=lambda one: list(TRAPS).index(one.rule))
+    trace, count = ran.trace, len(cases.masks)
+    asked = ["the module's run", f"the masks and the attention of {plural(len(trace.calls), 'call')}"]
+    asked += [f"{plural(count, 'mask')} as handed over"] if count else []
+    return Checked(
+        own.name or type(own.module).__name__,
+        card_line(trace.card),
+        tuple(findings),
+        tuple(asked),
+        trace.notes,
+        unasked=_asked_nowhere((cases.run, *cases.masks, *cases.cells), chosen),
+        passes=0 if cases.run.run is None else cases.run.run.passes,
+    )
+
+
+def _asked_nowhere(cases: Sequence[Case], chosen: tuple[str, ...]) -> tuple[Unasked, ...]:
+    """The rules that none of several cases could be asked, by the reason of the first."""
+    missing = [unasked(case, chosen) for case in cases]
+    nowhere = set.intersection(*({trap for one in case for trap in one.traps} for case in missing))
+    left = [(tuple(trap for trap in one.traps if trap in nowhere), one.reason) for one in missing[0]]
+    return tuple(Unasked(traps, reason) for traps, reason in left if traps)
+
+
+def _cases(own: Own, ran: ModuleRun, meant: str | None) -> _Cases:
     claimed = _claimed(own, ran.trace)
     if claimed is not None:
         ran = replace(ran, trace=replace(ran.trace, batch=with_padding(ran.trace.batch, claimed)))
     trace = ran.trace
     batch = _given(trace)
-    watcher.progress("checking ...")
-    behaviour = _behaviour(ran)
     facts = ModelFacts(trace.card.architecture, "its own", predicts_next=_predicts_next(trace), own=True)
     rule = None if meant is None else parse_rule(meant, None, Content(trace.batch.keep, np.bool_))
-    run = Case(batch=batch, purpose=Purpose.FORWARD, model=facts, run=behaviour, meant=rule)
-    masks = tuple(_handed(ran, batch if claimed is not None else None))
+    run = Case(batch=batch, purpose=Purpose.FORWARD, model=facts, run=_behaviour(ran), meant=rule)
     cells = tuple(
         Case(array=_final(mask.visible, calls, trace))
         for mask, calls in trace.distinct_masks()
         if mask.visible.size <= _MOST_CELLS and not mask.visible.all()
     )
-    heard = f"the masks and the attention of {len(trace.calls)} calls"
-    handed = (f"{plural(len(masks), 'mask')} as they were handed over",) if masks else ()
-    return OwnExamined(card_line(trace.card), run, masks, cells, ("the module's run", heard, *handed), trace.notes)
+    return _Cases(run, tuple(_handed(ran, batch if claimed is not None else None)), cells)
 
 
 def _handed(ran: ModuleRun, batch: GivenBatch | None) -> Iterator[Case]:
@@ -142,7 +166,8 @@ def _claimed(own: Own, trace: Trace) -> BoolArray | None:
         if keep is not None:
             return keep
     others = own.inputs if isinstance(own.inputs, list | tuple) else (own.inputs,)
-    for value in (*inputs.values(), *others):
+    named = [value for name, value in inputs.items() if "mask" not in str(name)]
+    for value in (*named, *others):
         keep = _by_content(own, value, side)
         if keep is not None:
             return keep

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from maskviz.analyse.diff import compare_runs, read_alike
+from maskviz.api.runs.own import Own, own_ran, own_ready
 from maskviz.api.runs.traced import Asked, Ready, names_of, plain_inputs, ready, traced
 from maskviz.api.watcher import Watcher
 from maskviz.core.errors import CannotTraceError
@@ -27,12 +28,19 @@ def models_compared(watcher: Watcher, asked: tuple[Asked, Asked]) -> tuple[RunDi
     runs: list[Trace] = []
     outputs: list[Any] = []
     for one in asked:
+        if isinstance(one.model, Own):
+            own = own_ran(watcher, own_ready(one.model))
+            runs.append(own.trace)
+            outputs.append(own.output)
+            continue
         prepared = ready(watcher, one)
         runs.append(traced(watcher, prepared).trace)
         if not prepared.loaded.weightless:
             outputs.append(_output(prepared))
-    diff = compare_runs(runs[0], runs[1], (runs[0].card.name, runs[1].card.name))
-    known = {} if diff.change is None else names_of(prepared.loaded, diff.change)
+    names = tuple(run.card.name for run in runs)
+    diff = compare_runs(runs[0], runs[1], (names[0], names[1]) if names[0] != names[1] else ("A", "B"))
+    of_models = diff.change is not None and not isinstance(asked[1].model, Own)
+    known = names_of(prepared.loaded, diff.change) if of_models and diff.change is not None else {}
     notes = [f"{side}: {note}" for side, run in zip("AB", runs, strict=True) for note in run.notes]
     changed = _output_change(runs[0], outputs if read_alike(*runs) else [])
     return replace(diff, outputs=changed, notes=(*diff.notes, *notes)), known

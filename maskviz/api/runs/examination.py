@@ -12,7 +12,9 @@ from maskviz.ablate.gathering import gathered_effects, gathered_rows
 from maskviz.ablate.gradient import gradients_of
 from maskviz.ablate.measures import Meaning, measures_known
 from maskviz.ablate.model_and_texts import AblatedText, HiddenToken, ModelAndTexts
+from maskviz.ablate.modules import module_and_rows, module_effects
 from maskviz.analyse.comparison import compare
+from maskviz.api.runs.own import Own, own_ran, own_ready
 from maskviz.api.runs.traced import Asked, loaded_for
 from maskviz.api.watcher import Watcher
 from maskviz.core.arrays import DoubleArray
@@ -21,7 +23,7 @@ from maskviz.core.machine import Share
 from maskviz.core.panels.page import Note, Panel
 from maskviz.core.results.importance import Effects, Site
 from maskviz.core.run.heads import HeadMask
-from maskviz.core.run.trace import OutputKind
+from maskviz.core.run.trace import OutputKind, Trace
 from maskviz.core.words import MaskedReading, Measure, Role
 from maskviz.core.writing import parameter
 from maskviz.load.inputs.forward_inputs import encoded_inputs, encoded_of, rows_alone
@@ -30,6 +32,7 @@ from maskviz.load.texts.encode import Encoded, Request, encode
 from maskviz.load.texts.masking import masked_in_turn
 from maskviz.load.texts.request import check, on_text_alone
 from maskviz.tracing.calling import check_fits
+from maskviz.tracing.modules.run import ModuleRun, run_module_gated
 from maskviz.tracing.run import run, run_gated
 from maskviz.view.heads.changes import most_moved_grid
 
@@ -62,19 +65,21 @@ class Examination:
 
     Attributes:
         watcher: Who is told.
-        loaded: The model.
+        loaded: The model; None for a module of the user's own.
         subject: The model and its texts, each alone in its row.
         names: The texts, as they are shown.
         notes: What the reader must know.
         share: Which of the texts this process examines, of those torchrun started.
+        ran: The run of a module of the user's own, whose rows are the texts; else None.
     """
 
     watcher: Watcher
-    loaded: Loaded
+    loaded: Loaded | None
     subject: ModelAndTexts
     names: tuple[str, ...]
     notes: tuple[str, ...]
     share: Share
+    ran: ModuleRun | None = None
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -84,6 +89,9 @@ class Examination:
     def ask(self, question: Question, what: str = "silencing heads") -> Effects:
         """What masks do to all texts."""
         count = len(self.subject.texts)
+        if self.ran is not None:
+            with self.watcher.counting(what, len(question.masks) * count) as progress:
+                return module_effects(self.ran, self.subject, question, progress)
         own = self.share.numbers(count)
         asked = sum(len(self.subject.texts[index].asked) for index in own)
         with self.watcher.counting(what, len(question.masks) * asked) as progress:
@@ -91,7 +99,13 @@ class Examination:
         return gathered_effects(effects, self.share, count)
 
     def slopes(self, sites: Sequence[Site], base: HeadMask | None = None) -> DoubleArray:
-        """|dL/d gate| float64 [text, site] of all texts."""
+        """|dL/d gate| float64 [text, site] of all texts.
+
+        Raises:
+            UsageError: it is a module of the user's own.
+        """
+        if self.ran is not None:
+            raise UsageError("slopes of gates are taken of models of transformers", "rank by silencing each head")
         count = len(self.subject.texts)
         own = self.share.numbers(count)
         with self.watcher.counting("one backward pass a text", len(own)) as progress:
@@ -126,6 +140,10 @@ class Examination:
     def moved_maps(self, mask: HeadMask, what: str) -> list[Panel]:
         """Attention before and after, of the heads that a mask moves most in the first text; none where it is too long
         to be drawn."""
+        if self.loaded is None:
+            before, after = self.subject.trace, self._gated(mask)
+            grid = most_moved_grid(before, after, compare(before, after), 0, _MAPS)
+            return [] if grid is None else [Note(f"{what}, the attention of other heads moves, here in row 1."), grid]
         text, card, model = self.subject.texts[0], self.subject.trace.card, self.loaded.model
         try:
             check_fits(card, text.batch)
@@ -136,6 +154,10 @@ class Examination:
         grid = most_moved_grid(before, after, compare(before, after), 0, _MAPS)
         return [] if grid is None else [Note(f"{what}, the attention of other heads moves, here in text 1."), grid]
 
+    def _gated(self, mask: HeadMask) -> Trace:
+        assert self.ran is not None
+        return run_module_gated(self.ran, mask)
+
 
 def examination_of(watcher: Watcher, asked: Asked, share: Share = _ALONE, masking: Masking = _IN_TURN) -> Examination:
     """Load a model, encode each text on its own, and trace the shortest.
@@ -143,6 +165,8 @@ def examination_of(watcher: Watcher, asked: Asked, share: Share = _ALONE, maskin
     Raises:
         UsageError: the model has no weights, or no heads.
     """
+    if isinstance(asked.model, Own):
+        return _of_module(watcher, asked.model)
     if asked.arguments is None:
         check(asked.request)
     loaded = loaded_for(watcher, asked)
@@ -169,6 +193,19 @@ def examination_of(watcher: Watcher, asked: Asked, share: Share = _ALONE, maskin
     subject = ModelAndTexts(loaded.model, trace, texts)
     kept = tuple(dict.fromkeys([*notes, *trace.notes, *_meaning_of_loss(subject, masking)]))
     return Examination(watcher, loaded, subject, names, kept, share)
+
+
+def _of_module(watcher: Watcher, own: Own) -> Examination:
+    """A module of the user's own with the rows of its batch.
+
+    Raises:
+        CannotTraceError: it puts out nothing that can be compared row by row.
+    """
+    ran = own_ran(watcher, own_ready(own))
+    subject = module_and_rows(ran)
+    names = tuple(ran.trace.batch.texts) or tuple(f"row {row + 1}" for row in range(len(subject.texts)))
+    notes = (*ran.trace.notes, *_meaning_of_loss(subject, _IN_TURN))
+    return Examination(watcher, None, subject, names, notes, _ALONE, ran)
 
 
 def _in_turn(

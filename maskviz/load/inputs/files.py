@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from maskviz.core.errors import UsageError
+from maskviz.core.errors import NotFoundError, UsageError
 from maskviz.core.opening import Opener, first_line
 from maskviz.core.writing import printable
 
@@ -33,6 +33,34 @@ def read_inputs(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping) or not content or not all(isinstance(name, str) for name in content):
         raise UsageError(f"inputs file {str(path)!r} holds no arguments by name", _HINT)
     return {name: _argument(name, value, path) for name, value in content.items()}
+
+
+def read_labels(path: Path) -> tuple[tuple[str, ...], ...]:
+    """Names of positions: a .json of strings or of rows of them; of another file each line is one.
+
+    Raises:
+        UsageError: it holds something else.
+        NotFoundError: the file is missing or cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFoundError(f"labels file {str(path)!r} cannot be read: {first_line(error)}", _LABELS) from error
+    if path.suffix.lower() != ".json":
+        return (tuple(text.splitlines()),)
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise NotFoundError(f"labels file {str(path)!r} is no JSON: {first_line(error)}", _LABELS) from error
+    rows = [found] if isinstance(found, list) and all(isinstance(one, str) for one in found) else found
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        raise UsageError(f"labels file {str(path)!r} holds no rows of strings", _LABELS)
+    if any(not isinstance(one, str) for row in rows for one in row):
+        raise UsageError(f"labels file {str(path)!r} holds no rows of strings", _LABELS)
+    return tuple(tuple(row) for row in rows)
+
+
+_LABELS = 'write it as [["the", "cat"], ["a", "dog"]], a string for each position'
 
 
 def _argument(name: str, value: Any, path: Path) -> Any:

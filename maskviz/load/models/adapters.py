@@ -109,6 +109,15 @@ def check_inside(model: Any) -> None:
             raise outside(name)
 
 
+def virtual_tokens(model: Any) -> int:
+    """How many tokens of its own the adapter in force puts in front of every text; 0 where it puts none."""
+    if not is_adapted(model):
+        return 0
+    active = [model.peft_config.get(name) for name in _names(model.active_adapter)]
+    learned = [one for one in active if getattr(one, "is_prompt_learning", False)]
+    return sum(int(getattr(one, "num_virtual_tokens", 0) or 0) for one in learned)
+
+
 def adapters_in_force(model: PreTrainedModel) -> str:
     """A sentence on the adapters in force in a model's layers, empty where there are none."""
     active: dict[str, None] = {}

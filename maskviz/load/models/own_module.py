@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers import PreTrainedModel
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.writing import nearest
-from maskviz.load.models.adapters import is_adapted
+from maskviz.load.models.adapters import is_adapted, virtual_tokens
 
 # What wraps a module and calls it as it is; under each name the module lies.
 _WRAPPERS = ("_orig_mod", "module")
@@ -27,13 +28,17 @@ _WRAPPING = ("OptimizedModule", "DataParallel", "DistributedDataParallel")
 def own_module(model: object) -> torch.nn.Module | None:
     """The torch module of a user's own in what was given; None for a model of transformers, or what is no module.
 
+    A `PeftModel` that puts tokens of its own in front of every text (prompt and prefix tuning) is one, too.
+
     Raises:
         UsageError: it was scripted by torch.jit, so that no Python of it is left to listen to.
     """
     while isinstance(model, torch.nn.Module) and type(model).__name__ in _WRAPPING:
         model = next(one for name in _WRAPPERS if (one := getattr(model, name, None)) is not None)
-    if not isinstance(model, torch.nn.Module) or isinstance(model, PreTrainedModel) or is_adapted(model):
+    if not isinstance(model, torch.nn.Module) or isinstance(model, PreTrainedModel):
         return None
+    if is_adapted(model):  # one that learned tokens of its own is run with them; what is in its layers is the model's
+        return model if virtual_tokens(model) else None
     scripted = next((path for path, part in model.named_modules() if isinstance(part, torch.jit.ScriptModule)), None)
     if scripted is not None:
         which = f"{scripted} of the module" if scripted else "the module"
@@ -56,9 +61,10 @@ def is_compiled(model: object) -> bool:
 def card_of_module(module: torch.nn.Module, name: str = "") -> ModelCard:
     """What a module is, before anything of it has run: no layers and no heads yet."""
     first = next(module.parameters(), None)
+    named = type(module.get_base_model() if is_adapted(module) else module).__name__  # type: ignore[operator]
     return ModelCard(
-        name or type(module).__name__,
-        type(module).__name__,
+        name or named,
+        named,
         "torch module",
         encoder_decoder=False,
         layers=(),
@@ -104,7 +110,9 @@ def module_named(spec: str) -> Any:
 
 def _built(build: Callable[..., Any], spec: str) -> Any:
     try:
-        return build()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own advice to whoever builds it
+            return build()
     except TypeError as error:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # raised by the call itself
             said = str(error).partition(")")[2].strip() or str(error)

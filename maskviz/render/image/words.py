@@ -29,6 +29,7 @@ _ROLE_FILLS = {
     "special": "#d7e3f1",
     "mask": "#fbe3cf",
     "image": "#cfeade",
+    "virtual": "#cfeade",
     "padding": "#e4e4e4",
     "replaced": "#f0d3e3",
     "kept": "#cfeade",

@@ -48,6 +48,7 @@ _ROLES = {
     "special": "bold",
     "mask": f"bold {WARNING_INK}",
     "image": f"bold {IMAGE_INK}",
+    "virtual": f"bold {IMAGE_INK}",
     "padding": "dim",
     "replaced": f"bold {REPLACED_INK}",
     "kept": f"bold {IMAGE_INK}",

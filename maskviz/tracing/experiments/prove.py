@@ -67,7 +67,7 @@ def prove(model: PreTrainedModel, inputs: Inputs, trace: Trace) -> Proof:
     for call in trace.calls:
         turn = turns.get(call.module, 0)
         turns[call.module] = turn + 1
-        calls.append(_compared(call, gradients.get((call.module, turn)), trace))
+        calls.append(compared(call, gradients.get((call.module, turn)), trace))
     return Proof(tuple(calls), _future(model, inputs, trace))
 
 
@@ -134,7 +134,8 @@ def _seen(output: torch.Tensor, value: torch.Tensor, query: int) -> torch.Tensor
     return (gradient != 0).any(dim=-1)
 
 
-def _compared(call: AttentionCall, seen: BoolArray | None, trace: Trace) -> CallProof:
+def compared(call: AttentionCall, seen: BoolArray | None, trace: Trace) -> CallProof:
+    """What a call's mask says beside where its queries have gradients, bool [batch, head or 1, query, key]."""
     if call.mask.delivery is Delivery.WEIGHTS:
         return CallProof(call, None, "laid out by unit values, which weights times random values confirmed")
     if seen is None:

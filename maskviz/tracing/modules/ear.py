@@ -22,8 +22,8 @@ from maskviz.tracing.modules.byhand import ByHand
 from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, heads_said
 from maskviz.tracing.seam.flex import FLEX, flex_mask, flex_scores
 
-_OF_MHA = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
-_OF_SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
+OF_MHA = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
+OF_SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
 _OF_FLEX = ("query", "key", "value", "score_mod", "block_mask", "scale", "kernel_options")
 
 
@@ -59,7 +59,7 @@ class Ear(TorchFunctionMode):
         self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`multi_head_attention_forward`, asked for the weights of each head by the argument it has for that."""
-        given = {**dict(zip(_OF_MHA, positional, strict=False)), **arguments}
+        given = {**dict(zip(OF_MHA, positional, strict=False)), **arguments}
         query, key, heads = given["query"], given["key"], given["num_heads"]
         wanted, averaged = given.get("need_weights", True), given.get("average_attn_weights", True)
         gate = self._hearing.gate()
@@ -96,7 +96,7 @@ class Ear(TorchFunctionMode):
     def _fused(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         """`scaled_dot_product_attention`: its output is its own, its weights are worked out beside it."""
         output = function(*positional, **arguments)
-        given = {**dict(zip(_OF_SDPA, positional, strict=False)), **arguments}
+        given = {**dict(zip(OF_SDPA, positional, strict=False)), **arguments}
         query, key, padding = given["query"], given["key"], None
         if query.is_nested:
             padding = _lengths(key)

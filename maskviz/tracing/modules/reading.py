@@ -37,6 +37,7 @@ class Known:
         target_labels: The same of the decoder's side.
         tokens: What ids are called, where a tokenizer says it: strings [batch][token] for `ids`, in order.
         texts: What the rows are made of, or none.
+        virtual: Tokens of an adapter's own in front of every row; the ids are of what stands behind them.
     """
 
     card: ModelCard
@@ -47,6 +48,7 @@ class Known:
     target_labels: Labels | None = None
     tokens: tuple[Labels, ...] = ()
     texts: tuple[str, ...] = ()
+    virtual: int = 0
 
 
 def trace_of(hearing: Hearing, known: Known) -> Trace:
@@ -180,19 +182,21 @@ def _most(lengths: Iterable[int]) -> int:
 
 def _side(length: int, known: Known, rows: int, labels: Labels | None, *, second: bool = False) -> Batch:
     """Rows of a length: with the ids among the inputs that fit, the second of them for the decoder's side."""
-    fitting = [place for place, ids in enumerate(known.ids) if ids.shape == (rows, length)]
+    own = known.virtual
+    fitting = [place for place, ids in enumerate(known.ids) if ids.shape == (rows, length - own)]
     if second and len(known.ids) > 1:
         fitting = [place for place in fitting if place > 0]
     ids = np.full((rows, length), UNKNOWN, np.int64)
     named: Labels = [[str(place) for place in range(length)]] * rows
     if fitting:
         found = known.ids[fitting[0]]
-        ids = np.where((found >= 0) & (found < 2**31), found, UNKNOWN)
-        named = known.tokens[fitting[0]] if known.tokens else [[str(one) for one in row] for row in found.tolist()]
+        ids[:, own:] = np.where((found >= 0) & (found < 2**31), found, UNKNOWN)
+        words = known.tokens[fitting[0]] if known.tokens else [[str(one) for one in row] for row in found.tolist()]
+        named = [[*(f"virtual {place}" for place in range(own)), *row] for row in words]
     if labels is not None:
         given = list(labels) * rows if len(labels) == 1 else labels
         named = given if [len(row) for row in given] == [length] * rows else named
-    roles = ((Role.TEXT,) * length,) * rows
+    roles = ((*[Role.VIRTUAL] * own, *[Role.TEXT] * (length - own)),) * rows
     texts = known.texts if len(known.texts) == rows and not second else ()
     return Batch(ids, np.ones((rows, length), np.bool_), tuple(tuple(row) for row in named), roles, texts)
 

@@ -174,4 +174,6 @@ def _outputs(output: torch.Tensor | None, trace: Trace, vocabularies: frozenset[
         return kept_outputs([SimpleNamespace(logits=output)], trace.batch, offset=0, causal=causal, labels=labels)
     names_tokens = output.ndim == 3 and output.shape[-1] in vocabularies and bool((side.ids >= 0).any())
     kept = SimpleNamespace(logits=output) if names_tokens and causal else SimpleNamespace(last_hidden_state=output)
-    return kept_outputs([kept], trace.batch, offset=0, causal=causal, labels=())
+    behind = side.length - output.shape[1] if output.ndim == 3 else 0  # of a cache, the last positions alone
+    offset = behind if any(behind == call.mask.query_offset for call in trace.calls) else 0
+    return kept_outputs([kept], trace.batch, offset=offset, causal=causal, labels=())

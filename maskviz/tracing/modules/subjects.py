@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from maskviz.core.errors import CannotTraceError, MaskvizError
 from maskviz.tracing.calling import is_ours, same_randomness
 from maskviz.tracing.modules.ear import Ear, paths_known
 from maskviz.tracing.modules.heard import Hearing
+from maskviz.tracing.modules.keras_layers import call_keras, listening_to_keras
 from maskviz.tracing.modules.other_libraries import other_libraries_heard
 from maskviz.tracing.seam.flex import uncompiled
 from maskviz.tracing.seam.implementations import copied, evaluating
@@ -38,15 +40,16 @@ class TorchSubject:
         with self._as_before(), _explained(self.module, "fails on these inputs"):
             return self.call_as_it_is()
 
-    def heard(self, hearing: Hearing) -> Any:
-        """What it returns while it is listened to, with the gates of the hearing."""
+    def heard(self, hearing: Hearing, ear: Ear | None = None) -> Any:
+        """What it returns while it is listened to, with the gates of the hearing; by an ear of one's own, or the usual
+        one."""
         with ExitStack() as block:
             block.enter_context(self._as_before())
             block.enter_context(_explained(self.module, "runs plainly, but not while it is listened to"))
             block.enter_context(slow_path())
             block.enter_context(paths_known(self.module, hearing))
             block.enter_context(other_libraries_heard(self.module, hearing))
-            block.enter_context(Ear(hearing))
+            block.enter_context(Ear(hearing) if ear is None else ear)
             return self.call_as_it_is()
 
     def with_inputs(self, change: Callable[[str, Any], Any]) -> TorchSubject:
@@ -70,7 +73,48 @@ class TorchSubject:
             block.enter_context(same_randomness())
             block.enter_context(uncompiled())
             block.enter_context(_same_buffers(self.module))
+            block.enter_context(_unwarned())
             yield
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KerasSubject:
+    """A layer or model of Keras and its inputs.
+
+    Attributes:
+        module: The layer or model, where it is and as it is.
+        inputs: As `call_keras` takes them.
+    """
+
+    module: Any
+    inputs: Any
+
+    def plain(self) -> Any:
+        """What it returns for inference, as arrays."""
+        with alone(), _unwarned():
+            return call_keras(self.module, self.inputs)
+
+    def heard(self, hearing: Hearing) -> Any:
+        """What it returns while it is listened to, with the gates of the hearing."""
+        with alone(), _unwarned(), listening_to_keras(self.module, hearing):
+            return call_keras(self.module, self.inputs)
+
+    def with_inputs(self, change: Callable[[str, Any], Any]) -> KerasSubject:
+        """The same with other inputs: what `change` makes of each, by its name or its number."""
+        if isinstance(self.inputs, Mapping):
+            return KerasSubject(self.module, {name: change(name, one) for name, one in self.inputs.items()})
+        if isinstance(self.inputs, list | tuple):
+            changed = [change(str(place), one) for place, one in enumerate(self.inputs)]
+            return KerasSubject(self.module, type(self.inputs)(changed))
+        return KerasSubject(self.module, change("0", self.inputs))
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Leave out a module's own advice, which whoever runs it gets anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from maskviz.tracing.seam import (
     auto_classes,
     experts,
     implementations,
+    keras_names,
     masks,
     onednn,
     torch_names,
@@ -19,6 +20,7 @@ CANARIES: tuple[Canary, ...] = (
     *auto_classes.CANARIES,
     *torch_names.CANARIES,
     *onednn.CANARIES,
+    *keras_names.CANARIES,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Canary:
 
     Attributes:
         name: What stands at stake, as a user would say it.
-        package: "transformers" or "torch".
+        package: "transformers", "torch" or "keras".
         sings: Whether it is where and as it was; may raise where it is not.
     """
 
@@ -50,7 +51,8 @@ REMEDY = "install a release that was tested (README says which), or a newer mask
 
 def moved(name: str, package: str) -> str:
     """The sentence on something that has moved."""
-    release = transformers.__version__ if package == "transformers" else torch.__version__
+    known = {"transformers": transformers.__version__, "torch": torch.__version__}
+    release = known.get(package) or getattr(sys.modules.get(package), "__version__", "")
     return f"{package} {release}: {name} is not where it was"
 
 
