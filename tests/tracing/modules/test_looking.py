@@ -24,6 +24,7 @@ class Everything(nn.Module):
     """A module with state of every kind, that draws random numbers and attends in three ways."""
 
     count: torch.Tensor
+    grown: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,11 +71,9 @@ def state(module: nn.Module) -> Any:
         ],
         "names": [sorted(vars(part)) for part in module.modules()],
         "fast path": torch.backends.mha.get_fastpath_enabled(),
-        "kernels": (
-            torch.backends.cuda.flash_sdp_enabled(),
-            torch.backends.cuda.math_sdp_enabled(),
-            torch.backends.cuda.mem_efficient_sdp_enabled(),
-        ),
+        "kernels": [
+            getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in ("flash", "math", "mem_efficient")
+        ],
         "flex": getattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", None),
         "stance": str(torch._dynamo.eval_frame._stance),
         "gradients": torch.is_grad_enabled(),
@@ -117,7 +116,7 @@ def test_gradients_are_those_of_a_module_nobody_listened_to() -> None:
     for module in (listened, other):
         module(X).sum().backward()
     for (name, one), (_, same) in zip(listened.named_parameters(), other.named_parameters(), strict=True):
-        assert one.grad is not None and torch.equal(one.grad, same.grad), name
+        assert one.grad is not None and same.grad is not None and torch.equal(one.grad, same.grad), name
 
 
 def test_a_gradient_that_is_there_already_is_kept() -> None:
