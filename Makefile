@@ -78,6 +78,7 @@ bench: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tools.ablation
 	$(QUIET) $(BIN)/python -m tools.long_mask
 	$(QUIET) $(BIN)/python -m tools.long
+	$(QUIET) $(BIN)/python -m tools.modules
 	$(QUIET) $(BIN)/python -m tools.report
 	$(QUIET) $(BIN)/python -m tools.first_look
 

@@ -37,7 +37,9 @@ from maskviz.tracing.long.budget import check_long_fits
 from maskviz.tracing.long.rehearsal import Rehearsed
 from maskviz.tracing.long.run import rehearse, stream
 from maskviz.tracing.long.tally import Keeping
+from maskviz.tracing.modules.pooled import pool_module
 from maskviz.tracing.modules.prove import prove_module
+from maskviz.tracing.modules.subjects import TorchSubject
 from maskviz.tracing.seam.replacing import alone
 from maskviz.view.choosing import Choice, text_line
 
@@ -238,10 +240,11 @@ def _own_shown(watcher: Watcher, prepared: OwnReady, wanted: Wanted) -> ShownRun
     Raises:
         UsageError: something is asked that only models of transformers can be asked.
     """
-    others = {"attn": wanted.backends, "pool": wanted.long.pool, "rows": wanted.long.rows}
-    for name, given in others.items():
-        if given:
-            raise UsageError(f"{parameter(name)} is for models of transformers", f"leave out {parameter(name)}")
+    if wanted.backends:
+        raise UsageError(f"{parameter('attn')} is for models of transformers", f"leave out {parameter('attn')}")
+    if wanted.long.asked:
+        long = _own_pooled(watcher, prepared, wanted.long)
+        return ShownRun(long, with_region(wanted.choice, long, wanted.region))
     ran = own_ran(watcher, prepared)
     run = own_saved(prepared, ran, wanted.head_mask)
     proof = None
@@ -253,6 +256,26 @@ def _own_shown(watcher: Watcher, prepared: OwnReady, wanted: Wanted) -> ShownRun
         watcher.progress("checking ...")
         checked = checked_own(prepared.own, ran, chosen_rules(None, None))
     return ShownRun(run, with_region(wanted.choice, run, wanted.region), checked, proof)
+
+
+def _own_pooled(watcher: Watcher, prepared: OwnReady, options: LongOptions) -> LongTrace:
+    """A run of a module whose attention is added up as it is made.
+
+    Raises:
+        UsageError: it is no torch module, or rows or a region are not there.
+    """
+    subject = prepared.subject
+    if not isinstance(subject, TorchSubject):
+        raise UsageError(f"{parameter('pool')} is for torch modules", f"leave out {parameter('pool')}")
+
+    def keeping_of(length: int) -> Keeping:
+        rows = () if options.rows is None else parse_selection(options.rows, length, "row")
+        region = None if options.region is None else parse_region(options.region, length, length)
+        return Keeping(-(-length // (options.pool or POOL)), tuple(sorted(set(rows))), region)
+
+    watcher.progress(f"running {prepared.known.card.architecture} ...")
+    trace = pool_module(subject, prepared.known, keeping_of)
+    return trace.with_notes(prepared.notes)
 
 
 def _whole(request: Request, feeding: Feeding, wanted: Wanted) -> tuple[str, ...]:

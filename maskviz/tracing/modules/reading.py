@@ -62,7 +62,7 @@ def trace_of(hearing: Hearing, known: Known) -> Trace:
         raise _unheard(hearing, known.card)
     laid = laid_out_calls(hearing, known)
     rows = laid[0].pattern.shape[0]
-    stacks = _stacks_of(laid)
+    stacks = stacks_of([_standing(one) for one in laid])
     batch = _batch(laid, stacks, known, rows)
     masks = _masks(laid, stacks)
     batch = _with_padding(batch, laid, stacks, masks)
@@ -103,33 +103,52 @@ def _notes(one: LaidOut) -> tuple[str, ...]:
     return tuple(note for note in (one.guessed, windows) if note)
 
 
-def _stacks_of(laid: Sequence[LaidOut]) -> list[Stack]:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What says in which stack a call is.
+
+    Attributes:
+        module: Path of its module.
+        cross: Whether its keys are other tokens than its queries.
+        keys: How many keys it has.
+        back: Whether its mask looks back.
+    """
+
+    module: str
+    cross: bool
+    keys: int
+    back: bool
+
+    @property
+    def block(self) -> str:
+        """The module that its own module is a part of."""
+        parent = self.module.rpartition(".")[0]
+        return parent or block_of(self.module)
+
+
+def stacks_of(calls: Sequence[Standing]) -> list[Stack]:
     """The stack of each call.
 
     Where something attends to other tokens, own attention is the decoder's, unless its path says encoder or no cross
     attention stands in its block and its length is that of the keys others attend to. Alone it is a decoder's where its
     mask looks back.
     """
-    cross = [is_cross(one) for one in laid]
-    if not any(cross):
-        back = all(_looks_back(one.visible) for one in laid)
-        return [Stack.DECODER if back else Stack.ENCODER] * len(laid)
-    blocks = {_block(one) for one, is_one in zip(laid, cross, strict=True) if is_one}
-    remembered = {one.keys for one, is_one in zip(laid, cross, strict=True) if is_one}
+    cross = [one for one in calls if one.cross]
+    if not cross:
+        return [Stack.DECODER if all(one.back for one in calls) else Stack.ENCODER] * len(calls)
+    blocks, remembered = {one.block for one in cross}, {one.keys for one in cross}
     stacks = []
-    for one, is_one in zip(laid, cross, strict=True):
-        half = half_of(one.call.module)
+    for one in calls:
+        half = half_of(one.module)
         encodes = half == "encoder" or (
-            half != "decoder" and _block(one) not in blocks and one.keys in remembered and not _looks_back(one.visible)
+            half != "decoder" and one.block not in blocks and one.keys in remembered and not one.back
         )
-        stacks.append(Stack.CROSS if is_one else Stack.ENCODER if encodes else Stack.DECODER)
+        stacks.append(Stack.CROSS if one.cross else Stack.ENCODER if encodes else Stack.DECODER)
     return stacks
 
 
-def _block(one: LaidOut) -> str:
-    """The module that a call's own module is a part of."""
-    parent = one.call.module.rpartition(".")[0]
-    return parent or block_of(one.call.module)
+def _standing(one: LaidOut) -> Standing:
+    return Standing(one.call.module.replace("/", "."), is_cross(one), one.keys, _looks_back(one.visible))
 
 
 def _looks_back(visible: BoolArray) -> bool:
@@ -144,16 +163,19 @@ def _counts(stacks: Sequence[Stack]) -> dict[Stack, int]:
 
 
 def _counted(card: ModelCard, calls: Sequence[AttentionCall]) -> ModelCard:
-    """The card with the layers and heads that were heard, of each side."""
-    both = any(call.stack is Stack.CROSS for call in calls) and any(call.stack is Stack.ENCODER for call in calls)
-    sides = (
-        [[call for call in calls if call.stack is one] for one in (Stack.ENCODER, Stack.DECODER)] if both else [calls]
-    )
-    sides = [side for side in sides if side]
-    layers = tuple(1 + max(call.layer for call in side) for side in sides)
-    heads = tuple(max(call.heads for call in side) for side in sides)
-    key_heads = tuple(max(call.key_heads for call in side) for side in sides)
-    return replace(card, encoder_decoder=len(sides) > 1, layers=layers, heads=heads, key_heads=key_heads)
+    return counted(card, [(call.stack, call.layer, call.heads, call.key_heads) for call in calls])
+
+
+def counted(card: ModelCard, calls: Sequence[tuple[Stack, int, int, int]]) -> ModelCard:
+    """The card with the layers and heads that were heard, of each side: of each call its stack, layer, heads and key
+    heads."""
+    own = [[one for one in calls if one[0] is stack] for stack in (Stack.ENCODER, Stack.DECODER)]
+    both = all(own) and any(one[0] is Stack.CROSS for one in calls)
+    sides = own if both else [list(calls)]
+    layers = tuple(1 + max(layer for _, layer, _, _ in side) for side in sides)
+    heads = tuple(max(count for _, _, count, _ in side) for side in sides)
+    key_heads = tuple(max(count for _, _, _, count in side) for side in sides)
+    return replace(card, encoder_decoder=both, layers=layers, heads=heads, key_heads=key_heads)
 
 
 def _batch(laid: Sequence[LaidOut], stacks: Sequence[Stack], known: Known, rows: int) -> Batch:
@@ -161,12 +183,12 @@ def _batch(laid: Sequence[LaidOut], stacks: Sequence[Stack], known: Known, rows:
     cross = [one for one, stack in zip(laid, stacks, strict=True) if stack is Stack.CROSS]
     own = [one for one, stack in zip(laid, stacks, strict=True) if stack is not Stack.CROSS]
     if not cross:
-        side = _side(_most(max(one.queries, _own_keys(one)) for one in own), known, rows, known.labels)
+        side = side_of(_most(max(one.queries, _own_keys(one)) for one in own), known, rows, known.labels)
         _check_labels(known, (side,))
         return side
     asking = [one.queries for one, stack in zip(laid, stacks, strict=True) if stack is not Stack.ENCODER]
-    memory = _side(_most(one.keys for one in cross), known, rows, known.labels)
-    decoder = _side(_most(asking), known, rows, known.target_labels, second=True)
+    memory = side_of(_most(one.keys for one in cross), known, rows, known.labels)
+    decoder = side_of(_most(asking), known, rows, known.target_labels, second=True)
     _check_labels(known, (memory, decoder))
     return replace(memory, decoder=decoder)
 
@@ -180,7 +202,7 @@ def _most(lengths: Iterable[int]) -> int:
     return Counter(lengths).most_common(1)[0][0]
 
 
-def _side(length: int, known: Known, rows: int, labels: Labels | None, *, second: bool = False) -> Batch:
+def side_of(length: int, known: Known, rows: int, labels: Labels | None, *, second: bool = False) -> Batch:
     """Rows of a length: with the ids among the inputs that fit, the second of them for the decoder's side."""
     own = known.virtual
     fitting = [place for place, ids in enumerate(known.ids) if ids.shape == (rows, length - own)]
