@@ -49,9 +49,7 @@ def _timm(build: Callable[[Any], torch.nn.Module], kind: str, fused: bool) -> Bu
     module.load_state_dict(slow.state_dict())
     images = _numbers(*IMAGES)
     dropped = [part for path, part in slow.named_modules() if path.endswith("attn_drop")]
-    return Built(
-        module, {"x": images}, lambda: inputs_of(dropped, partial(slow, images)), _paths(module, kind, "proj")
-    )
+    return Built(module, {"x": images}, lambda: inputs_of(dropped, partial(slow, images)), _paths(module, kind, "proj"))
 
 
 def _vit(timm: Any) -> torch.nn.Module:
@@ -86,7 +84,12 @@ def _timm_cases() -> Iterator[Case]:
             yield Case("timm", f"{name}, {how}", "the input of attn_drop, unfused", partial(_timm, build, kind, fused))
     for fused in (True, False):
         how = "class attention fused" if fused else "unfused"
-        yield Case("timm", f"CaiT, {how}", "the input of attn_drop, unfused", partial(_timm, _cait, "TalkingHeadAttn ClassAttn", fused))
+        yield Case(
+            "timm",
+            f"CaiT, {how}",
+            "the input of attn_drop, unfused",
+            partial(_timm, _cait, "TalkingHeadAttn ClassAttn", fused),
+        )
 
 
 # torchvision
@@ -335,7 +338,12 @@ def _x_cases() -> Iterator[Case]:
     truth = "return_attn=True"
     yield Case("x-transformers", "Decoder, flash", truth, partial(_x_transformer, True))
     yield Case("x-transformers", "Decoder, unfused", truth, partial(_x_transformer, False))
-    yield Case("x-transformers", "Decoder, rotary, 1 key head", truth, partial(_x_transformer, False, rotary_pos_emb=True, attn_one_kv_head=True))
+    yield Case(
+        "x-transformers",
+        "Decoder, rotary, 1 key head",
+        truth,
+        partial(_x_transformer, False, rotary_pos_emb=True, attn_one_kv_head=True),
+    )
     yield Case("x-transformers", "Decoder, ALiBi", truth, partial(_x_transformer, False, alibi_pos_bias=True))
     yield Case("x-transformers", "Encoder and CrossAttender", "return_hiddens=True", _x_cross)
 
