@@ -6,11 +6,13 @@ tests/libraries.txt names them; MASKVIZ_LIBRARIES is the folder they were put in
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +22,7 @@ LIBRARIES = (
     *("sentence_transformers", "open_clip", "einops", "flash_attn", "xformers"),
 )
 
-_DEFINED: list[torch.library.Library] = []
+_DEFINED: list[Any] = []  # the names last as long as what defined them
 
 
 def found_there() -> None:
@@ -38,7 +40,7 @@ def found_there() -> None:
     names = set(re.findall(r'(?:register_meta\("|torchvision::)(\w+)', text))
     missing = [name for name in sorted(names) if not _is_there(name, Path(found.origin).parent)]
     if missing:
-        library = torch.library.Library("torchvision", "DEF")
+        library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for name in missing:
             library.define(f"{name}(Tensor input) -> Tensor")
         _DEFINED.append(library)
@@ -48,7 +50,7 @@ def _is_there(name: str, folder: Path) -> bool:
     """Whether torchvision's own library, once loaded, has an operator."""
     for file in folder.glob("_C*.so"):
         try:
-            torch.ops.load_library(file)
+            torch.ops.load_library(file)  # type: ignore[no-untyped-call]
         except OSError:
             return False
     return hasattr(torch.ops.torchvision, name)
@@ -57,3 +59,9 @@ def _is_there(name: str, folder: Path) -> bool:
 def is_installed(name: str) -> bool:
     """Whether a library is there to be imported."""
     return importlib.util.find_spec(name) is not None
+
+
+def version_of(name: str) -> str:
+    """The release of a library that is there."""
+    distribution = {"open_clip": "open_clip_torch"}.get(name, name)
+    return importlib.metadata.version(distribution).partition("+")[0]

@@ -37,7 +37,7 @@ def _paths(module: torch.nn.Module, kinds: str, then: str) -> tuple[str, ...]:
 # timm
 
 
-def _timm(build: Callable[[Any], torch.nn.Module], kind: str, fused: bool) -> Built:
+def _timm(build: Callable[[Any], Any], kind: str, fused: bool) -> Built:
     import timm
     from timm.layers import set_fused_attn
 
@@ -52,25 +52,25 @@ def _timm(build: Callable[[Any], torch.nn.Module], kind: str, fused: bool) -> Bu
     return Built(module, {"x": images}, lambda: inputs_of(dropped, partial(slow, images)), _paths(module, kind, "proj"))
 
 
-def _vit(timm: Any) -> torch.nn.Module:
+def _vit(timm: Any) -> Any:
     return timm.models.vision_transformer.VisionTransformer(
         img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5
     )
 
 
-def _deit(timm: Any) -> torch.nn.Module:
+def _deit(timm: Any) -> Any:
     return timm.models.deit.VisionTransformerDistilled(
         img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5
     )
 
 
-def _swin(timm: Any) -> torch.nn.Module:
+def _swin(timm: Any) -> Any:
     return timm.models.swin_transformer.SwinTransformer(
         img_size=32, patch_size=2, embed_dim=16, depths=(2, 2), num_heads=(2, 4), window_size=4, num_classes=5
     )
 
 
-def _cait(timm: Any) -> torch.nn.Module:
+def _cait(timm: Any) -> Any:
     return timm.models.cait.Cait(
         img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5, depth_token_only=1
     )
@@ -353,9 +353,9 @@ def _x_cases() -> Iterator[Case]:
 
 def _sentences() -> Built:
     from sentence_transformers import SentenceTransformer, models
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizer
 
-    words = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat dogs run".split()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "dogs", "run"]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "vocab.txt").write_text("\n".join(words), encoding="utf-8")
         torch.manual_seed(0)
@@ -368,7 +368,7 @@ def _sentences() -> Built:
             max_position_embeddings=32,
         )
         BertModel(config).save_pretrained(folder)
-        BertTokenizerFast(vocab_file=str(Path(folder, "vocab.txt"))).save_pretrained(folder)
+        BertTokenizer(vocab_file=str(Path(folder, "vocab.txt"))).save_pretrained(folder)
         body = models.Transformer(folder)
         module = SentenceTransformer(modules=[body, models.Pooling(24)], device="cpu").eval()
     texts = ["the cat sat on the mat", "dogs run"]
@@ -416,6 +416,47 @@ def _clip_cases() -> Iterator[Case]:
     yield Case("open_clip", "CLIP, both towers", "need_weights of its nn.MultiheadAttention", _clip)
 
 
+# einops
+
+
+class _Rearranged(torch.nn.Module):
+    """Rows and heads in one axis for the scores and apart for the values, as einops writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.of, self.out = torch.nn.Linear(12, 36), torch.nn.Linear(12, 12)
+
+    def weights(self, x: torch.Tensor) -> Any:
+        """[row, head, query, key], and values [row, head, token, width]."""
+        from einops import einsum, rearrange
+
+        query, key, value = rearrange(self.of(x), "b n (three h d) -> three b h n d", three=3, h=3)
+        query, key = (rearrange(one, "b h n d -> (b h) n d") for one in (query, key))
+        scores = einsum(query, key, "rows i d, rows j d -> rows i j") / 2
+        return rearrange(scores.softmax(-1), "(b h) i j -> b h i j", h=3), value
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        from einops import einsum, rearrange
+
+        mixed = einsum(*self.weights(x), "b h i j, b h j d -> b h i d")
+        return torch.as_tensor(self.out(rearrange(mixed, "b h n d -> b n (h d)")))
+
+
+def _rearranged() -> Built:
+    module, x = _Rearranged().eval(), _numbers(2, 5, 12)
+
+    def own() -> list[Any]:
+        with torch.no_grad():
+            return [module.weights(x)[0]]
+
+    return Built(module, {"x": x}, own, ("out",))
+
+
+def _einops_cases() -> Iterator[Case]:
+    yield Case("einops", "rearrange and einsum", "the module's own weights", _rearranged)
+
+
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "timm": _timm_cases,
     "torchvision": _torchvision_cases,
@@ -423,4 +464,5 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "x_transformers": _x_cases,
     "sentence_transformers": _sentence_cases,
     "open_clip": _clip_cases,
+    "einops": _einops_cases,
 }
