@@ -4,7 +4,7 @@
 # make test-oldest, test-newest  the same readings under the oldest promised and the newest transformers
 # make nightly  10,000 saved runs as a hostile hand would change them
 # make bench  ratios measured side by side
-# make coverage  every model type of transformers beside what it returns itself
+# make coverage  every model type of transformers beside what it returns itself; modules of torch and other libraries too
 # make atlas  the masks of every model type as one page, docs/atlas.html
 # make dist   the sdist and the wheel, in dist
 # make docs   the pages as a site in build/site; a link that leads nowhere fails
@@ -84,6 +84,8 @@ bench: $(VENV)/.tests
 
 coverage: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tools.architectures
+	$(BIN)/pip install --quiet --no-deps --target build/libraries -r tests/libraries.txt
+	$(QUIET) $(BIN)/python -m tools.module_coverage
 
 atlas: $(VENV)/.tests
 	$(QUIET) $(BIN)/python -m tools.atlas

@@ -37,7 +37,8 @@ def own_module(model: object) -> torch.nn.Module | None:
         model = next(one for name in _WRAPPERS if (one := getattr(model, name, None)) is not None)
     if not isinstance(model, torch.nn.Module) or isinstance(model, PreTrainedModel):
         return None
-    if is_adapted(model):  # one that learned tokens of its own is run with them; what is in its layers is the model's
+    # One that learned tokens of its own is run with them; else what is in its layers is the model's.
+    if is_adapted(model) and isinstance(model.get_base_model(), PreTrainedModel):  # type: ignore[operator]
         return model if virtual_tokens(model) else None
     scripted = next((path for path, part in model.named_modules() if isinstance(part, torch.jit.ScriptModule)), None)
     if scripted is not None:

@@ -170,8 +170,7 @@ def _heads_of(call: HeardCall, rows: int, said: Said) -> tuple[int, str]:
     if fitting or hints:
         return (fitting or hints)[0], ""
     said_else = f"{parameter('num_heads')} says otherwise"
-    which = call.module or "an attention"
-    return rest, f"{which}: {rest} of weights {call.weights.shape} are read as heads; {said_else}"
+    return rest, f"{rest} of weights {call.weights.shape} are read as heads; {said_else}"
 
 
 def _with_heads(call: HeardCall, rows: int, heads: int) -> BoolArray:

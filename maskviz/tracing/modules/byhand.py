@@ -76,7 +76,7 @@ class ByHand:
             return self._product(function, positional, arguments)
         found = self._first_known((*positional, *arguments.values()))
         result = function(*positional, **arguments)
-        if found is None or function in _ENDS:
+        if found is None or (function in _ENDS and not self._between_heads(function, positional)):
             return result
         if function in SOFTMAX or function in _LOGARITHMS:
             self._normalised(function, positional, arguments, (found, result))
@@ -90,6 +90,13 @@ class ByHand:
         for tensor in _tensors(result):
             self._remember(tensor, found)
         return result
+
+    def _between_heads(self, function: Callable[..., Any], positional: tuple[Any, ...]) -> bool:
+        """Whether a linear map is one between the heads of scores or weights, as talking heads have it (CaiT)."""
+        if function is not functional.linear or len(positional) < 2:
+            return False
+        scores, weight = positional[:2]
+        return scores.ndim > 3 and weight.shape[0] == weight.shape[1] and weight.shape[0] in self._hearing.hinted()
 
     def _normalised(
         self,

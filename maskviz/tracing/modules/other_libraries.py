@@ -1,7 +1,8 @@
 """Public functions of flash-attn and xformers, heard where a module's own code has them, by their documented meaning.
 
 flash-attn (github.com/Dao-AILab/flash-attention, flash_attn_interface.py): axes are [batch, token, head, width],
-queries and keys end together where `causal` is set, `window_size` counts keys to the left and right, -1 is no limit.
+queries and keys end together where `causal` is set, `window_size` counts keys to the left and right, -1 is no limit,
+`alibi_slopes` times the distance is taken off the scores, `softcap` bounds them.
 xformers (facebookresearch.github.io/xformers/components/ops.html): axes are [batch, token, head, width], or
 [batch * head, token, width]; `attn_bias` is added to the scores.
 """
@@ -13,14 +14,15 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from maskviz.core.arrays import BoolArray
+from maskviz.core.arrays import BoolArray, FloatArray, IntArray
 from maskviz.core.run.trace import Delivery
-from maskviz.tracing.calling import to_array, to_floats
+from maskviz.tracing.calling import to_floats, visible_cells
 from maskviz.tracing.modules.heard import Hearing
 from maskviz.tracing.seam.replacing import replaced
 
@@ -75,12 +77,26 @@ def _listener(name: str, function: Function, hearing: Hearing) -> Function:
         if gate is None:
             return returned
         output, *more = returned if isinstance(returned, tuple) else (returned,)
-        factors = torch.as_tensor(np.array(gate), dtype=output.dtype, device=output.device)
-        wide = factors if output.ndim < 3 else factors[:, None]
-        silenced = output * wide
+        silenced = _silenced(output, gate, heads_and_rows=name == "memory_efficient_attention")
         return (silenced, *more) if isinstance(returned, tuple) else silenced
 
     return listening
+
+
+def _silenced(output: torch.Tensor, gate: FloatArray, *, heads_and_rows: bool) -> torch.Tensor:
+    """Gates on what heads put out: [..., token, head, width], or in groups [row, token, group, head, width].
+
+    Args:
+        output: Of the function.
+        gate: float32 [head].
+        heads_and_rows: Whether three axes are [row * head, token, width], and not [token, head, width].
+    """
+    factors = torch.as_tensor(np.array(gate), dtype=output.dtype, device=output.device)
+    if output.ndim == 5:
+        return output * factors.reshape(*output.shape[2:4], 1)
+    if output.ndim == 3 and heads_and_rows:
+        return output * factors.repeat(output.shape[0] // len(factors))[:, None, None]
+    return output * factors[:, None]
 
 
 def _flash(hearing: Hearing, given: dict[str, Any]) -> None:
@@ -97,90 +113,140 @@ def _flash_keys_packed(hearing: Hearing, given: dict[str, Any]) -> None:
 
 
 def _keep_flash(hearing: Hearing, given: dict[str, Any], query: torch.Tensor, key: torch.Tensor) -> None:
-    """Keep a call on [batch, token, head, width]."""
-    visible = _band(query.shape[1], key.shape[1], given)
-    _keep(hearing, "flash-attn", query, key, visible, given.get("softmax_scale"), _has_band(given))
+    """Keep a call on [row, token, head, width]."""
+    distance = _distance(query.shape[1], key.shape[1])
+    slopes, bias = given.get("alibi_slopes"), None
+    if slopes is not None:  # [head] or [row, head]
+        bias = -slopes.float()[..., None, None] * torch.as_tensor(np.abs(distance), device=slopes.device)
+    _keep(hearing, _Heard("flash-attn", query, key, _band(distance, given), bias, _has_band(given)), given)
 
 
 def _flash_of_lengths(hearing: Hearing, given: dict[str, Any]) -> None:
+    _keep_of_lengths(hearing, given, given["q"], given["k"])
+
+
+def _flash_of_lengths_packed(hearing: Hearing, given: dict[str, Any]) -> None:
+    starts = given["cu_seqlens"]
+    query, key, _ = given["qkv"].unbind(1)
+    _keep_of_lengths(hearing, {**given, "cu_seqlens_q": starts, "cu_seqlens_k": starts}, query, key)
+
+
+def _flash_of_lengths_keys_packed(hearing: Hearing, given: dict[str, Any]) -> None:
+    _keep_of_lengths(hearing, given, given["q"], given["kv"].unbind(1)[0])
+
+
+def _keep_of_lengths(hearing: Hearing, given: dict[str, Any], query: torch.Tensor, key: torch.Tensor) -> None:
     """Keep a call on rows of different lengths, one behind the other: [token, head, width] and where each begins."""
-    query, key = given["q"], given["k"]
+    if given.get("block_table") is not None:
+        hearing.unused("flash-attn over pages of a cache")
+        return
     starts, key_starts = (given[name].tolist() for name in ("cu_seqlens_q", "cu_seqlens_k"))
-    visible = np.zeros((query.shape[0], key.shape[0]), np.bool_)
+    visible, slopes = np.zeros((query.shape[0], key.shape[0]), np.bool_), given.get("alibi_slopes")
+    bias = None if slopes is None else torch.zeros(query.shape[1], *visible.shape, device=query.device)
     for row in range(len(starts) - 1):
         queries, keys = slice(starts[row], starts[row + 1]), slice(key_starts[row], key_starts[row + 1])
-        visible[queries, keys] = _band(queries.stop - queries.start, keys.stop - keys.start, given)
-    _keep(hearing, "flash-attn", query[None], key[None], visible, given.get("softmax_scale"), given=True)
+        distance = _distance(queries.stop - queries.start, keys.stop - keys.start)
+        visible[queries, keys] = _band(distance, given)
+        if bias is not None and slopes is not None:
+            steep = (slopes[row] if slopes.ndim == 2 else slopes).float()
+            bias[:, queries, keys] = -steep[:, None, None] * torch.as_tensor(np.abs(distance), device=bias.device)
+    _keep(hearing, _Heard("flash-attn", query[None], key[None], visible, bias, True), given)
 
 
 def _has_band(given: dict[str, Any]) -> bool:
     return bool(given.get("causal")) or tuple(given.get("window_size") or (-1, -1)) != (-1, -1)
 
 
-def _band(queries: int, keys: int, given: dict[str, Any]) -> BoolArray:
-    """bool [query, key] of `causal` and `window_size`: the last query stands at the last key."""
-    at = np.arange(queries)[:, None] + keys - queries
-    key = np.arange(keys)[None, :]
+def _distance(queries: int, keys: int) -> IntArray:
+    """How far each key stands behind its query, [query, key]: the last query stands at the last key."""
+    found: IntArray = np.arange(keys)[None, :] - (np.arange(queries)[:, None] + keys - queries)
+    return found
+
+
+def _band(distance: IntArray, given: dict[str, Any]) -> BoolArray:
+    """bool [query, key] of `causal` and `window_size`."""
     left, right = given.get("window_size") or (-1, -1)
-    visible = np.ones((queries, keys), np.bool_)
+    right = 0 if given.get("causal") else right
+    visible = np.ones(distance.shape, np.bool_)
     if left >= 0:
-        visible &= key >= at - left
-    if given.get("causal"):
-        right = 0
+        visible &= distance >= -left
     if right >= 0:
-        visible &= key <= at + right
+        visible &= distance <= right
     return visible
 
 
 def _xformers(hearing: Hearing, given: dict[str, Any]) -> None:
     query, key, bias = given["query"], given["key"], given.get("attn_bias")
-    if query.ndim == 3:
+    joined = query.ndim == 3
+    if joined:
         query, key = query[:, :, None], key[:, :, None]
-    if query.ndim == 5:  # [batch, token, group, head, width]
+    if query.ndim == 5:  # [row, token, group, head, width]
         query, key = query.flatten(2, 3), key.flatten(2, 3)
     if bias is not None and not isinstance(bias, torch.Tensor):
         bias = bias.materialize((query.shape[0], query.shape[2], query.shape[1], key.shape[1]), torch.float32)
-    visible = np.ones((1, 1), np.bool_) if bias is None else to_array(bias > -9e3)
-    _keep(hearing, "xformers", query, key, visible, given.get("scale"), bias is not None, bias)
+    elif bias is not None and bias.ndim in (3, 5):
+        bias = bias[:, None] if bias.ndim == 3 else bias.flatten(1, 2)
+    visible = np.ones((1, 1), np.bool_) if bias is None else visible_cells(bias)
+    heard = _Heard("xformers", query, key, visible, bias, bias is not None, joined)
+    _keep(hearing, heard, given)
 
 
-def _keep(
-    hearing: Hearing,
-    how: str,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    visible: BoolArray,
-    scale: float | None,
-    given: bool,
-    bias: torch.Tensor | None = None,
-) -> None:
-    """Keep a call on queries and keys [batch, token, head, width]."""
-    query, key = query.float().transpose(1, 2), key.float().transpose(1, 2)
-    heads = query.shape[1]
-    repeated = key.repeat_interleave(heads // key.shape[1], dim=1)
-    scores = query @ repeated.transpose(-1, -2) * (scale or 1 / math.sqrt(query.shape[-1]))
-    if bias is not None:
-        scores = scores + bias.float()
-    cells = torch.as_tensor(np.array(visible), device=scores.device)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heard:
+    """What a function was called with.
+
+    Attributes:
+        how: The library.
+        query, key: [row, token, head, width].
+        visible: Broadcastable to [row, head, query, key].
+        bias: Added to the scores, likewise; or None.
+        given: Whether a mask was asked for.
+        joined: Whether rows and heads are one axis, and what stands for heads is none.
+    """
+
+    how: str
+    query: torch.Tensor
+    key: torch.Tensor
+    visible: BoolArray
+    bias: torch.Tensor | None
+    given: bool
+    joined: bool = False
+
+
+def _keep(hearing: Hearing, heard: _Heard, given: dict[str, Any]) -> None:
+    """Keep a call, with its weights worked out."""
+    query, key = heard.query.float().transpose(1, 2), heard.key.float().transpose(1, 2)
+    repeated = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+    scale = given.get("scale", given.get("softmax_scale"))
+    scores = query @ repeated.transpose(-1, -2) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if given.get("softcap"):
+        scores = given["softcap"] * torch.tanh(scores / given["softcap"])
+    if heard.bias is not None:
+        scores = scores + heard.bias.float()
+    cells = torch.as_tensor(np.array(heard.visible), device=scores.device)
     weights = scores.masked_fill(~cells, -torch.inf).softmax(-1).nan_to_num(0.0)
+    visible = heard.visible
+    if heard.joined:
+        weights, visible = weights[:, 0], visible[:, 0] if visible.ndim == 4 else visible
+    added = heard.bias is not None and heard.how == "xformers"
     hearing.keep(
-        how,
+        heard.how,
         to_floats(weights),
         visible,
-        key_heads=key.shape[1],
-        given=given,
-        delivery=Delivery.ADDITIVE if bias is not None else Delivery.FLAG if given else Delivery.NOTHING,
+        key_heads=None if heard.joined else key.shape[1],
+        given=heard.given,
+        delivery=Delivery.ADDITIVE if added else Delivery.FLAG if heard.given else Delivery.NOTHING,
     )
 
 
 _FUNCTIONS = {
     "flash_attn": (
         *("flash_attn_func", "flash_attn_qkvpacked_func", "flash_attn_kvpacked_func"),
-        *("flash_attn_varlen_func",),
+        *("flash_attn_varlen_func", "flash_attn_varlen_qkvpacked_func", "flash_attn_varlen_kvpacked_func"),
     ),
     "flash_attn.flash_attn_interface": (
         *("flash_attn_func", "flash_attn_qkvpacked_func", "flash_attn_kvpacked_func"),
-        *("flash_attn_varlen_func",),
+        *("flash_attn_varlen_func", "flash_attn_varlen_qkvpacked_func", "flash_attn_varlen_kvpacked_func"),
     ),
     "xformers.ops": ("memory_efficient_attention",),
 }
@@ -189,5 +255,7 @@ _TOLD: dict[str, Callable[[Hearing, dict[str, Any]], None]] = {
     "flash_attn_qkvpacked_func": _flash_packed,
     "flash_attn_kvpacked_func": _flash_keys_packed,
     "flash_attn_varlen_func": _flash_of_lengths,
+    "flash_attn_varlen_qkvpacked_func": _flash_of_lengths_packed,
+    "flash_attn_varlen_kvpacked_func": _flash_of_lengths_keys_packed,
     "memory_efficient_attention": _xformers,
 }

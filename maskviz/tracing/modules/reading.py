@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -75,7 +75,7 @@ def trace_of(hearing: Hearing, known: Known) -> Trace:
         AttentionCall(stack, layer, one.call.module, one.pattern.shape[1], one.key_heads, mask, one.pattern)
         for one, stack, layer, mask in zip(laid, stacks, layers, masks, strict=True)
     )
-    notes = tuple(dict.fromkeys(note for one in laid for note in _notes(one)))
+    notes = _notes(laid)
     return Trace(_counted(known.card, calls), batch, calls, notes=notes)
 
 
@@ -99,12 +99,31 @@ def _unheard(hearing: Hearing, card: ModelCard) -> CannotTraceError:
     )
 
 
-def _notes(one: LaidOut) -> tuple[str, ...]:
-    windows = ""
+def _notes(laid: Sequence[LaidOut]) -> tuple[str, ...]:
+    """What a reader must know, each once, behind the modules it is true of."""
+    where: dict[str, list[str]] = {}
+    for one in laid:
+        for note in _remarks(one):
+            where.setdefault(note, []).append(one.call.module or "an attention")
+    return tuple(f"{_listed(list(dict.fromkeys(modules)))}: {note}" for note, modules in where.items())
+
+
+def _listed(modules: Sequence[str]) -> str:
+    return modules[0] if len(modules) == 1 else f"{modules[0]} and {len(modules) - 1} more"
+
+
+def _remarks(one: LaidOut) -> Iterator[str]:
+    if one.guessed:
+        yield one.guessed
     if one.windows > 1:
         size = one.queries // one.windows
-        windows = f"{one.call.module}: {one.windows} windows of {plural(size, 'position')} stand one after the other"
-    return tuple(note for note in (one.guessed, windows) if note)
+        yield f"{one.windows} windows of {plural(size, 'position')} stand one after the other"
+    if (one.pattern < -_ROUNDING).any() or (one.pattern.sum(-1) > 1 + _ROUNDING).any():
+        yield "its heads are mixed after the softmax, so that a row does not sum to 1"
+
+
+# What sums of weights in 16 bits may be away from 1.
+_ROUNDING = 2e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +152,22 @@ class Standing:
 def stacks_of(calls: Sequence[Standing]) -> list[Stack]:
     """The stack of each call.
 
-    Where something attends to other tokens, own attention is the decoder's, unless its path says encoder or no cross
-    attention stands in its block and its length is that of the keys others attend to. Alone it is a decoder's where its
-    mask looks back.
+    Where something attends to other tokens, own attention is the decoder's, unless its path says encoder, or no cross
+    attention stands in its block and it runs before all of them or has the length of the keys others attend to. Alone
+    it is a decoder's where its mask looks back.
     """
     cross = [one for one in calls if one.cross]
     if not cross:
         return [Stack.DECODER if all(one.back for one in calls) else Stack.ENCODER] * len(calls)
     blocks, remembered = {one.block for one in cross}, {one.keys for one in cross}
-    stacks = []
-    for one in calls:
+    first, stacks = calls.index(cross[0]), []
+    for number, one in enumerate(calls):
         half = half_of(one.module)
         encodes = half == "encoder" or (
-            half != "decoder" and one.block not in blocks and one.keys in remembered and not one.back
+            half != "decoder"
+            and one.block not in blocks
+            and not one.back
+            and (number < first or one.keys in remembered)
         )
         stacks.append(Stack.CROSS if one.cross else Stack.ENCODER if encodes else Stack.DECODER)
     return stacks

@@ -234,20 +234,6 @@ def test_one_row_without_a_batch_is_heard() -> None:
     assert apart(patterns(run)[0], truth()[:1]) < NEAR
 
 
-def test_einops_between_the_steps_changes_nothing() -> None:
-    einops = pytest.importorskip("einops", reason="einops is not installed")
-
-    def attend(query: Any, key: Any, value: Any) -> Any:
-        query, key, value = (einops.rearrange(one, "b h n d -> (b h) n d") for one in (query, key, value))
-        weights = einops.rearrange((query @ key.mT / math.sqrt(WIDTH)).softmax(-1), "(b h) q k -> b h q k", h=HEADS)
-        mixed = einops.einsum(
-            weights, einops.rearrange(value, "(b h) n d -> b h n d", h=HEADS), "b h q k, b h k d -> b h q d"
-        )
-        return einops.rearrange(mixed, "b h n d -> b n (h d)")
-
-    assert apart(patterns(ran(Calls(attend), (QUERY, KEY, VALUE)))[0], truth()) < NEAR
-
-
 X = numbers(ROWS, QUERIES, WIDTH)
 
 
