@@ -64,6 +64,11 @@ def asked_of(model: Model, text: Text, options: RunKeywords) -> Asked:
     )
     if not isinstance(model, str | os.PathLike) and is_own(model):
         return Asked(own_of(model, text, options), feeding=feeding)
+    if not isinstance(model, str | os.PathLike | torch.nn.Module):
+        raise UsageError(
+            f"a {type(model).__name__} is no model of transformers, no torch module and no Keras model",
+            "give one of these, or the name of a model",
+        )
     beside = next(iter(only(options, OwnKeywords)), None)
     if beside is not None:
         raise UsageError(f"{beside}= is for modules of your own", f"leave out {beside}=")
