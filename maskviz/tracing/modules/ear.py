@@ -19,7 +19,7 @@ from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Dialect
 from maskviz.tracing.calling import to_array, to_floats, visible_cells
 from maskviz.tracing.modules.byhand import ByHand
-from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, heads_said
+from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, gates_along, heads_said
 from maskviz.tracing.seam.flex import FLEX, flex_mask, flex_scores
 
 OF_MHA = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
@@ -260,10 +260,7 @@ def _gated(output: torch.Tensor, gate: FloatArray | None) -> torch.Tensor:
     """Gates on what heads [..., head, query, width], or [row * head, query, width], put out."""
     if gate is None or output.ndim < 3:
         return output if gate is None else output * float(gate[0])
-    factors = torch.as_tensor(np.array(gate), dtype=output.dtype, device=output.device)
-    if output.shape[-3] == len(gate) or output.ndim > 3:
-        return output * factors[:, None, None]
-    return output * factors.repeat(output.shape[0] // len(gate))[:, None, None]
+    return output * gates_along(gate, tuple(output.shape[:-2]), output)
 
 
 @contextmanager
