@@ -1,9 +1,9 @@
 """What listening to a module costs beside the same module asked for its weights in its own way; run by `make bench`.
 
-Each measurement is a process of its own, whose largest memory is then its own; those of a line take turns. A module's own
-way is `need_weights=True, average_attn_weights=False` in every layer, or the hand-written block that returns its weights.
-The trace is what `maskviz.trace` does: a plain run, a run that is listened to, masks with their reasons. Long inputs are
-added up in 128 x 128 tiles, beside the plain call. Nothing is asserted: machines differ.
+Each measurement is a process of its own, whose largest memory is then its own; those of a line take turns. A module's
+own way is `need_weights=True, average_attn_weights=False` in every layer, or the hand-written block that returns its
+weights. The trace is what `maskviz.trace` does: a plain run, a run that is listened to, masks with their reasons. Long
+inputs are added up in 128 x 128 tiles, beside the plain call. Nothing is asserted: machines differ.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Block(nn.Module):
             self.weights = weights.clone() if self.keeps else None
             mixed = weights @ value
         x = x + self.output(mixed.transpose(1, 2).reshape(rows, length, WIDTH))
-        return x + self.feed(x)
+        put_out: torch.Tensor = x + self.feed(x)
+        return put_out
 
 
 def blocks(fused: bool) -> nn.Module:
@@ -110,8 +111,8 @@ def pooled(module: nn.Module, x: torch.Tensor) -> object:
     return pool_module(TorchSubject(module, (x,)), known, lambda length: Keeping(-(-length // 128)))
 
 
-def plain(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    return module(x)  # type: ignore[no-any-return]
+def plain(module: nn.Module, x: torch.Tensor) -> object:
+    return module(x)
 
 
 def traced(module: nn.Module, x: torch.Tensor) -> object:

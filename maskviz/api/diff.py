@@ -26,7 +26,7 @@ from maskviz.view.diff import diff_page
 if TYPE_CHECKING:
     import torch
 
-    from maskviz.api.runs.options import Model
+    from maskviz.api.runs.options import Model, Text
     from maskviz.api.runs.traced import Asked
     from maskviz.core.arrays import AnyArray
 
@@ -87,14 +87,12 @@ class DiffKeywords(RunKeywords, total=False):
     title: str | None
 
 
-def diff(
-    a: Thing, b: Thing | None = None, texts: str | Sequence[str] | None = None, **options: Unpack[DiffKeywords]
-) -> Difference:
+def diff(a: Thing, b: Thing | None = None, texts: Text = None, **options: Unpack[DiffKeywords]) -> Difference:
     """Show the cells two masks or runs differ on, why, and what that does to attention and outputs.
 
     Args:
         a, b: Two traces or saved runs; two masks as arrays or files; or two models, which are run on the texts.
-        texts: For models, a text or several.
+        texts: For models, a text or several; for modules of your own, their inputs.
         **options: See `DiffKeywords` and `RunKeywords`.
 
     Returns:

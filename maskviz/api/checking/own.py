@@ -22,6 +22,7 @@ from maskviz.core.rules.grammar import parse_rule
 from maskviz.core.run.trace import AttentionCall, Batch, OutputKind, Trace
 from maskviz.core.words import Dialect, Purpose
 from maskviz.core.writing import plural
+from maskviz.load.models.own_module import padding_ids
 from maskviz.tracing.modules.experiments import moved_by_later
 from maskviz.tracing.modules.heard import HandedMask
 from maskviz.tracing.modules.reading import with_padding
@@ -194,11 +195,7 @@ def _by_content(own: Own, value: Any, side: Batch) -> BoolArray | None:
     if tensor.ndim == 3 and tensor.is_floating_point():
         keep = np.asarray((tensor != 0).any(dim=-1).numpy())
     elif tensor.ndim == 2 and not tensor.is_floating_point() and tensor.dtype is not torch.bool:
-        pads = {
-            part.padding_idx
-            for part in (own.module.modules() if isinstance(own.module, torch.nn.Module) else ())
-            if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None
-        }
+        pads = padding_ids(own.module) if isinstance(own.module, torch.nn.Module) else frozenset()
         if not pads:
             return None
         keep = ~np.isin(tensor.numpy(), sorted(pads))

@@ -71,6 +71,8 @@ def asked_of(model: Model, text: Text, options: RunKeywords) -> Asked:
     request = Request(no_cache=options.get("no_cache", False))
     if arguments is None:
         assert not isinstance(text, Mapping)
+        if isinstance(text, torch.Tensor | np.ndarray):
+            raise UsageError(f"a {type(text).__name__} is no text", "ids go into {'input_ids': ids}")
         request = request_of(text, options)
     tokenizer = options.get("tokenizer")
     at_hand = None if isinstance(tokenizer, str) else tokenizer

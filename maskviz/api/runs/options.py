@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
     Model = str | os.PathLike[str] | PreTrainedModel | Any
-    Text = str | Sequence[str] | Mapping[str, Any] | None
+    Text = str | Sequence[Any] | Mapping[str, Any] | torch.Tensor | AnyArray | None
 
 
 class ModelKeywords(TypedDict, total=False):

@@ -22,7 +22,14 @@ from maskviz.core.writing import either
 from maskviz.load.inputs.files import read_inputs, read_labels
 from maskviz.load.inputs.module_inputs import ModuleInputs, module_inputs
 from maskviz.load.models.adapters import is_adapted, virtual_tokens
-from maskviz.load.models.own_module import card_of_module, is_compiled, module_named, own_module, vocabularies_of
+from maskviz.load.models.own_module import (
+    card_of_module,
+    is_compiled,
+    module_named,
+    own_module,
+    padding_ids,
+    vocabularies_of,
+)
 from maskviz.load.texts.encode import token_labels
 from maskviz.store.saved import Saved
 from maskviz.tracing.modules.axes import Said
@@ -126,7 +133,8 @@ def own_ready(own: Own) -> OwnReady:
     assert module is not None
     texts, given = _of_texts(own)
     inputs = module_inputs(module, given, moved=own.moved)
-    known = replace(_known(own, card_of_module(module, own.name), inputs), texts=texts)
+    known = _known(own, card_of_module(module, own.name), inputs)
+    known = replace(known, texts=texts, pads=padding_ids(module))
     notes = ("torch.compile: what is compiled ran as it is written",) if is_compiled(own.module) else ()
     subject = TorchSubject(module, inputs.positional, inputs.named)
     return OwnReady(own, subject, known, vocabularies_of(module), notes, own.tokenizer)

@@ -82,6 +82,12 @@ def vocabularies_of(module: torch.nn.Module) -> frozenset[int]:
     return frozenset(part.num_embeddings for part in module.modules() if isinstance(part, torch.nn.Embedding))
 
 
+def padding_ids(module: torch.nn.Module) -> frozenset[int]:
+    """Ids that tables of embeddings in a module say are padding."""
+    tables = [part for part in module.modules() if isinstance(part, torch.nn.Embedding)]
+    return frozenset(part.padding_idx for part in tables if part.padding_idx is not None)
+
+
 def module_named(spec: str) -> Any:
     """The module that `FILE.py:NAME` or `package.module:NAME` builds. This runs the user's own Python.
 

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Dialect
 from maskviz.tracing.calling import is_ours, same_randomness, to_array
 from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, heads_said
+from maskviz.tracing.modules.keras_spread import Spread, with_even_rows
 from maskviz.tracing.seam import keras_names
 from maskviz.tracing.seam.replacing import MovedError
 
@@ -83,10 +84,6 @@ def listening_to_keras(model: Any, hearing: Hearing) -> Iterator[None]:
             _functions_run_as_written(),
         ):
             yield
-    except Exception as error:
-        if listener.refused in (None, error):
-            raise
-        raise listener.refused from error  # what compiles functions wraps what they raise
     finally:
         hearing.running.clear()
 
@@ -127,13 +124,31 @@ def _below(path: str, layer: Any) -> str:
     return f"{path}/{layer.name}" if path else str(layer.name)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ran:
+    """One attention as it ran.
+
+    Attributes:
+        layer: Whose it is.
+        given: What the method was called with.
+        output: What heads put out.
+        scores: Its weights.
+        fused: Whether a fused kernel made the output.
+    """
+
+    layer: Any
+    given: dict[str, Any]
+    output: Any
+    scores: Any
+    fused: bool = False
+
+
 class _Listener:
     """Functions that take the place of Keras' own while a model is listened to."""
 
     def __init__(self, hearing: Hearing, paths: dict[int, str], ops: Any) -> None:
         self._hearing, self._paths, self._ops = hearing, paths, ops
         self._handed: list[dict[str, Any]] = []
-        self.refused: CannotTraceError | None = None
 
     @property
     def _deaf(self) -> bool:
@@ -185,45 +200,44 @@ class _Listener:
             if self._deaf:
                 return original(layer, *positional, **arguments)
             bound = signature.bind(layer, *positional, **arguments)
-            given = bound.arguments
-            fused = (
-                own and kind != "Attention" and not _asks_for_scores(layer, given) and not keras_names.is_flash(layer)
-            )
-            plain = None
-            if fused:  # a query that may attend to nothing gets something else from the kernel than beside scores
-                with self._hearing.looking_away():
-                    plain, _ = original(layer, *positional, **arguments)
-            if not _asks_for_scores(layer, given) and "attention_mask" in given:
-                given["attention_mask"] = self._as_fused(layer, given)
-            if "return_attention_scores" in signature.parameters:
-                given["return_attention_scores"] = True
             heard, gate = self._hearing.number, self._hearing.gate()
-            with keras_names.asked_for_scores(layer), self._hearing.looking_away() if own else nullcontext():
-                output, scores = original(*bound.args, **bound.kwargs)
-            if self._hearing.number > heard:
-                return output, scores
-            if scores is None:
-                raise CannotTraceError(
-                    f"{type(layer).__name__} attends in a way of its own, which gives no attention scores",
-                    f"let its {original.__name__} return them beside the output",
-                )
-            of_kind(layer, given, scores)
-            output = output if plain is None else plain
+            with self._hearing.looking_away() if own else nullcontext():
+                with keras_names.without_flash(layer):
+                    output, scores = original(*bound.args, **bound.kwargs)
+                if self._hearing.number > heard:
+                    return output, scores
+                ran = _Ran(layer, dict(bound.arguments), output, scores)
+                if scores is None:
+                    ran = self._asked(ran, original, bound, own)
+            of_kind(ran)
             return self._gated(output, gate, heads_at=-3 if kind == "Attention" else -2), scores
 
         return attend
 
-    def _as_fused(self, layer: Any, given: dict[str, Any]) -> Any:
-        """The mask as a layer's fused kernel would read it: whatever is not 0 lets a query see a key."""
-        mask = given["attention_mask"]
-        fused = not layer.dropout and len(given["query"].shape) == 4
-        return self._ops.cast(mask, "bool") if fused and mask is not None else mask
+    def _asked(self, ran: _Ran, original: Callable[..., Any], bound: inspect.BoundArguments, own: bool) -> _Ran:
+        """The same once more, asked for its scores; a fused kernel has none."""
+        given = dict(ran.given)
+        if own:
+            given["value"] = given["value"][..., :1]  # what is mixed is not asked for
+            if given.get("attention_mask") is not None:  # a kernel lets see what is not 0
+                given["attention_mask"] = self._ops.cast(given["attention_mask"], "bool")
+        if "return_attention_scores" in bound.signature.parameters:
+            given["return_attention_scores"] = True
+        bound.arguments.update(given)
+        with keras_names.asked_for_scores(ran.layer):
+            _, scores = original(*bound.args, **bound.kwargs)
+        if scores is None:
+            raise CannotTraceError(
+                f"{type(ran.layer).__name__} attends in a way of its own, which gives no attention scores",
+                f"let its {original.__name__} return them beside the output",
+            )
+        return replace(ran, given={**given, "value": ran.given.get("value")}, scores=scores, fused=own)
 
-    def _after_heads(self, layer: Any, given: dict[str, Any], scores: Any) -> None:
+    def _after_heads(self, ran: _Ran) -> None:
         """Keep a `MultiHeadAttention` or a `GroupQueryAttention`: scores [batch ..., head, query ..., key ...]."""
-        weights = self._floats(scores)
+        layer, given, weights = ran.layer, ran.given, self._floats(ran.scores)
         axes = tuple(getattr(layer, "attention_axes", None) or (1,))
-        spread = _Spread(weights.shape, len(axes))
+        spread = Spread(weights.shape, len(axes))
         handed = self._handed[-1] if self._handed else {}
         query, key, value = (handed.get(name) for name in ("query", "key", "value"))
         masks = [handed.get(name) for name in ("value_mask", "key_mask")]
@@ -232,9 +246,14 @@ class _Listener:
         visible = spread.cells(None if mask is None else self._bools(mask, above=0.5))
         if given.get("use_causal_mask"):  # asked of the kernel: the mask alone does not say it
             visible = visible & causal_cells(*spread.square)
+        weights = spread.flat(weights)
+        if ran.fused and not visible.any(-1).all():
+            near = 1e-2 if "16" in str(ran.output.dtype) else 1e-5
+            output, values = self._floats(ran.output), self._floats(given["value"])
+            weights = with_even_rows(weights, visible, output, values, within=near)
         self._hearing.keep(
             f"keras {'GroupQueryAttention' if hasattr(layer, 'num_key_value_heads') else 'MultiHeadAttention'}",
-            spread.flat(weights),
+            weights,
             visible,
             rows=spread.rows,
             heads=spread.heads,
@@ -246,12 +265,12 @@ class _Listener:
             masks=self._handed_over(handed.get("attention_mask")),
         )
 
-    def _after_scores(self, layer: Any, given: dict[str, Any], scores: Any) -> None:
+    def _after_scores(self, ran: _Ran) -> None:
         """Keep an `Attention` or `AdditiveAttention`, which have one head: scores [batch, query, key].
 
         Axes between batch and queries may be a user's heads: it is left open which axis is what.
         """
-        weights = self._floats(scores)
+        layer, given, weights = ran.layer, ran.given, self._floats(ran.scores)
         handed = self._handed[-1] if self._handed else {}
         inputs: Any = handed.get("inputs") or ()
         masks: Any = handed.get("mask") or ()
@@ -310,75 +329,16 @@ class _Listener:
         try:
             return keras_names.as_array(tensor)
         except (AttributeError, NotImplementedError, TypeError, RuntimeError) as error:
-            self.refused = CannotTraceError(
+            raise CannotTraceError(
                 "attention runs inside a compiled function, where tensors have no numbers yet",
                 "leave out what compiles its layers, such as jax.jit",
-            )
-            raise self.refused from error
-
-
-def _asks_for_scores(layer: Any, given: dict[str, Any]) -> bool:
-    return bool(given.get("return_attention_scores")) or keras_names.wants_scores(layer)
+            ) from error
 
 
 def _delivery(mask: Any, flag: bool) -> Delivery:
     if mask is not None:
         return Delivery.BOOLEAN
     return Delivery.FLAG if flag else Delivery.NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class _Spread:
-    """Weights [batch ..., head, query ..., key ...] as [row, head, query, key].
-
-    Attributes:
-        shape: Theirs.
-        axes: How many axes queries, and keys, have.
-    """
-
-    shape: tuple[int, ...]
-    axes: int
-
-    @property
-    def rows(self) -> int:
-        """Rows of the batch."""
-        return math.prod(self.shape[: self._head])
-
-    @property
-    def heads(self) -> int:
-        """Query heads."""
-        return self.shape[self._head]
-
-    @property
-    def square(self) -> tuple[int, int]:
-        """Queries and keys."""
-        return math.prod(self.shape[self._head + 1 : -self.axes]), math.prod(self.shape[-self.axes :])
-
-    @property
-    def _head(self) -> int:
-        return len(self.shape) - 2 * self.axes - 1
-
-    def flat(self, weights: FloatArray) -> FloatArray:
-        """float32 [row, head, query, key]."""
-        return weights.reshape(self.rows, self.heads, *self.square)
-
-    def cells(self, mask: BoolArray | None) -> BoolArray:
-        """bool [1 or row, 1 or head, query, key] of a mask, which may lack the axis of heads and others before it."""
-        if mask is None:
-            return np.ones((1, 1, 1, 1), np.bool_)
-        for _ in range(len(self.shape) - mask.ndim):
-            mask = np.expand_dims(mask, -2 * self.axes - 1)
-        heads = mask.shape[self._head]
-        batch = mask.shape[:1] if self._head == 1 else self.shape[: self._head]
-        whole = (*batch, heads, *self.shape[self._head + 1 :])
-        return np.broadcast_to(mask, whole).reshape(math.prod(batch), heads, *self.square)
-
-    def padding(self, masks: list[BoolArray], axes: tuple[int, ...]) -> BoolArray | None:
-        """bool [row, key], False = padding, of masks [batch ..., key ...]; None where they do not lie like that."""
-        keys = self.square[1]
-        trailing = axes == tuple(range(self._head, self._head + self.axes))
-        fitting = [one.reshape(-1, keys) for one in masks if trailing and one.size == self.rows * keys]
-        return np.logical_and.reduce(fitting) if fitting else None
 
 
 def call_keras(model: Any, inputs: Any) -> Any:

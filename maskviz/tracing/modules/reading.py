@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from maskviz.core.arrays import BoolArray, Content, IntArray
+from maskviz.core.checks.intended import at_one_end
 from maskviz.core.errors import CannotTraceError, UsageError
 from maskviz.core.rules.algebra import Opaque, Rule, all_of
 from maskviz.core.rules.kinds import Padding
@@ -16,7 +17,7 @@ from maskviz.core.rules.reasons import Reason
 from maskviz.core.rules.recognise import recognise
 from maskviz.core.run.trace import UNKNOWN, AttentionCall, Batch, Mask, ModelCard, Trace
 from maskviz.core.words import Role, Stack
-from maskviz.core.writing import plural
+from maskviz.core.writing import parameter, plural
 from maskviz.tracing.meaning.hearing import block_of, half_of, layers_of
 from maskviz.tracing.modules.axes import LaidOut, Said, is_cross, laid_out, rows_of
 from maskviz.tracing.modules.heard import Hearing
@@ -38,6 +39,7 @@ class Known:
         tokens: What ids are called, where a tokenizer says it: strings [batch][token] for `ids`, in order.
         texts: What the rows are made of, or none.
         virtual: Tokens of an adapter's own in front of every row; the ids are of what stands behind them.
+        pads: Ids that are padding at an end of a row, where no mask says what is.
     """
 
     card: ModelCard
@@ -49,6 +51,7 @@ class Known:
     tokens: tuple[Labels, ...] = ()
     texts: tuple[str, ...] = ()
     virtual: int = 0
+    pads: frozenset[int] = frozenset()
 
 
 def trace_of(hearing: Hearing, known: Known) -> Trace:
@@ -66,6 +69,7 @@ def trace_of(hearing: Hearing, known: Known) -> Trace:
     batch = _batch(laid, stacks, known, rows)
     masks = _masks(laid, stacks)
     batch = _with_padding(batch, laid, stacks, masks)
+    batch = padded_by_ids(batch, known.pads)
     layers = layers_of([one.call.module for one in laid], stacks, _counts(stacks))
     calls = tuple(
         AttentionCall(stack, layer, one.call.module, one.pattern.shape[1], one.key_heads, mask, one.pattern)
@@ -254,7 +258,8 @@ def _check_labels(known: Known, sides: Sequence[Batch]) -> None:
         lengths = {len(row) for row in labels}
         if len(labels) not in (1, side.rows) or lengths != {side.length}:
             form = f"{len(labels)} x {'/'.join(map(str, sorted(lengths)))}"
-            raise UsageError(f"{name}= has {form} names, there are {side.rows} x {side.length} positions", "one each")
+            there = f"there are {side.rows} x {side.length} positions"
+            raise UsageError(f"{parameter(name)} has {form} names, {there}", "give one for each")
 
 
 def _masks(laid: Sequence[LaidOut], stacks: Sequence[Stack]) -> list[Mask]:
@@ -319,6 +324,14 @@ def _with_padding(batch: Batch, laid: Sequence[LaidOut], stacks: Sequence[Stack]
         decoder = with_padding(decoder, keeps[True])
     own = with_padding(batch, keeps[False]) if False in keeps else batch
     return replace(own, decoder=decoder)
+
+
+def padded_by_ids(batch: Batch, pads: frozenset[int]) -> Batch:
+    """The sides of which no mask hides a thing, with the padding that their ids tell."""
+    decoder = None if batch.decoder is None else padded_by_ids(batch.decoder, pads)
+    keep = ~np.isin(batch.ids, sorted(pads))
+    told = pads and batch.keep.all() and not keep.all() and keep.any(axis=1).all() and at_one_end(keep)
+    return replace(with_padding(batch, keep) if told else batch, decoder=decoder)
 
 
 def _padding_read(rule: Rule) -> BoolArray | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -111,16 +111,22 @@ class _Attributes(MutableMapping[str, Any]):
         return len(vars(self._owner))
 
 
-@contextmanager
-def asked_for_scores(layer: Any) -> Iterator[None]:
-    """Keep a layer from its fused kernels, which have no weights to show, while the block runs.
+def asked_for_scores(layer: Any) -> AbstractContextManager[None]:
+    """A block in which a layer works out its weights; some releases take an argument for it and no attribute."""
+    return _noted(layer, {_FLASH: False, _WANTED: True})
 
-    Releases that take no argument for it, and `GroupQueryAttention`, are asked through an attribute.
-    """
-    before = {name: getattr(layer, name) for name in (_FLASH, _WANTED) if hasattr(layer, name)}
+
+def without_flash(layer: Any) -> AbstractContextManager[None]:
+    """A block in which a layer that insists on flash attention, which not every machine has, leaves it to Keras."""
+    return _noted(layer, {_FLASH: None}) if getattr(layer, _FLASH, None) else nullcontext()
+
+
+@contextmanager
+def _noted(layer: Any, values: dict[str, Any]) -> Iterator[None]:
+    before = {name: getattr(layer, name) for name in values if hasattr(layer, name)}
     try:
         for name in before:
-            setattr(layer, name, name == _WANTED)
+            setattr(layer, name, values[name])
         yield
     finally:
         for name, value in before.items():
@@ -130,11 +136,6 @@ def asked_for_scores(layer: Any) -> Iterator[None]:
 def has_window(layer: Any) -> bool:
     """Whether a layer lets its queries see their neighbours alone."""
     return getattr(layer, _WINDOW, getattr(layer, _WINDOW.lstrip("_"), None)) is not None
-
-
-def wants_scores(layer: Any) -> bool:
-    """Whether a layer was called for its scores, where it is a layer that notes it."""
-    return bool(getattr(layer, _WANTED, False))
 
 
 def children(layer: Any) -> list[Any]:

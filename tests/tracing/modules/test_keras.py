@@ -22,6 +22,7 @@ from maskviz.core.run.trace import Delivery
 from maskviz.tracing.modules.ear import Ear
 from maskviz.tracing.modules.heard import HeardCall, Hearing
 from maskviz.tracing.modules.keras_layers import call_keras, is_keras, keras_card_facts, listening_to_keras
+from maskviz.tracing.modules.keras_spread import with_even_rows
 from maskviz.tracing.seam import keras_names
 from maskviz.tracing.seam.replacing import MovedError
 
@@ -81,23 +82,27 @@ CASES = [
 ]
 
 
+def case_of(kit: Any, name: str) -> Any:
+    if "values of another width" in name and kit.keras.backend.backend() == "jax":
+        pytest.skip("Keras' kernel on jax takes none: the layer raises when nobody listens, too")
+    return kit.CASES[name]
+
+
 def test_every_case_is_asked(kit: Any) -> None:
     assert sorted(CASES) == sorted(kit.CASES)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_weights_are_those_that_the_layer_itself_returns(kit: Any, name: str) -> None:
-    if "values of another width" in name and kit.keras.backend.backend() == "jax":
-        pytest.skip("the fused kernel of Keras on jax takes none: the plain call raises")
-    case = kit.CASES[name]
+    case = case_of(kit, name)
     layer = case.layer()
     plain = call_keras(layer, case.arguments)
     output, (call,) = heard(layer, case.arguments)
     truth_output, scores = kit.scores_of(layer, case.arguments)
     rows, heads = call.rows, call.heads
     close(call.weights, scores.reshape(rows, heads, *call.weights.shape[2:]))
+    assert np.array_equal(output, plain), "the layer ran as it does when nobody listens"
     close(output, truth_output, 0.02 if "float16" in name else 1e-5)
-    close(output, plain)
     assert call.weights.dtype == np.float32 and call.weights.ndim == 4
     assert (call.module, call.how, call.number) == ("", f"keras {name.partition(':')[0]}", 0)
     assert call.heads == (1 if "inputs" in case.arguments else kit.HEADS)
@@ -106,7 +111,7 @@ def test_weights_are_those_that_the_layer_itself_returns(kit: Any, name: str) ->
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_was_handed_over_is_what_is_said_of_it(kit: Any, name: str) -> None:
-    case = kit.CASES[name]
+    case = case_of(kit, name)
     _, (call,) = heard(case.layer(), case.arguments)
     expected = np.broadcast_to(np.asarray(case.visible), call.weights.shape)
     assert call.visible.dtype == np.bool_
@@ -195,7 +200,7 @@ def test_the_gate_of_a_layer_with_one_head_is_a_factor_on_its_output(kit: Any) -
 
 @pytest.mark.parametrize("name", CASES)
 def test_gates_of_one_change_nothing(kit: Any, name: str) -> None:
-    case = kit.CASES[name]
+    case = case_of(kit, name)
     layer = case.layer()
     output, (call,) = heard(layer, case.arguments)
     gated, _ = heard(layer, case.arguments, {0: np.ones(call.heads or 1, np.float32)})
@@ -395,6 +400,35 @@ def test_flash_attention_is_asked_for_its_weights_without_its_kernel(kit: Any) -
         found, (call,) = heard(flash, given)
         close(found, output)
         close(call.weights, scores)
+
+
+def test_a_query_that_may_attend_to_nothing_has_the_weights_that_made_its_output(kit: Any) -> None:
+    """Zeros where the layer works out its weights; where a fused kernel runs, it mixes all values evenly."""
+    mask = kit.SQUARE.copy()
+    mask[0, 1] = False
+    given = {"query": kit.X, "value": kit.X, "attention_mask": mask}
+    for make in (kit.multi_head, kit.grouped):
+        for dropout, expected in ((0.0, 1 / kit.QUERIES), (0.5, 0.0)):
+            layer = make(dropout=dropout)()
+            plain = call_keras(layer, given)
+            output, (call,) = heard(layer, given)
+            assert np.array_equal(output, plain)
+            close(naive(layer, given, call.weights, np.ones(kit.HEADS, np.float32)), plain, 1e-5)
+            close(call.weights[0, :, 1], np.full_like(call.weights[0, :, 1], expected))
+            assert not call.visible[0, :, 1].any()
+
+
+def test_only_a_row_that_a_kernel_mixed_evenly_is_said_to_be_even() -> None:
+    generator = np.random.default_rng(0)
+    value = generator.normal(size=(1, 3, 2, 4)).astype(np.float32)
+    weights = np.zeros((1, 2, 3, 3), np.float32)
+    visible = np.zeros((1, 1, 3, 3), np.bool_)
+    visible[..., 2, :] = True
+    output = generator.normal(size=(1, 3, 2, 4)).astype(np.float32)
+    output[0, 0, 1] = (value[0, 0, 1] + value[0, 1, 1] + value[0, 2, 1]) / 3
+    found = with_even_rows(weights, visible, output, value, within=1e-5)
+    close(found[0, 1, 0], [1 / 3] * 3)
+    assert np.count_nonzero(found) == 3
 
 
 def test_a_mask_whose_numbers_are_no_zeros_and_ones_is_heard_as_the_plain_call_reads_it(kit: Any) -> None:
