@@ -19,6 +19,7 @@ from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
 from maskviz.core.run.trace import ModelCard
 from maskviz.core.writing import nearest
 from maskviz.load.models.adapters import is_adapted, virtual_tokens
+from maskviz.tracing.seam.torch_names import is_compiled_in_place
 
 # What wraps a module and calls it as it is; under each name the module lies.
 _WRAPPERS = ("_orig_mod", "module")
@@ -53,10 +54,7 @@ def own_module(model: object) -> torch.nn.Module | None:
 def is_compiled(model: object) -> bool:
     """Whether something in a model runs compiled when nobody listens."""
     parts = model.modules() if isinstance(model, torch.nn.Module) else ()
-    return any(
-        type(part).__name__ == "OptimizedModule" or getattr(part, "_compiled_call_impl", None) is not None
-        for part in parts
-    )
+    return any(type(part).__name__ == "OptimizedModule" or is_compiled_in_place(part) for part in parts)
 
 
 def card_of_module(module: torch.nn.Module, name: str = "") -> ModelCard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -121,6 +121,7 @@ def laid_out(call: HeardCall, rows: int, said: Said) -> LaidOut:
     Raises:
         CannotTraceError: no number of heads fits, or the windows of a row do not fit into memory as one square.
     """
+    call = _heads_behind(call, rows, said)
     queries, keys = call.weights.shape[-2:]
     total = math.prod(call.weights.shape[:-2])
     if not call.weights.size:
@@ -150,6 +151,24 @@ def laid_out(call: HeardCall, rows: int, said: Said) -> LaidOut:
         windows,
         guessed,
     )
+
+
+def _heads_behind(call: HeardCall, rows: int, said: Said) -> HeardCall:
+    """A call on [row * head, window, query, key], as halo attention has it, on [row * window, head, query, key]."""
+    before = call.weights.shape[:-2]
+    if call.heads is not None or len(before) != 2:
+        return call
+    hints = _heads_said(call, said)
+    heads = next((heads for heads in hints if before[0] == rows * heads), None)
+    if heads is None or before[1] in hints:
+        return call
+
+    def moved(cells: AnyArray) -> AnyArray:
+        whole = np.broadcast_to(cells, (*before, *cells.shape[-2:]))
+        apart = whole.reshape(rows, heads, before[1], *cells.shape[-2:]).swapaxes(1, 2)
+        return apart.reshape(rows * before[1], heads, *cells.shape[-2:])
+
+    return replace(call, weights=moved(call.weights), visible=moved(call.visible), heads=heads)
 
 
 def _heads_of(call: HeardCall, rows: int, said: Said) -> tuple[int, str]:

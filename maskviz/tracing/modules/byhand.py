@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from maskviz.core.arrays import BoolArray, FloatArray
+from maskviz.core.arrays import BoolArray
 from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Dialect
 from maskviz.tracing.calling import to_array, to_floats, visible_cells
-from maskviz.tracing.modules.heard import HandedMask, Hearing
+from maskviz.tracing.modules.heard import HandedMask, Hearing, gates_along
+from maskviz.tracing.seam.torch_names import is_learnt
 
 SOFTMAX = frozenset({torch.softmax, functional.softmax, torch.Tensor.softmax, torch.special.softmax})
 _PRODUCTS = frozenset(
@@ -35,7 +36,9 @@ _QUOTIENTS = frozenset(
 )
 # What makes something new of its tensors: what was known of them is not known of the result.
 _ENDS = frozenset(
-    {functional.linear, functional.layer_norm, functional.embedding, functional.scaled_dot_product_attention}
+    {functional.linear, functional.embedding, functional.scaled_dot_product_attention}
+    | {functional.layer_norm, functional.batch_norm, functional.group_norm, functional.instance_norm}
+    | {functional.rms_norm, functional.conv1d, functional.conv2d, functional.conv3d}
 )
 
 
@@ -92,11 +95,13 @@ class ByHand:
         return result
 
     def _between_heads(self, function: Callable[..., Any], positional: tuple[Any, ...]) -> bool:
-        """Whether a linear map is one between the heads of scores or weights, as talking heads have it (CaiT)."""
-        if function is not functional.linear or len(positional) < 2:
+        """Whether a linear map, or a convolution of single cells, is one between the heads of scores or weights, as
+        talking heads have it (CaiT, x-transformers)."""
+        if function not in (functional.linear, functional.conv2d) or len(positional) < 2:
             return False
         scores, weight = positional[:2]
-        return scores.ndim > 3 and weight.shape[0] == weight.shape[1] and weight.shape[0] in self._hearing.hinted()
+        heads = scores.shape[-1] if function is functional.linear else scores.shape[-3]
+        return scores.ndim > 3 and weight.numel() == heads**2 and heads in self._hearing.hinted()
 
     def _normalised(
         self,
@@ -139,6 +144,10 @@ class ByHand:
         operands = [*_tensors((*positional, *arguments.values()))]
         for tensor in operands:
             known = self._of(tensor)
+            if known is not None and _is_of_heads(tensor, operands):
+                result = function(*positional, **arguments)
+                self._remember(result, known)
+                return result
             if known is not None and known.weights is not None:
                 return self._mixed(function, positional, arguments, (tensor, known))
         result = function(*positional, **arguments)
@@ -173,7 +182,7 @@ class ByHand:
         if gate is None:
             return function(*positional, **arguments)
         back = np.argsort(order.axes).tolist()
-        gated = (laid_out * _column(gate, laid_out)).permute(back)
+        gated = (laid_out * gates_along(gate, tuple(laid_out.shape[:-2]), laid_out)).permute(back)
         positional = tuple(_with(one, weights, gated) for one in positional)
         return function(*positional, **{name: _with(one, weights, gated) for name, one in arguments.items()})
 
@@ -283,15 +292,21 @@ def _of_equation(equation: str, operands: Any) -> _Factors | None:
     return _Factors((operands[0], operands[1]), (written[0], written[1]), out.replace("...", "".join(unused[:spread])))
 
 
+def _is_of_heads(tensor: torch.Tensor, operands: Sequence[torch.Tensor]) -> bool:
+    """Whether a product with a tensor is one with a table [head, head] that was learnt: heads that talk (DeepViT)."""
+    others = [one for one in operands if one is not tensor]
+    if len(others) != 1 or tensor.ndim < 4:
+        return False
+    table = others[0]
+    return is_learnt(table) and table.shape == (tensor.shape[-3],) * 2 and table.shape[0] != tensor.shape[-1]
+
+
 def _learnt(factors: _Factors | None) -> frozenset[int]:
     """Axes of a product, counted from the end, that only a parameter seen from another side has."""
     if factors is None:
         return frozenset()
     of_tokens = {
-        name
-        for one, names in zip(factors.tensors, factors.names, strict=True)
-        if not isinstance(one._base, torch.nn.Parameter)
-        for name in names
+        name for one, names in zip(factors.tensors, factors.names, strict=True) if not is_learnt(one) for name in names
     }
     return frozenset(place - len(factors.out) for place, name in enumerate(factors.out) if name not in of_tokens)
 
@@ -346,19 +361,6 @@ def _visible(known: _Product, weights: torch.Tensor, axes: tuple[int, ...]) -> B
     if known.weights.shape == weights.shape:
         seen = seen & ~to_array((weights == 0) & (known.weights > 0))
     return np.asarray(seen.transpose(axes))
-
-
-def _column(gate: FloatArray, like: torch.Tensor) -> torch.Tensor:
-    """Gates [head] that fit weights [..., query, key]: heads are the last axes before, or in one axis with the rows."""
-    factors = torch.as_tensor(np.array(gate), dtype=like.dtype, device=like.device)
-    leading = like.shape[:-2]
-    if leading and leading[-1] == len(gate):
-        return factors[:, None, None]
-    if len(leading) > 1 and leading[-2] * leading[-1] == len(gate):
-        return factors.reshape(leading[-2], leading[-1], 1, 1)
-    if len(leading) == 1 and leading[0] % len(gate) == 0:
-        return factors.repeat(leading[0] // len(gate))[:, None, None]
-    return factors.reshape(())
 
 
 def _with(value: Any, before: torch.Tensor, after: torch.Tensor) -> Any:

@@ -19,7 +19,7 @@ from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Dialect
 from maskviz.tracing.calling import to_array, to_floats, visible_cells
 from maskviz.tracing.modules.byhand import ByHand
-from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, heads_said
+from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, gates_along, heads_said
 from maskviz.tracing.seam.flex import FLEX, flex_mask, flex_scores
 
 OF_MHA = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
@@ -34,9 +34,9 @@ class Ear(TorchFunctionMode):
         super().__init__()
         self._hearing, self._by_hand = hearing, ByHand(hearing)
         self._table: dict[Any, Callable[..., Any]] = {
-            functional.multi_head_attention_forward: self._multi_head,
-            functional.scaled_dot_product_attention: self._fused,
-            **({} if FLEX is None else {FLEX: self._flex}),
+            functional.multi_head_attention_forward: self.multi_head,
+            functional.scaled_dot_product_attention: self.fused,
+            **({} if FLEX is None else {FLEX: self.flex}),
         }
 
     def __torch_function__(
@@ -55,7 +55,7 @@ class Ear(TorchFunctionMode):
             return heard(function, positional, arguments)
         return self._by_hand(function, positional, arguments)
 
-    def _multi_head(
+    def multi_head(
         self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`multi_head_attention_forward`, asked for the weights of each head by the argument it has for that."""
@@ -93,7 +93,7 @@ class Ear(TorchFunctionMode):
             return output, None
         return output, weights.mean(dim=-3) if averaged else weights
 
-    def _fused(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+    def fused(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         """`scaled_dot_product_attention`: its output is its own, its weights are worked out beside it."""
         output = function(*positional, **arguments)
         given = {**dict(zip(OF_SDPA, positional, strict=False)), **arguments}
@@ -118,7 +118,7 @@ class Ear(TorchFunctionMode):
         )
         return _gated(output, self._hearing.gates.get(self._hearing.number - 1))
 
-    def _flex(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+    def flex(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         """FlexAttention as torch writes it down for a compiler: its functions are evaluated for every cell."""
         outputs = function(*positional, **arguments)
         given = {**dict(zip(_OF_FLEX, positional, strict=False)), **arguments}
@@ -260,10 +260,7 @@ def _gated(output: torch.Tensor, gate: FloatArray | None) -> torch.Tensor:
     """Gates on what heads [..., head, query, width], or [row * head, query, width], put out."""
     if gate is None or output.ndim < 3:
         return output if gate is None else output * float(gate[0])
-    factors = torch.as_tensor(np.array(gate), dtype=output.dtype, device=output.device)
-    if output.shape[-3] == len(gate) or output.ndim > 3:
-        return output * factors[:, None, None]
-    return output * factors.repeat(output.shape[0] // len(gate))[:, None, None]
+    return output * gates_along(gate, tuple(output.shape[:-2]), output)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -137,6 +138,20 @@ class Hearing:
             yield
         finally:
             self.paused = before
+
+
+def gates_along(gate: FloatArray, leading: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """Gates [head] as factors on something [..., query, width or key], whose axes before those two are `leading`.
+
+    Heads are the last axis, or the last few, or in one axis with the rows, in front.
+    """
+    factors = torch.as_tensor(np.array(gate), dtype=like.dtype, device=like.device)
+    for place in range(1, len(leading) + 1):
+        if math.prod(leading[-place:]) == len(gate):
+            return factors.reshape(*leading[-place:], 1, 1)
+    if leading and leading[0] % len(gate) == 0:
+        return factors.repeat(leading[0] // len(gate)).reshape(leading[0], *(1 for _ in leading[1:]), 1, 1)
+    return factors.reshape(())
 
 
 # What modules call the number of their heads.

@@ -25,18 +25,23 @@ from maskviz.core.run.trace import Delivery
 from maskviz.tracing.calling import to_floats, visible_cells
 from maskviz.tracing.modules.heard import Hearing
 from maskviz.tracing.seam.replacing import replaced
+from maskviz.tracing.seam.scripted import as_written
 
 Function = Callable[..., Any]
 
 
 @contextmanager
 def other_libraries_heard(module: torch.nn.Module, hearing: Hearing) -> Iterator[None]:
-    """Hear the functions of other libraries, under whatever name the files of a module's parts have them."""
+    """Hear the functions of other libraries, under whatever name the files of a module's parts have them.
+
+    Functions of those files that torch.jit has scripted run as they are written: of a script nothing can be heard.
+    """
     known = {id(function): _listener(name, function, hearing) for name, function in _installed()}
-    spaces = {id(space): space for space in _namespaces(module)} if known else {}
+    spaces = {id(space): space for space in _namespaces(module)}
     with ExitStack() as block:
         for space in spaces.values():
             ours = {name: known[id(value)] for name, value in list(space.items()) if id(value) in known}
+            ours |= {name: found for name, value in list(space.items()) if (found := as_written(value)) is not None}
             if ours:
                 block.enter_context(replaced(space, ours))
         yield

@@ -166,14 +166,14 @@ class _PoolingEar(Ear):
             self._add_whole()
         return returned
 
-    def _multi_head(
+    def multi_head(
         self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The module's projections, and between them fused attention; whole where it is asked for weights."""
         given = {**dict(zip(OF_MHA, positional, strict=False)), **arguments}
         whole = given.get("need_weights", True) or given["query"].ndim != 3 or given.get("add_zero_attn")
         if whole or given.get("bias_k") is not None or given.get("static_k") is not None:
-            return super()._multi_head(function, positional, arguments)
+            return super().multi_head(function, positional, arguments)
         padding, keys = given.get("key_padding_mask"), given["key"].shape[0]
         keep = None
         if padding is not None and padding.shape[-1] == keys:
@@ -183,7 +183,7 @@ class _PoolingEar(Ear):
         self._inside = {"keep": keep, "cross": given["query"] is not given["key"], "mask": mask}
         try:
             heads = _projected(given)
-            mixed = self._fused(functional.scaled_dot_product_attention, heads, _masks(given, mask, keep, flag))
+            mixed = self.fused(functional.scaled_dot_product_attention, heads, _masks(given, mask, keep, flag))
         finally:
             self._inside = None
         output = functional.linear(
@@ -191,7 +191,7 @@ class _PoolingEar(Ear):
         )
         return output, None
 
-    def _fused(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+    def fused(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         given = {**dict(zip(OF_SDPA, positional, strict=False)), **arguments}
         query, key, value = given["query"], given["key"], given["value"]
         if query.ndim != 4 or query.is_nested:

@@ -79,7 +79,7 @@ class _GradientEar(Ear):
         super().__init__(hearing)
         self.found: dict[int, BoolArray] = {}
 
-    def _multi_head(
+    def multi_head(
         self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         number = self._hearing.number
@@ -90,9 +90,9 @@ class _GradientEar(Ear):
             rows = [_seen(one, value) for one in output]  # of each query, [key, row], of all heads together
         if output.ndim == 3:
             self.found[number] = to_array(torch.stack(rows).permute(2, 0, 1)[:, None])
-        return super()._multi_head(function, positional, arguments)
+        return super().multi_head(function, positional, arguments)
 
-    def _fused(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
+    def fused(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         number = self._hearing.number
         given = {**dict(zip(OF_SDPA, positional, strict=False)), **arguments}
         if given["value"].ndim == 4 and not given["value"].is_nested:
@@ -101,7 +101,7 @@ class _GradientEar(Ear):
                 output = function(**{**given, "value": value})
                 rows = [_seen(one, value) for one in output.unbind(-2)]  # of each query, [row, head, key]
             self.found[number] = to_array(torch.stack(rows, dim=-2))
-        return super()._fused(function, positional, arguments)
+        return super().fused(function, positional, arguments)
 
 
 def _seen(output: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from maskviz.tracing.modules.other_libraries import other_libraries_heard
 from maskviz.tracing.seam.flex import uncompiled
 from maskviz.tracing.seam.implementations import copied, evaluating
 from maskviz.tracing.seam.replacing import alone
+from maskviz.tracing.seam.torch_names import buffers_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,14 +132,14 @@ def slow_path() -> Iterator[None]:
 @contextmanager
 def _same_buffers(module: torch.nn.Module) -> Iterator[None]:
     """Put every buffer back afterwards: the same tensors with the same numbers."""
-    before = [(part, dict(part._buffers)) for part in module.modules()]
+    before = [(part, dict(buffers_of(part))) for part in module.modules()]
     numbers = {id(one): (one, one.detach().clone()) for _, own in before for one in own.values() if one is not None}
     try:
         yield
     finally:
         for part, own in before:
-            part._buffers.clear()
-            part._buffers.update(own)
+            buffers_of(part).clear()
+            buffers_of(part).update(own)
         with torch.no_grad():
             for tensor, content in numbers.values():
                 if tensor.shape != content.shape or not torch.equal(tensor, content):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from maskviz.tracing.seam import (
     auto_classes,
     experts,
+    flex,
     implementations,
     keras_names,
     masks,
     onednn,
+    scripted,
     torch_names,
 )
 from maskviz.tracing.seam.replacing import Canary, troubles
@@ -21,6 +23,8 @@ CANARIES: tuple[Canary, ...] = (
     *torch_names.CANARIES,
     *onednn.CANARIES,
     *keras_names.CANARIES,
+    *flex.CANARIES,
+    *scripted.CANARIES,
 )
 
 

@@ -32,6 +32,32 @@ def writes_so_far(tensor: torch.Tensor) -> int:
     return int(tensor._version)
 
 
+def is_learnt(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is a parameter, or one seen from another side."""
+    return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
+
+
+def buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor | None]:
+    """The table of a module's own buffers: what is written into it is the module's."""
+    return module._buffers
+
+
+def is_compiled_in_place(module: torch.nn.Module) -> bool:
+    """Whether `module.compile()` was called."""
+    return getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _knows_views() -> bool:
+    parameter = torch.nn.Parameter(torch.zeros(2, 1))
+    with torch.no_grad():
+        return is_learnt(parameter.T[None]) and not is_learnt(parameter + 1)
+
+
+def _keeps_what_modules_have() -> bool:
+    module = torch.nn.BatchNorm1d(1)
+    return "running_mean" in buffers_of(module) and hasattr(module, "_compiled_call_impl")
+
+
 def _hands_operations_on() -> bool:
     seen: list[object] = []
 
@@ -61,5 +87,7 @@ def _counts_writes() -> bool:
 CANARIES = (
     Canary("how often a tensor has been written into", "torch", _counts_writes),
     Canary("the mode that every operation goes through", "torch", _hands_operations_on),
+    Canary("what a view of a parameter is one of", "torch", _knows_views),
+    Canary("the buffers of a module, and whether it is compiled", "torch", _keeps_what_modules_have),
     Canary("how nested values are walked", "torch", _maps_trees),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -229,6 +230,115 @@ def _of_groups(query: Any, key: Any, value: Any) -> Any:
     return torch.einsum("bkgqs,bksd->bkgqd", weights, value)
 
 
+def test_windows_behind_heads_stand_one_after_the_other() -> None:
+    """[row * head, window, query, width], as halo attention has it."""
+    windows = 4
+    query, key, value = (numbers(ROWS * HEADS, windows, length, WIDTH, seed=length) for length in (2, 3, 3))
+    said = Calls(lambda x, *more: operators(*more), heads=HEADS)
+    run = ran(said, (torch.zeros(ROWS, 1), query, key, value))
+    weights = (query @ key.mT / math.sqrt(WIDTH)).softmax(-1).reshape(ROWS, HEADS, windows, 2, 3)
+    expected = torch.zeros(ROWS, HEADS, windows * 2, windows * 3)
+    for window in range(windows):
+        expected[:, :, window * 2 : window * 2 + 2, window * 3 : window * 3 + 3] = weights[:, :, window]
+    assert apart(patterns(run)[0], expected) < NEAR
+    assert (visible(run) == (expected[:, :1] > 0).numpy()).all()
+    mixed = (weights @ value.reshape(ROWS, HEADS, windows, 3, WIDTH)).clone()
+    mixed[:, 1] = 0
+    assert apart(silenced(run, 0, 1), mixed.reshape(ROWS * HEADS, windows, 2, WIDTH)) < NEAR
+
+
+class Talking(nn.Module):
+    """Heads that talk before the softmax, and after it, in one of the ways people write it."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.way, self.num_heads = way, HEADS
+        self.tables = nn.ParameterList([nn.Parameter(torch.rand(HEADS, HEADS)) for _ in range(2)])
+
+    def talk(self, which: int, maps: torch.Tensor) -> torch.Tensor:
+        table = self.tables[which]
+        if self.way == "linear":
+            return functional.linear(maps.permute(0, 2, 3, 1), table).permute(0, 3, 1, 2)
+        if self.way == "convolution":
+            return functional.conv2d(maps, table[:, :, None, None])
+        return torch.einsum("bhij,gh->bgij", maps, table)
+
+    def forward(self, query: Any, key: Any, value: Any) -> Any:
+        weights = self.talk(1, self.talk(0, query @ key.mT / math.sqrt(WIDTH)).softmax(-1))
+        return weights @ value
+
+
+@pytest.mark.parametrize("way", ["linear", "convolution", "einsum"])
+def test_heads_that_talk_are_heard_as_what_the_values_are_mixed_with(way: str) -> None:
+    module = Talking(way)
+    run = ran(module, (QUERY, KEY, VALUE))
+    with torch.no_grad():
+        first, second = (one.detach() for one in module.tables)
+        scores = torch.einsum("bhij,gh->bgij", QUERY @ KEY.mT / math.sqrt(WIDTH), first)
+        expected = torch.einsum("bhij,gh->bgij", scores.softmax(-1), second)
+    assert apart(patterns(run)[0], expected) < NEAR
+    assert run.trace.notes == ("an attention: its heads are mixed after the softmax, so that a row does not sum to 1",)
+    mixed = expected @ VALUE
+    mixed[:, 2] = 0
+    assert apart(silenced(run, 0, 2), mixed) < 1e-5
+
+
+def _clamped(scores: torch.Tensor, most: float) -> torch.Tensor:
+    return torch.tanh(scores / most) * most
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch.jit is on its way out
+    clamped = torch.jit.script(_clamped)
+
+
+class Clamping(nn.Module):
+    """Calls a function of its own file that torch.jit has scripted."""
+
+    def forward(self, query: Any, key: Any, value: Any) -> Any:
+        return clamped(query @ key.mT / math.sqrt(WIDTH), 2.0).softmax(-1) @ value
+
+
+def test_scripted_functions_of_a_module_s_file_run_as_they_are_written() -> None:
+    run = ran(Clamping(), (QUERY, KEY, VALUE))
+    assert apart(patterns(run)[0], _clamped(QUERY @ KEY.mT / math.sqrt(WIDTH), 2.0).softmax(-1)) < NEAR
+    assert isinstance(clamped, torch.jit.ScriptFunction)  # it is afterwards as it was
+
+
+class Softmax(torch.autograd.Function):
+    """A softmax with a gradient of its own."""
+
+    @staticmethod
+    def forward(context: Any, scores: torch.Tensor) -> torch.Tensor:
+        context.mark_non_differentiable()
+        return scores.softmax(-1)
+
+
+applied: Any = Softmax.apply
+
+
+def test_a_function_with_a_gradient_of_its_own_is_heard_inside() -> None:
+    def attend(query: Any, key: Any, value: Any) -> Any:
+        return applied(query @ key.mT / math.sqrt(WIDTH)) @ value
+
+    assert apart(patterns(ran(Calls(attend), (QUERY, KEY, VALUE)))[0], truth()) < NEAR
+
+
+class Lambdas(nn.Module):
+    """Two layers in which keys have a softmax over tokens and are mixed with values first, convolutions around."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of = nn.ModuleList([nn.Conv1d(WIDTH, 3 * WIDTH, 1) for _ in range(2)])
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.of:
+            query, key, value = layer(x.mT).chunk(3, 1)
+            x = functional.relu(query.mT @ (key.softmax(-1) @ value.mT))
+        return x
+
+
 def test_one_row_without_a_batch_is_heard() -> None:
     run = ran(Calls(operators), (QUERY[0], KEY[0], VALUE[0]), rows=1, heads=HEADS)
     assert apart(patterns(run)[0], truth()[:1]) < NEAR
@@ -301,7 +411,7 @@ class Codebook(nn.Module):
         return (x @ self.table.T).softmax(-1) @ self.table
 
 
-@pytest.mark.parametrize("kind", [LinearAttention, Router, Pooling, Classifier, Contrast, Codebook])
+@pytest.mark.parametrize("kind", [LinearAttention, Router, Pooling, Classifier, Contrast, Codebook, Lambdas])
 def test_a_softmax_that_is_no_attention_is_not_heard(kind: type[nn.Module]) -> None:
     with pytest.raises(CannotTraceError, match=f"no attention was heard in {kind.__name__}"):
         ran(kind(), X)
