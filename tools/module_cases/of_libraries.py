@@ -139,10 +139,36 @@ def _torchvision_swin(name: str) -> Built:
     return Built(module, {"x": images}, own, _paths(module, kind, "proj"))
 
 
+def _maxvit() -> Built:
+    from torchvision.models.maxvit import MaxVit
+
+    module = _random(
+        MaxVit(
+            input_size=(32, 32),
+            stem_channels=8,
+            partition_size=4,
+            block_channels=[8, 16],
+            block_layers=[1, 1],
+            head_dim=4,
+            stochastic_depth_prob=0.0,
+            num_classes=5,
+        )
+    )
+    images = _numbers(*IMAGES)
+
+    def own() -> list[Any]:
+        with torch.no_grad(), recorded(functional, "softmax", lambda result, *_, **__: result) as found:
+            module(images)
+        return [one.flatten(0, one.ndim - 4) for one in found]
+
+    return Built(module, {"x": images}, own, _paths(module, "RelativePositionalMultiHeadAttention", "merge"))
+
+
 def _torchvision_cases() -> Iterator[Case]:
     yield Case("torchvision", "ViT", "need_weights of its nn.MultiheadAttention", _torchvision_vit)
     for name in ("v1", "v2"):
         yield Case("torchvision", f"Swin {name}", "its own softmax", partial(_torchvision_swin, name))
+    yield Case("torchvision", "MaxViT, windows and grids", "its own softmax", _maxvit)
 
 
 # diffusers
@@ -165,10 +191,11 @@ def _unfused_scores(module: torch.nn.Module, run: Callable[[torch.nn.Module], An
     return found
 
 
-def _unet() -> Built:
+def _unet(*, fused: bool) -> Built:
     from diffusers import UNet2DConditionModel
+    from diffusers.models.attention_processor import AttnProcessor
 
-    module = _random(
+    module: Any = _random(
         UNet2DConditionModel(
             sample_size=8,
             in_channels=3,
@@ -182,6 +209,8 @@ def _unet() -> Built:
             attention_head_dim=2,
         )
     )
+    if not fused:
+        module.set_attn_processor(AttnProcessor())
     prompt = torch.ones(2, 7, dtype=torch.bool)
     prompt[1, 5:] = False
     inputs = {
@@ -203,6 +232,26 @@ def _unet() -> Built:
         inputs,
         lambda: _unfused_scores(module, lambda slow: slow(**inputs)),
         tuple(f"{path}.to_out.0" for path in ran),
+    )
+
+
+def _autoencoder() -> Built:
+    from diffusers import AutoencoderKL
+
+    module = _random(
+        AutoencoderKL(
+            block_out_channels=(8,),
+            down_block_types=("DownEncoderBlock2D",),
+            up_block_types=("UpDecoderBlock2D",),
+            norm_num_groups=4,
+        )
+    )
+    inputs = {"sample": _numbers(2, 3, 8, 8)}
+    return Built(
+        module,
+        inputs,
+        lambda: _unfused_scores(module, lambda slow: slow(**inputs)),
+        _paths(module, "Attention", "to_out.0"),
     )
 
 
@@ -266,6 +315,12 @@ def _flux() -> Built:
         "txt_ids": torch.zeros(5, 3),
     }
 
+    return _of_fused_calls(module, inputs)
+
+
+def _of_fused_calls(module: torch.nn.Module, inputs: dict[str, Any]) -> Built:
+    """A transformer of image and text in one, whose first block has a projection for each."""
+
     def own() -> list[Any]:
         with torch.no_grad(), recorded(functional, "scaled_dot_product_attention", _written_out) as found:
             module(**inputs)
@@ -274,11 +329,42 @@ def _flux() -> Built:
     return Built(module, inputs, own, ("transformer_blocks.0.attn.to_out.0 transformer_blocks.0.attn.to_add_out",))
 
 
+def _sd3() -> Built:
+    from diffusers import SD3Transformer2DModel
+
+    module = _random(
+        SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=4,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=16,
+            caption_projection_dim=16,
+            pooled_projection_dim=8,
+            out_channels=4,
+        )
+    )
+    inputs = {
+        "hidden_states": _numbers(2, 4, 8, 8),
+        "encoder_hidden_states": _numbers(2, 5, 16, seed=1),
+        "pooled_projections": _numbers(2, 8, seed=2),
+        "timestep": torch.tensor([3, 5]),
+    }
+    return _of_fused_calls(module, inputs)
+
+
 def _diffusers_cases() -> Iterator[Case]:
     scores = "get_attention_scores under AttnProcessor, unfused"
-    yield Case("diffusers", "UNet2DConditionModel, own and over its padded prompt", scores, _unet)
+    for fused in (True, False):
+        name = f"UNet2DConditionModel, own and over its padded prompt, {'fused' if fused else 'unfused'}"
+        yield Case("diffusers", name, scores, partial(_unet, fused=fused))
+    yield Case("diffusers", "AutoencoderKL", scores, _autoencoder)
     yield Case("diffusers", "DiTTransformer2DModel", scores, _dit)
-    yield Case("diffusers", "FluxTransformer2DModel", "softmax of the queries and keys of each fused call", _flux)
+    fused_calls = "softmax of the queries and keys of each fused call"
+    yield Case("diffusers", "FluxTransformer2DModel", fused_calls, _flux)
+    yield Case("diffusers", "SD3Transformer2DModel", fused_calls, _sd3)
 
 
 # x-transformers

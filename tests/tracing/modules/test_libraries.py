@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[3]
 # What is heard of each, and how many attentions there are, in the order of the cases.
 EXPECTED = {
     "timm": ["sdpa 2", "softmax 2", "sdpa 2", "softmax 2", "sdpa 4", "softmax 4", "softmax, sdpa 3", "softmax 3"],
-    "torchvision": ["nn.MultiheadAttention 2", "softmax 4", "softmax 4"],
-    "diffusers": ["sdpa 8", "sdpa 2", "sdpa 2"],
+    "torchvision": ["nn.MultiheadAttention 2", "softmax 4", "softmax 4", "softmax 4"],
+    "diffusers": ["sdpa 8", "softmax 8", "sdpa 2", "sdpa 2", "sdpa 2", "sdpa 2"],
     "x_transformers": ["sdpa 2", "softmax 2", "softmax 2", "softmax 2", "softmax 2"],
     "sentence_transformers": ["sdpa 2"],
     "open_clip": ["nn.MultiheadAttention 4"],
