@@ -80,7 +80,7 @@ def test_heads_of_a_module_of_ones_own_are_switched_off_too() -> None:
     given = ("--module", str(sample / "model.py") + ":build", "--inputs", str(sample / "right.npz"))
     with Terminal("explore", *given, "--labels", str(sample / "words.json")) as terminal:
         terminal.wait("text 1 of 2")
-        terminal.press("[", "[", ",", ",", ",", until="head 0.0: attention")
+        terminal.press("[", "[", ",", ",", ",", until="head 0.0, text 1 of 2: attention")
         terminal.press(" ", until="silenced 1 head: 0.0")
         terminal.press("t", until="text 2 of 2")
         terminal.press("q", until="")
