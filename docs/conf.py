@@ -14,6 +14,7 @@ include_patterns = [
     "docs/**",
     "samples/README.md",
     "samples/coverage.md",
+    "samples/module-coverage.md",
 ]
 exclude_patterns = ["docs/conf.py", "docs/site", "**/*.ipynb", "maskviz", "tests", "tools", "build", "dist", "**/.*"]
 extensions = ["myst_parser"]
