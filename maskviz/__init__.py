@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from maskviz.api.shown import Trace as Trace
     from maskviz.api.shown import load_trace as load_trace
     from maskviz.api.trace import trace as trace
+    from maskviz.api.watched import checked as checked
     from maskviz.core.errors import MaskvizError as MaskvizError
     from maskviz.core.run.heads import HeadMask as HeadMask
     from maskviz.core.run.trace import AttentionCall as AttentionCall
@@ -51,6 +52,7 @@ _HOMES = {
     "MaskvizError": "maskviz.core.errors",
     "Trace": "maskviz.api.shown",
     "check": "maskviz.api.check",
+    "checked": "maskviz.api.watched",
     "convert": "maskviz.api.convert",
     "diff": "maskviz.api.diff",
     "doctor": "maskviz.api.doctor",

@@ -44,6 +44,16 @@ def verdict(checked: Checked) -> str:
     return said or "no findings"
 
 
+def findings_lines(checked: Checked) -> str:
+    """What was found in one line: how much, then each trap with the place it is first found at."""
+    said = []
+    for _, findings in groupby(checked.findings, lambda one: one.trap):
+        first, *others = findings
+        more = f" (+{len(others)} more)" if others else ""
+        said.append(f"{first.trap.id} {first.trap.name}, {printable(first.where)}: {printable(first.message)}{more}")
+    return f"{verdict(checked)}{': ' if said else ''}{'; '.join(said)}"
+
+
 def spans(traps: Sequence[str]) -> str:
     """Ids of traps in a few words: "P1-P9, T3"."""
     groups: dict[str, list[int]] = {}

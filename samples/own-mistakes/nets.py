@@ -38,7 +38,8 @@ class Step(Attention):
     """A decode step: the last two tokens ask, all are in the cache."""
 
     def attend(self, query, key, value, mask):
-        return functional.scaled_dot_product_attention(query[:, :, -2:], key, value, is_causal=mask is None, attn_mask=mask)
+        last, causal = query[:, :, -2:], mask is None
+        return functional.scaled_dot_product_attention(last, key, value, attn_mask=mask, is_causal=causal)
 
 
 class Strict(Attention):

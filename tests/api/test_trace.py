@@ -152,10 +152,11 @@ def test_an_adapter_that_is_switched_off_stays_off() -> None:
     assert np.abs(patterns[0] - patterns[2]).max() > 1e-3
 
 
-def test_an_adapter_outside_of_the_model_is_refused() -> None:
+def test_an_adapter_outside_of_the_model_is_run_with_its_virtual_tokens() -> None:
     wrapped = get_peft_model(demo_model("gpt"), PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
-    with pytest.raises(CannotTraceError, match="in front of every text"):
-        maskviz.trace(wrapped, ids=[[5, 6]])
+    trace = maskviz.trace(wrapped, ids=[[5, 6]])
+    assert trace.batch.tokens == (("virtual 0", "virtual 1", "5", "6"),)
+    assert trace.calls[0].mask.visible.shape[2:] == (2, 4)
 
 
 def test_a_wrapped_model_is_found() -> None:

@@ -75,6 +75,18 @@ def test_a_head_that_is_switched_off_runs_the_model_again() -> None:
         assert terminal.ends() == 0
 
 
+def test_heads_of_a_module_of_ones_own_are_switched_off_too() -> None:
+    sample = Path(__file__).parents[2] / "samples" / "own-module"
+    given = ("--module", str(sample / "model.py") + ":build", "--inputs", str(sample / "right.npz"))
+    with Terminal("explore", *given, "--labels", str(sample / "words.json")) as terminal:
+        terminal.wait("text 1 of 2")
+        terminal.press("[", "[", ",", ",", ",", until="head 0.0: attention")
+        terminal.press(" ", until="silenced 1 head: 0.0")
+        terminal.press("t", until="text 2 of 2")
+        terminal.press("q", until="")
+        assert terminal.ends() == 0
+
+
 # What terminals answer that have graphics: Sixel among the device attributes, or OK to Kitty's question; a cell's size.
 SIXEL = {b"\x1b[c": b"\x1b[?62;4;22c", b"\x1b[16t": b"\x1b[6;20;10t"}
 KITTY = {b"\x1b_G": b"\x1b_Gi=1;OK\x1b\\", b"\x1b[16t": b"\x1b[6;20;10t"}

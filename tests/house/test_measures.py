@@ -69,7 +69,7 @@ def _folders() -> Iterator[Path]:
     yield from (path for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__")
 
 
-@pytest.mark.parametrize(("command", "most"), [(["show", "the cat sat"], 50), (["check", "-m", "demo:gpt", "a"], 56)])
+@pytest.mark.parametrize(("command", "most"), [(["show", "the cat sat"], 51), (["check", "-m", "demo:gpt", "a"], 56)])
 def test_a_question_is_walked_through_in_few_files(command: list[str], most: int) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tools.entered", *command],

@@ -26,6 +26,7 @@ from maskviz.core.arrays import AnyArray
 from maskviz.core.errors import UsageError
 from maskviz.core.words import CacheKind, Parallel
 from maskviz.load.inputs.files import read_inputs
+from maskviz.load.models.adapters import is_adapted
 from maskviz.load.models.loading import Loading
 from maskviz.load.models.model import load_tokenizer
 from maskviz.load.models.source import Source, resolve
@@ -64,6 +65,11 @@ def asked_of(model: Model, text: Text, options: RunKeywords) -> Asked:
     )
     if not isinstance(model, str | os.PathLike) and is_own(model):
         return Asked(own_of(model, text, options), feeding=feeding)
+    if not isinstance(model, str | os.PathLike | torch.nn.Module):
+        raise UsageError(
+            f"a {type(model).__name__} is no model of transformers, no torch module and no Keras model",
+            "give one of these, or the name of a model",
+        )
     beside = next(iter(only(options, OwnKeywords)), None)
     if beside is not None:
         raise UsageError(f"{beside}= is for modules of your own", f"leave out {beside}=")
@@ -86,6 +92,8 @@ def own_of(module: Any, inputs: Any, options: Mapping[str, Any]) -> Own:
         UsageError: an option of models by name, or of texts, beside it.
     """
     known = {*OwnKeywords.__annotations__, "tokenizer", "inputs", "head_mask"}
+    if is_adapted(module) and options.get("ids") is not None and inputs is None:
+        inputs, known = {"input_ids": tensor_of(options["ids"])}, {*known, "ids"}
     others = {*ModelKeywords.__annotations__, *_OF_TEXTS} - known
     beside = next((name for name in options if name in others), None)
     if beside is not None:

@@ -124,6 +124,10 @@ def laid_out(call: HeardCall, rows: int, said: Said) -> LaidOut:
     call = _heads_behind(call, rows, said)
     queries, keys = call.weights.shape[-2:]
     total = math.prod(call.weights.shape[:-2])
+    if not call.weights.size:
+        raise CannotTraceError(
+            f"{call.module or 'an attention'} has weights {call.weights.shape}: nothing attends", "give a longer input"
+        )
     if total % rows:
         raise CannotTraceError(
             f"{call.module or 'an attention'} has weights {call.weights.shape}: they are not of {plural(rows, 'row')}",

@@ -72,8 +72,12 @@ def run_module(subject: Subject, known: Known, vocabularies: frozenset[int] = fr
     side = trace.batch.decoder or trace.batch
     drift = _drift(before, after, side)
     trace = replace(trace, drift=drift, outputs=_outputs(after, trace, vocabularies))
-    trace = replace(trace, notes=(*trace.notes, *doubts(trace, before)), doubted=drifted(trace, before))
+    numberless = _NUMBERLESS if before is not None and bool(before.isnan().any()) else ()
+    trace = replace(trace, notes=(*trace.notes, *numberless, *doubts(trace, before)), doubted=drifted(trace, before))
     return ModuleRun(subject, known, trace, vocabularies, after, tuple(call.masks for call in hearing.calls))
+
+
+_NUMBERLESS = ("some outputs of the module are not numbers (NaN) on these inputs",)
 
 
 def _drift(before: torch.Tensor | None, after: torch.Tensor | None, side: Batch) -> float | None:
