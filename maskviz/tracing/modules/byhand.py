@@ -16,7 +16,7 @@ from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Dialect
 from maskviz.tracing.calling import to_array, to_floats, visible_cells
 from maskviz.tracing.modules.heard import HandedMask, Hearing, gates_along
-from maskviz.tracing.seam.torch_names import is_learnt
+from maskviz.tracing.seam.torch_names import is_learnt, is_mapped
 
 SOFTMAX = frozenset({torch.softmax, functional.softmax, torch.Tensor.softmax, torch.special.softmax})
 _PRODUCTS = frozenset(
@@ -141,7 +141,7 @@ class ByHand:
                 yield HandedMask("what is added to the scores", Dialect.HF_4D, whole)
 
     def _product(self, function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
-        operands = [*_tensors((*positional, *arguments.values()))]
+        operands = [*_operands(positional, arguments)]
         for tensor in operands:
             known = self._of(tensor)
             if known is not None and _is_of_heads(tensor, operands):
@@ -164,6 +164,9 @@ class ByHand:
     ) -> Any:
         """Weights times values: an attention, where the product is over the axis of the softmax."""
         weights, known = at
+        if is_mapped(weights):
+            self._hearing.unused("attention inside torch.vmap, where no number can be read")
+            return function(*positional, **arguments)
         factors = _factors(function, positional, arguments)
         order = None if factors is None else factors.order(weights)
         if order is None or factors is None or not _over_softmax(weights.permute(order.axes), known):
@@ -256,7 +259,7 @@ def _factors(function: Callable[..., Any], positional: tuple[Any, ...], argument
         equation, *operands = positional
         several: Any = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
         return _of_equation(equation, several) if isinstance(equation, str) and len(several) == 2 else None
-    tensors = [*_tensors((*positional, *arguments.values()))]
+    tensors = [*_operands(positional, arguments)]
     if function in (torch.baddbmm, torch.Tensor.baddbmm):
         tensors = tensors[1:]
     if function is torch.Tensor.__rmatmul__:
@@ -271,6 +274,11 @@ def _factors(function: Callable[..., Any], positional: tuple[Any, ...], argument
         (letters[most - left.ndim :] + "xy", letters[most - right.ndim :] + "yz"),
         letters + "xz",
     )
+
+
+def _operands(positional: tuple[Any, ...], arguments: dict[str, Any]) -> Iterator[torch.Tensor]:
+    """The tensors a product is of: not the one it is written to."""
+    yield from _tensors((*positional, *(one for name, one in arguments.items() if name != "out")))
 
 
 def _of_equation(equation: str, operands: Any) -> _Factors | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.nn.attention.bias import CausalBias, CausalVariant
 from torch.overrides import TorchFunctionMode
 
 from maskviz.core.arrays import BoolArray, FloatArray
@@ -21,6 +22,7 @@ from maskviz.tracing.calling import to_array, to_floats, visible_cells
 from maskviz.tracing.modules.byhand import ByHand
 from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, gates_along, heads_said
 from maskviz.tracing.seam.flex import FLEX, flex_mask, flex_scores
+from maskviz.tracing.seam.torch_names import is_mapped
 
 OF_MHA = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
 OF_SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
@@ -36,6 +38,8 @@ class Ear(TorchFunctionMode):
         self._table: dict[Any, Callable[..., Any]] = {
             functional.multi_head_attention_forward: self.multi_head,
             functional.scaled_dot_product_attention: self.fused,
+            torch.ops.aten.scaled_dot_product_attention: self.fused,
+            torch.ops.aten.scaled_dot_product_attention.default: self.fused,
             **({} if FLEX is None else {FLEX: self.flex}),
         }
 
@@ -98,13 +102,16 @@ class Ear(TorchFunctionMode):
         output = function(*positional, **arguments)
         given = {**dict(zip(OF_SDPA, positional, strict=False)), **arguments}
         query, key, padding = given["query"], given["key"], None
+        if is_mapped(query) or is_mapped(key):
+            self._hearing.unused("attention inside torch.vmap, where no number can be read")
+            return output
         if query.is_nested:
             padding = _lengths(key)
             query, key = query.to_padded_tensor(0.0), key.to_padded_tensor(0.0)
         queries, keys = query.shape[-2], key.shape[-2]
-        mask, causal = given.get("attn_mask"), bool(given.get("is_causal"))
+        mask, causal = as_cells(given.get("attn_mask"), query, key), bool(given.get("is_causal"))
         visible, delivery = _cells(mask, causal, queries, keys)
-        scale = given.get("scale") or 1 / math.sqrt(query.shape[-1])
+        scale = 1 / math.sqrt(query.shape[-1]) if given.get("scale") is None else given["scale"]
         weights = _weights(query, key, scale, mask, causal=causal, padding=padding)
         self._hearing.keep(
             "scaled_dot_product_attention",
@@ -256,11 +263,27 @@ def _weights(
     return scores.softmax(-1).nan_to_num_(0.0)
 
 
+def as_cells(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:
+    """A mask of a fused call as a tensor of numbers: a `CausalBias` holds none, and says where its triangle ends."""
+    if not isinstance(mask, CausalBias):
+        return mask
+    queries, keys = query.shape[-2], key.shape[-2]
+    behind = keys - queries if mask.variant is CausalVariant.LOWER_RIGHT else 0
+    return torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(behind)
+
+
 def _gated(output: torch.Tensor, gate: FloatArray | None) -> torch.Tensor:
     """Gates on what heads [..., head, query, width], or [row * head, query, width], put out."""
     if gate is None or output.ndim < 3:
         return output if gate is None else output * float(gate[0])
-    return output * gates_along(gate, tuple(output.shape[:-2]), output)
+    if not output.is_nested:
+        return output * gates_along(gate, tuple(output.shape[:-2]), output)
+    factors = torch.as_tensor(np.array(gate), dtype=output.dtype, device=output.device)[:, None]
+    if output.layout is torch.jagged:  # heads stand next to widths while they are multiplied
+        return (output.transpose(1, 2) * factors).transpose(1, 2)
+    rows = [row * factors[..., None] for row in output.unbind()]
+    nested: torch.Tensor = torch.nested.as_nested_tensor(rows)
+    return nested
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from maskviz.tracing.long.own_arithmetic import Heads, attend_by_blocks
 from maskviz.tracing.long.tally import Keeping, Sides, Tallied, Tally, TilePlace, blocks_of
 from maskviz.tracing.meaning.evidence import Earlier
 from maskviz.tracing.meaning.hearing import layers_of
-from maskviz.tracing.modules.ear import OF_MHA, OF_SDPA, Ear
+from maskviz.tracing.modules.ear import OF_MHA, OF_SDPA, Ear, as_cells
 from maskviz.tracing.modules.heard import Hearing
 from maskviz.tracing.modules.reading import Known, Standing, counted, side_of, stacks_of, with_padding
 from maskviz.tracing.modules.subjects import TorchSubject
@@ -199,10 +199,11 @@ class _PoolingEar(Ear):
                 f"{self._hearing.where()}: fused attention on {query.ndim} axes is not added up",
                 f"leave out {parameter('pool')}",
             )
-        mask, causal = given.get("attn_mask"), bool(given.get("is_causal"))
+        mask = as_cells(given.get("attn_mask"), query, key)
+        causal = bool(given.get("is_causal"))
         seen, rows_of_mask = self._seen(mask, causal, query, key)
         tally = self._tally(query, key, seen)
-        scale = given.get("scale") or 1 / math.sqrt(query.shape[-1])
+        scale = 1 / math.sqrt(query.shape[-1]) if given.get("scale") is None else given["scale"]
         difference: float | None = None
         if rows_of_mask is None:
             with Unheard():

@@ -37,6 +37,11 @@ def is_learnt(tensor: torch.Tensor) -> bool:
     return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
 
 
+def is_mapped(tensor: torch.Tensor) -> bool:
+    """Whether a tensor stands for one of many inside torch.vmap: its numbers cannot be read there."""
+    return bool(torch._C._functorch.is_batchedtensor(tensor))
+
+
 def buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor | None]:
     """The table of a module's own buffers: what is written into it is the module's."""
     return module._buffers
@@ -51,6 +56,17 @@ def _knows_views() -> bool:
     parameter = torch.nn.Parameter(torch.zeros(2, 1))
     with torch.no_grad():
         return is_learnt(parameter.T[None]) and not is_learnt(parameter + 1)
+
+
+def _knows_mapped_tensors() -> bool:
+    seen: list[bool] = []
+
+    def looked_at(row: torch.Tensor) -> torch.Tensor:
+        seen.append(is_mapped(row))
+        return row
+
+    torch.vmap(looked_at)(torch.zeros(1, 1))
+    return seen == [True] and not is_mapped(torch.zeros(1))
 
 
 def _keeps_what_modules_have() -> bool:
@@ -88,6 +104,7 @@ CANARIES = (
     Canary("how often a tensor has been written into", "torch", _counts_writes),
     Canary("the mode that every operation goes through", "torch", _hands_operations_on),
     Canary("what a view of a parameter is one of", "torch", _knows_views),
+    Canary("what is inside torch.vmap", "torch", _knows_mapped_tensors),
     Canary("the buffers of a module, and whether it is compiled", "torch", _keeps_what_modules_have),
     Canary("how nested values are walked", "torch", _maps_trees),
 )

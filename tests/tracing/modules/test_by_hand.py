@@ -325,6 +325,26 @@ def test_a_function_with_a_gradient_of_its_own_is_heard_inside() -> None:
     assert apart(patterns(ran(Calls(attend), (QUERY, KEY, VALUE)))[0], truth()) < NEAR
 
 
+def test_attention_inside_a_map_over_rows_is_refused_in_plain_words() -> None:
+    def one_row(x: Any) -> Any:
+        return (x @ x.mT).softmax(-1) @ x
+
+    def fused(x: Any) -> Any:
+        return functional.scaled_dot_product_attention(x, x, x)
+
+    for attend in (one_row, fused):
+        with pytest.raises(CannotTraceError, match=r"attention inside torch\.vmap, where no number can be read"):
+            ran(Calls(torch.vmap(attend)), X)
+
+
+def test_a_product_that_is_written_to_a_tensor_of_its_own_is_one() -> None:
+    def attend(query: Any, key: Any, value: Any) -> Any:
+        scores = torch.matmul(query, key.mT, out=torch.empty(ROWS, HEADS, QUERIES, KEYS)) / math.sqrt(WIDTH)
+        return torch.matmul(scores.softmax(-1), value, out=torch.empty(ROWS, HEADS, QUERIES, WIDTH))
+
+    assert apart(patterns(ran(Calls(attend), (QUERY, KEY, VALUE)))[0], truth()) < NEAR
+
+
 class Lambdas(nn.Module):
     """Two layers in which keys have a softmax over tokens and are mixed with values first, convolutions around."""
 

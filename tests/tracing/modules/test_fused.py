@@ -78,7 +78,7 @@ MASKS = {
 }
 
 
-@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.parametrize("scale", [None, 0.3, 0.0])
 @pytest.mark.parametrize("kind", MASKS)
 def test_weights_are_those_of_a_loop_and_make_the_output_of_the_call(kind: str, scale: float | None) -> None:
     given_, mask = inputs(), MASKS[kind]
@@ -180,6 +180,10 @@ def test_rows_of_a_nested_tensor_are_padded_and_each_is_its_own_loop(layout: tor
         assert apart(patterns(run)[0][row, :, :length, :length], looped(heads, heads)[0]) < NEAR
         assert not patterns(run)[0][row, :, :length, length:].any()
     assert run.trace.batch.keep.sum(1).tolist() == list(lengths)
+    assert run.output is not None
+    expected = run.output.clone()  # [row, token, head, width]
+    expected[:, :, 1] = 0
+    assert apart(silenced(run, 0, 1), expected) < NEAR
 
 
 @pytest.mark.parametrize("head", range(HEADS))
@@ -206,6 +210,22 @@ def test_a_silenced_head_among_rows_and_heads_in_one_axis_puts_out_nothing_in_an
     expected = functional.scaled_dot_product_attention(*given_)
     expected[:, 1] = 0
     assert apart(silenced(run, 0, 1), expected.flatten(0, 1)) < NEAR
+
+
+@pytest.mark.parametrize("kind", ["causal_upper_left", "causal_lower_right"])
+def test_a_causal_bias_that_is_an_object_says_where_its_triangle_ends(kind: str) -> None:
+    from torch.nn.attention import bias
+
+    made, given_ = getattr(bias, kind)(2, KEYS), inputs(queries=2)
+    cells = torch.ones(2, KEYS).tril(0 if kind == "causal_upper_left" else KEYS - 2).bool()
+    run = ran(fused(attn_mask=made), given_)
+    assert apart(patterns(run)[0], looped(*given_[:2], cells)) < NEAR
+    assert (np.broadcast_to(visible(run), (ROWS, 1, 2, KEYS)) == cells.numpy()).all()
+
+
+def test_the_operation_behind_the_function_is_heard_where_it_is_called_itself() -> None:
+    run = ran(Calls(torch.ops.aten.scaled_dot_product_attention), inputs())
+    assert apart(patterns(run)[0], looped(*inputs()[:2])) < NEAR
 
 
 def test_half_precision_is_read_in_full() -> None:
