@@ -46,11 +46,13 @@ class _Seen:
         rule: In the words of rules.
         keep: bool [row, key], False = padding, or None.
         cross: Whether keys are other tokens than queries.
+        back: Whether no query sees a later key.
     """
 
     rule: Rule
     keep: BoolArray | None
     cross: bool
+    back: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +98,7 @@ def pool_module(subject: TorchSubject, known: Known, keeping_of: Callable[[int],
     if not calls or keeping is None:
         hint = f"leave out {parameter('pool')} and {parameter('rows')}"
         raise CannotTraceError(f"{known.card.architecture} has no attention to add up", hint)
-    standing = [Standing(one.module, one.seen.cross, one.keys, _looks_back(one.seen.rule)) for one in calls]
+    standing = [Standing(one.module, one.seen.cross, one.keys, one.seen.back) for one in calls]
     stacks = stacks_of(standing)
     layers = layers_of([one.module for one in calls], stacks, {stack: stacks.count(stack) for stack in stacks})
     long = tuple(_long_call(*each) for each in zip(calls, stacks, layers, strict=True) if keeping.wants(each[2]))
@@ -104,10 +106,6 @@ def pool_module(subject: TorchSubject, known: Known, keeping_of: Callable[[int],
     card = counted(known.card, [(one.stack, one.layer, one.heads, one.key_heads) for one in long])
     compared = _SAMPLED if any(one.difference is not None for one in long) else 0
     return LongTrace(card, batch, long, keeping.tile, keeping.rows, keeping.region, compared)
-
-
-def _looks_back(rule: Rule) -> bool:
-    return any(isinstance(leaf, Causal) for leaf in rule.leaves())
 
 
 def _long_call(call: _Pooled, stack: Stack, layer: int) -> LongCall:
@@ -240,9 +238,9 @@ class _PoolingEar(Ear):
             def rows(start: int, stop: int) -> torch.Tensor:
                 return own if own.shape[-2] == 1 else own[..., start:stop, :]
 
-            return _Seen(Opaque("the mask that is handed over"), keep, cross), rows
+            return _Seen(Opaque("the mask that is handed over"), keep, cross, _looks_back(own)), rows
         rule = triangle if keep is None else all_of(triangle, Padding(Content(keep, np.bool_)))
-        return _Seen(rule, keep, cross), None
+        return _Seen(rule, keep, cross, isinstance(triangle, Causal)), None
 
     def _kept(self, query: torch.Tensor, key: torch.Tensor) -> Keeping:
         """What of each call is kept: made for the first."""
@@ -326,7 +324,7 @@ class _PoolingEar(Ear):
         triangle = cells.shape[1:] == (queries, keys) and _is_triangle(torch.from_numpy(np.array(cells[0])))
         rule: Rule = Causal() if triangle else Everything() if cells.all() else Opaque("unrecognised")
         cross = queries != keys if call.cross is None else call.cross
-        seen = _Seen(rule, call.padding, cross)
+        seen = _Seen(rule, call.padding, cross, triangle)
         tally = self._tally(*shape, seen)
         for row in range(rows):
             for start, stop in blocks_of(queries, self._kept(*shape).tile, _ROWS_AT_ONCE):
@@ -377,11 +375,20 @@ def _masks(given: dict[str, Any], mask: torch.Tensor | None, keep: BoolArray | N
     return {"attn_mask": joined, "is_causal": flag}
 
 
+def _looks_back(mask: torch.Tensor) -> bool:
+    """Whether a mask [..., query, key] shows no query a later key, and hides one."""
+    queries, keys = mask.shape[-2:]
+    whole = mask if mask.dtype is torch.bool else mask > -9e3
+    return 1 < queries <= keys and not bool(whole.triu(1 + keys - queries).any())
+
+
 def _is_triangle(mask: torch.Tensor) -> bool:
     """Whether a mask [query, key], True or 0 = visible, lets each query see the keys up to its own, and no other."""
     queries, keys = mask.shape
     if queries != keys:
         return False
     whole = mask if mask.dtype is torch.bool else mask > -9e3
+    if mask.is_floating_point() and bool(mask.masked_fill(~whole, 0.0).any()):
+        return False  # it also adds numbers to what is seen
     own = torch.arange(1, queries + 1, device=mask.device)
     return bool((whole.sum(-1) == own).all()) and not bool(whole.triu(1).any())
