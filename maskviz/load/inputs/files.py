@@ -52,7 +52,8 @@ def read_labels(path: Path) -> tuple[tuple[str, ...], ...]:
         found = json.loads(text)
     except ValueError as error:
         raise NotFoundError(f"labels file {str(path)!r} is no JSON: {first_line(error)}", _LABELS) from error
-    rows = [found] if isinstance(found, list) and all(isinstance(one, str) for one in found) else found
+    flat = isinstance(found, list) and bool(found) and all(isinstance(one, str) for one in found)
+    rows = [found] if flat else found
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
         raise UsageError(f"labels file {str(path)!r} holds no rows of strings", _LABELS)
     if any(not isinstance(one, str) for row in rows for one in row):
