@@ -15,7 +15,7 @@ from maskviz.core.arrays import BoolArray
 from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Dialect
 from maskviz.tracing.calling import to_array, to_floats, visible_cells
-from maskviz.tracing.modules.heard import HandedMask, Hearing, gates_along
+from maskviz.tracing.modules.heard import HandedMask, Hearing, gates_along, let_through
 from maskviz.tracing.seam.torch_names import is_learnt, is_mapped
 
 SOFTMAX = frozenset({torch.softmax, functional.softmax, torch.Tensor.softmax, torch.special.softmax})
@@ -51,6 +51,7 @@ class _Product:
         weights: Its result, None likewise.
         axis: The axis it runs over, counted from the end (-1 is the last).
         masks: What was added to the scores.
+        hidden: Cells of the scores, True = blocked, that something added to them leaves nothing of.
         learnt: Axes, counted from the end, along which lies what was learnt, such as the experts of a router: no keys.
         raised: Whether it is the powers of scores, not yet divided by their sum.
     """
@@ -59,6 +60,7 @@ class _Product:
     weights: torch.Tensor | None = None
     axis: int = -1
     masks: tuple[HandedMask, ...] = ()
+    hidden: tuple[torch.Tensor, ...] = ()
     learnt: frozenset[int] = frozenset()
     raised: bool = False
 
@@ -89,7 +91,9 @@ class ByHand:
         elif function in _QUOTIENTS and found.raised and (axis := _axis_of_sum(*positional[:2])) is not None:
             found = replace(found, weights=result, axis=axis, raised=False)
         if function in _SUMS and found.weights is None:
-            found = replace(found, masks=(*found.masks, *self._added(positional)))
+            masks = tuple(self._added(positional))
+            hidden = tuple(_hidden_by(one.tensor, result) for one in masks if one.tensor.is_floating_point())
+            found = replace(found, masks=(*found.masks, *masks), hidden=(*found.hidden, *hidden))
         for tensor in _tensors(result):
             self._remember(tensor, found)
         return result
@@ -121,7 +125,7 @@ class ByHand:
             self._hearing.unused("a softmax over what was learnt")
             return
         weights = result if function in SOFTMAX else None
-        self._remember(result, _Product(scores, weights, axis, found.masks))
+        self._remember(result, _Product(scores, weights, axis, found.masks, found.hidden))
 
     def _raised(
         self, positional: tuple[Any, ...], arguments: dict[str, Any], made: tuple[_Product, torch.Tensor]
@@ -366,9 +370,23 @@ def _visible(known: _Product, weights: torch.Tensor, axes: tuple[int, ...]) -> B
     if scores.shape != weights.shape:
         return np.asarray(to_array((weights > 0).permute(axes)), np.bool_)
     seen = visible_cells(scores)
+    for hidden in known.hidden:
+        if hidden.numel() == weights.numel():  # windows and rows are one axis or two
+            seen = seen & ~to_array(hidden.reshape(weights.shape))
     if known.weights.shape == weights.shape:
         seen = seen & ~to_array((weights == 0) & (known.weights > 0))
     return np.asarray(seen.transpose(axes))
+
+
+def _hidden_by(numbers: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+    """Cells of a sum, True = blocked, that a summand leaves nothing of; none where it has other axes."""
+    low = ~let_through(numbers)
+    while low.ndim > result.ndim and low.shape[0] == 1:
+        low = low[0]
+    try:
+        return low.broadcast_to(result.shape)
+    except RuntimeError:
+        return torch.zeros(0, dtype=torch.bool)
 
 
 def _with(value: Any, before: torch.Tensor, after: torch.Tensor) -> Any:

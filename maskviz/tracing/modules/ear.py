@@ -20,7 +20,7 @@ from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Dialect
 from maskviz.tracing.calling import to_array, to_floats, visible_cells
 from maskviz.tracing.modules.byhand import ByHand
-from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, gates_along, heads_said
+from maskviz.tracing.modules.heard import HandedMask, Hearing, causal_cells, gates_along, heads_said, let_through
 from maskviz.tracing.seam.flex import FLEX, flex_mask, flex_scores
 from maskviz.tracing.seam.torch_names import is_mapped
 
@@ -224,7 +224,7 @@ def _cells(
             return causal_cells(queries, keys), Delivery.FLAG
         return np.ones((1, 1), np.bool_), Delivery.NOTHING
     boolean = mask.dtype is torch.bool
-    cells = visible_cells(~mask if boolean and blocked else mask)
+    cells = to_array(~mask if boolean and blocked else mask if boolean else let_through(mask))
     if cells.ndim == 3 and rows is not None:
         cells = cells.reshape(rows, -1, *cells.shape[-2:])
     if 1 < cells.shape[-1] < keys:

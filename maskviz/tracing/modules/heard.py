@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from maskviz.core.arrays import BoolArray, FloatArray
+from maskviz.core.checks.dialects import BLOCKED
 from maskviz.core.run.trace import Delivery
 from maskviz.core.words import Dialect
 
@@ -165,6 +166,19 @@ def heads_said(module: Any) -> int | None:
         if type(said) is int and said > 0:
             return said
     return None
+
+
+# Numbers that are added to scores and leave nothing of a weight, e^-50 < 1e-21, where no number lies between: Swin's
+# windows add -100, and slopes that fall steadily (ALiBi) block nothing.
+_LEAVES_NOTHING, _LEAVES_SOMETHING = -50.0, -25.0
+
+
+def let_through(numbers: torch.Tensor) -> torch.Tensor:
+    """bool, True = visible, of a mask that is added to scores."""
+    low = numbers <= _LEAVES_NOTHING
+    rest = numbers[~low]
+    apart = bool(low.any()) and (not rest.numel() or bool(rest.min() > _LEAVES_SOMETHING))
+    return ~low if apart else numbers > BLOCKED
 
 
 def causal_cells(queries: int, keys: int) -> BoolArray:

@@ -16,6 +16,10 @@ from torch import nn
 from torch.nn import functional
 
 from maskviz.core.errors import CannotTraceError
+from maskviz.core.run.trace import ModelCard
+from maskviz.tracing.modules.reading import Known
+from maskviz.tracing.modules.run import run_module
+from maskviz.tracing.modules.subjects import TorchSubject
 from tests.own_modules import NEAR, Calls, apart, patterns, ran, silenced, visible
 
 ROWS, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 4, 5, 6
@@ -460,3 +464,43 @@ def test_any_leading_axes_keep_every_number(
     expected = (query @ key.mT).softmax(-1).reshape(shape[0], heads, queries, keys)
     assert apart(found, expected) < NEAR
     assert np.isclose(found.sum(-1), 1, atol=1e-5).all()
+
+
+class Windows(nn.Module):
+    """Two windows of four tokens; something is added that is meant to hide half of the second from its other half."""
+
+    def __init__(self, added: torch.Tensor) -> None:
+        super().__init__()
+        self.projections, self.num_heads, self.added = nn.Linear(8, 24), 2, added
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = len(x)
+        query, key, value = (
+            part.reshape(rows * 2, 4, 2, 4).transpose(1, 2) for part in self.projections(x).split(8, -1)
+        )
+        scores = (query @ key.mT / 2).view(rows, 2, 2, 4, 4) + self.added[None, :, None]
+        mixed: torch.Tensor = scores.view(rows * 2, 2, 4, 4).softmax(-1) @ value
+        return mixed.transpose(1, 2).reshape(rows, 8, 8)
+
+
+HALVES = torch.zeros(2, 4, 4, dtype=torch.bool)
+HALVES[1, :2, 2:] = HALVES[1, 2:, :2] = True
+
+
+@pytest.mark.parametrize("number", [-100.0, -1e9, float("-inf"), torch.finfo(torch.float32).min])
+def test_what_is_added_and_leaves_nothing_of_a_weight_hides_its_key(number: float) -> None:
+    """Swin adds -100."""
+    module = Windows(torch.zeros(2, 4, 4).masked_fill(HALVES, number))
+    known = Known(ModelCard("m", "M", "torch module", False, (), (), ()), leading=3)
+    (call,) = run_module(TorchSubject(module, (torch.randn(3, 8, 8),)), known).trace.calls
+    expected = np.zeros((8, 8), np.bool_)
+    expected[:4, :4], expected[4:, 4:] = ~HALVES[0].numpy(), ~HALVES[1].numpy()
+    assert np.array_equal(call.mask.visible[0, 0], expected)
+
+
+def test_slopes_that_fall_steadily_hide_nothing() -> None:
+    slopes = -25.0 * torch.arange(4).expand(2, 4, 4)
+    module = Windows(slopes)
+    known = Known(ModelCard("m", "M", "torch module", False, (), (), ()), leading=3)
+    (call,) = run_module(TorchSubject(module, (torch.randn(3, 8, 8),)), known).trace.calls
+    assert np.array_equal(call.mask.visible[0, 0], np.kron(np.eye(2), np.ones((4, 4))) > 0)
