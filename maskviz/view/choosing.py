@@ -164,7 +164,8 @@ def text_line(texts: Sequence[str]) -> str:
 
 def card_line(card: ModelCard) -> str:
     """The model in one line."""
-    parts = [printable(card.name), card.architecture, _size(card)]
+    named = [printable(card.name)] if card.name == card.architecture else [printable(card.name), card.architecture]
+    parts = [*named, _size(card)]
     if card.parameters:
         parts.append(f"{short_count(card.parameters)} parameters")
     if card.dtype:
