@@ -323,3 +323,26 @@ def test_a_module_whose_parameters_no_call_has_made_yet_is_refused_until_one_has
         maskviz.trace(lazy, vectors())
     lazy(vectors())
     assert len(maskviz.trace(lazy, vectors()).calls) == 1
+
+
+class Both(nn.Module):
+    """Padding hidden as key and as query, in two layers; `mended` puts zeros for what is no number."""
+
+    def __init__(self, mended: bool) -> None:
+        super().__init__()
+        self.mended = mended
+
+    def forward(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        for _ in range(2):
+            seen = keep[:, None] & keep[:, :, None]
+            weights = (x @ x.mT).masked_fill(~seen, -torch.inf).softmax(-1)
+            x = x + (weights.nan_to_num(0.0) if self.mended else weights) @ x
+        return x
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_queries_that_see_nothing_are_found_where_their_weights_are_no_numbers(mended: bool) -> None:
+    given = {"x": vectors(), "keep": ~PADDING}
+    found = [one.rule for one in maskviz.check(Both(mended), given)]
+    assert bool(Both(mended)(**given).isnan().any()) is not mended
+    assert found == ([] if mended else ["N1"])
