@@ -346,3 +346,35 @@ def test_queries_that_see_nothing_are_found_where_their_weights_are_no_numbers(m
     found = [one.rule for one in maskviz.check(Both(mended), given)]
     assert bool(Both(mended)(**given).isnan().any()) is not mended
     assert found == ([] if mended else ["N1"])
+
+
+@pytest.mark.parametrize("leaking", [False, True])
+def test_a_source_as_long_as_the_target_is_no_later_token_of_it(leaking: bool) -> None:
+    model = seeded(lambda: nn.Transformer(WIDTH, HEADS, 1, 2, 32, batch_first=True))
+    given = {"src": vectors(), "tgt": vectors() + 1, "tgt_mask": TRIANGLE_OF_FLOATS}
+    if leaking:
+        model.decoder.layers[1].register_forward_hook(lambda _, given, output: output + given[0].mean(1, keepdim=True))
+    assert [one.rule for one in maskviz.check(model, given)] == (["L1"] if leaking else [])
+
+
+TRIANGLE_OF_FLOATS = nn.Transformer.generate_square_subsequent_mask(LENGTH)
+
+
+class Translator(nn.Module):
+    """Attention of one's own to a source that is as long as the target: no call says that it is another's."""
+
+    def __init__(self, leaking: bool) -> None:
+        super().__init__()
+        self.own, self.leaking = Attention("by hand"), leaking
+
+    def forward(self, src: torch.Tensor, tgt: torch.Tensor) -> torch.Tensor:
+        tgt = tgt + self.own(tgt)
+        tgt = tgt + (tgt @ src.mT).softmax(-1) @ src
+        return tgt + tgt.mean(1, keepdim=True) if self.leaking else tgt
+
+
+@pytest.mark.parametrize("leaking", [False, True])
+def test_attention_by_hand_to_a_source_as_long_as_the_target_is_no_leak(leaking: bool) -> None:
+    model = seeded(lambda: Translator(leaking))
+    given = {"src": vectors(), "tgt": vectors() + 1}
+    assert [one.rule for one in maskviz.check(model, given)] == (["L1"] if leaking else [])

@@ -253,7 +253,8 @@ def _behaviour(ran: ModuleRun) -> Behaviour:
     size = 1.0 if outputs is None or not outputs.numel() else float(outputs.float().abs().nan_to_num(0.0).max())
     of_tokens = trace.outputs is not None and trace.outputs.kind is OutputKind.CAUSAL_LM
     if any(map(_looks_back, trace.calls)) or (trace.batch.decoder is not None and of_tokens):
-        earlier, passes = moved_by_later(ran), 4
+        earlier = moved_by_later(ran)
+        passes += 0 if earlier is None else earlier.passes
         if earlier is None:
             unasked.append(Unasked(("L1",), "no input, or no output, has a number for each position"))
     else:
