@@ -99,8 +99,10 @@ def _hidden(before: Trace, after: Trace) -> tuple[HiddenDiff, ...]:
     if first is None or second is None or first.hidden is None or second.hidden is None:
         return ()
     side = after.batch.decoder or after.batch
+    behind = max(0, side.length - first.hidden.shape[1])  # after a cache, the last tokens alone
     return tuple(
-        _row_change(row, first.hidden[row][keep], second.hidden[row][keep]) for row, keep in enumerate(side.keep)
+        _row_change(row, first.hidden[row][keep], second.hidden[row][keep])
+        for row, keep in enumerate(side.keep[:, behind:])
     )
 
 

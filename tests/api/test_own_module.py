@@ -14,6 +14,7 @@ from torch.nn import functional
 
 import maskviz
 from maskviz.api.heads import HeadsRead
+from maskviz.core.errors import UsageError
 from maskviz.core.words import Role
 
 ROWS, LENGTH, WIDTH, HEADS = 2, 6, 16, 4
@@ -288,3 +289,92 @@ def test_a_scripted_module_is_refused_and_a_compiled_one_is_run_as_it_is_written
     trace = maskviz.trace(torch.compile(block), vectors())
     assert "torch.compile" in trace.notes[0]
     assert np.array_equal(trace.calls[0].pattern, maskviz.trace(block, vectors()).calls[0].pattern)  # type: ignore[arg-type]
+
+
+class Step(Attention):
+    """The last two tokens ask, all are in the cache."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        query, key, value = (
+            part.view(*x.shape[:2], HEADS, -1).transpose(1, 2) for part in self.projections(x).split(WIDTH, dim=-1)
+        )
+        seen = torch.ones(2, x.shape[1], dtype=torch.bool).tril(x.shape[1] - 2)
+        mixed = functional.scaled_dot_product_attention(query[:, :, -2:], key, value, attn_mask=seen)
+        put_out: torch.Tensor = self.output(mixed.transpose(1, 2).reshape(len(x), 2, WIDTH))
+        return put_out
+
+
+def test_heads_of_a_decode_step_are_silenced_and_their_change_is_of_the_tokens_that_ask() -> None:
+    step = seeded(Step)
+    before = step(vectors())
+    trace = maskviz.trace(step, vectors(), head_mask="0:1")
+    with torch.no_grad():
+        step.output.weight[:, WIDTH // HEADS : 2 * WIDTH // HEADS] = 0
+    after = step(vectors())
+    expected = ((after - before).norm(dim=-1) / before.norm(dim=-1)).mean(dim=-1)
+    assert trace.change is not None
+    found = [row.relative_norm for row in trace.change.hidden]
+    assert found == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_module_whose_parameters_no_call_has_made_yet_is_refused_until_one_has() -> None:
+    lazy = nn.Sequential(nn.LazyLinear(WIDTH), seeded(Attention))
+    with pytest.raises(UsageError, match=r"0\.weight gets its shape from the first call"):
+        maskviz.trace(lazy, vectors())
+    lazy(vectors())
+    assert len(maskviz.trace(lazy, vectors()).calls) == 1
+
+
+class Both(nn.Module):
+    """Padding hidden as key and as query, in two layers; `mended` puts zeros for what is no number."""
+
+    def __init__(self, mended: bool) -> None:
+        super().__init__()
+        self.mended = mended
+
+    def forward(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        for _ in range(2):
+            seen = keep[:, None] & keep[:, :, None]
+            weights = (x @ x.mT).masked_fill(~seen, -torch.inf).softmax(-1)
+            x = x + (weights.nan_to_num(0.0) if self.mended else weights) @ x
+        return x
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_queries_that_see_nothing_are_found_where_their_weights_are_no_numbers(mended: bool) -> None:
+    given = {"x": vectors(), "keep": ~PADDING}
+    found = [one.rule for one in maskviz.check(Both(mended), given)]
+    assert bool(Both(mended)(**given).isnan().any()) is not mended
+    assert found == ([] if mended else ["N1"])
+
+
+@pytest.mark.parametrize("leaking", [False, True])
+def test_a_source_as_long_as_the_target_is_no_later_token_of_it(leaking: bool) -> None:
+    model = seeded(lambda: nn.Transformer(WIDTH, HEADS, 1, 2, 32, batch_first=True))
+    given = {"src": vectors(), "tgt": vectors() + 1, "tgt_mask": TRIANGLE_OF_FLOATS}
+    if leaking:
+        model.decoder.layers[1].register_forward_hook(lambda _, given, output: output + given[0].mean(1, keepdim=True))
+    assert [one.rule for one in maskviz.check(model, given)] == (["L1"] if leaking else [])
+
+
+TRIANGLE_OF_FLOATS = nn.Transformer.generate_square_subsequent_mask(LENGTH)
+
+
+class Translator(nn.Module):
+    """Attention of one's own to a source that is as long as the target: no call says that it is another's."""
+
+    def __init__(self, leaking: bool) -> None:
+        super().__init__()
+        self.own, self.leaking = Attention("by hand"), leaking
+
+    def forward(self, src: torch.Tensor, tgt: torch.Tensor) -> torch.Tensor:
+        tgt = tgt + self.own(tgt)
+        tgt = tgt + (tgt @ src.mT).softmax(-1) @ src
+        return tgt + tgt.mean(1, keepdim=True) if self.leaking else tgt
+
+
+@pytest.mark.parametrize("leaking", [False, True])
+def test_attention_by_hand_to_a_source_as_long_as_the_target_is_no_leak(leaking: bool) -> None:
+    model = seeded(lambda: Translator(leaking))
+    given = {"src": vectors(), "tgt": vectors() + 1}
+    assert [one.rule for one in maskviz.check(model, given)] == (["L1"] if leaking else [])

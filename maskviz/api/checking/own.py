@@ -14,7 +14,7 @@ from maskviz.analyse.check import check, unasked
 from maskviz.api.checking.array import MaskNumbers, array_of
 from maskviz.api.runs.own import Own
 from maskviz.core.arrays import BoolArray, Content
-from maskviz.core.checks.case import Behaviour, Case, GivenArray, GivenBatch, ModelFacts, Sizes, Unasked
+from maskviz.core.checks.case import Behaviour, Case, GivenArray, GivenBatch, ModelFacts, Sizes, Trial, Unasked
 from maskviz.core.checks.findings import Checked
 from maskviz.core.checks.intended import at_one_end
 from maskviz.core.checks.known import TRAPS
@@ -99,7 +99,7 @@ def _cases(own: Own, ran: ModuleRun, meant: str | None) -> _Cases:
     rule = None if meant is None else parse_rule(meant, None, Content(trace.batch.keep, np.bool_))
     run = Case(batch=batch, purpose=Purpose.FORWARD, model=facts, run=_behaviour(ran), meant=rule)
     cells = tuple(
-        Case(array=_final(mask.visible, calls, trace))
+        Case(array=_final(mask.visible, calls, ran))
         for mask, calls in trace.distinct_masks()
         if mask.visible.size <= _MOST_CELLS and not mask.visible.all()
     )
@@ -137,10 +137,22 @@ def _array(mask: HandedMask, calls: Sequence[AttentionCall], trace: Trace) -> Gi
     )
 
 
-def _final(visible: BoolArray, calls: Sequence[AttentionCall], trace: Trace) -> GivenArray:
-    """What calls may see in the end, however it came about."""
+def _final(visible: BoolArray, calls: Sequence[AttentionCall], ran: ModuleRun) -> GivenArray:
+    """What calls may see in the end, however it came about; what was handed over is tried by itself."""
     name = f"what {_where(calls)} may see"
-    return GivenArray(name, visible, "bool", Dialect.SDPA, _sizes(calls[0]), trace.card.dtype, visible)
+    heard = zip(ran.trace.calls, ran.masks, strict=True)
+    by_hand = [call for call, masks in heard if not masks and any(call is one for one in calls)]
+    trial = Trial(not_numbers=max((_not_numbers(visible, call) for call in by_hand), default=0))
+    dtype = ran.trace.card.dtype
+    return GivenArray(name, visible, "bool", Dialect.SDPA, _sizes(calls[0]), dtype, visible, trial=trial)
+
+
+def _not_numbers(visible: BoolArray, call: AttentionCall) -> int:
+    """How many queries [row, query] that may attend to nothing had weights in the run that are no numbers."""
+    if call.pattern is None:
+        return 0
+    lost: BoolArray = np.asarray(np.isnan(call.pattern).any(axis=-1) & ~visible.any(axis=-1))
+    return int(lost.any(axis=1).sum())
 
 
 def _sizes(call: AttentionCall) -> Sizes:
@@ -241,7 +253,8 @@ def _behaviour(ran: ModuleRun) -> Behaviour:
     size = 1.0 if outputs is None or not outputs.numel() else float(outputs.float().abs().nan_to_num(0.0).max())
     of_tokens = trace.outputs is not None and trace.outputs.kind is OutputKind.CAUSAL_LM
     if any(map(_looks_back, trace.calls)) or (trace.batch.decoder is not None and of_tokens):
-        earlier, passes = moved_by_later(ran), 4
+        earlier = moved_by_later(ran)
+        passes += 0 if earlier is None else earlier.passes
         if earlier is None:
             unasked.append(Unasked(("L1",), "no input, or no output, has a number for each position"))
     else:

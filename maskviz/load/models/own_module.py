@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 from transformers import PreTrainedModel
 
 from maskviz.core.errors import CannotTraceError, NotFoundError, UsageError
@@ -32,7 +33,7 @@ def own_module(model: object) -> torch.nn.Module | None:
     A `PeftModel` that puts tokens of its own in front of every text (prompt and prefix tuning) is one, too.
 
     Raises:
-        UsageError: it was scripted by torch.jit, so that no Python of it is left to listen to.
+        UsageError: it was scripted by torch.jit, so that no Python is left to listen to; or is lazy and never ran.
     """
     while isinstance(model, torch.nn.Module) and type(model).__name__ in _WRAPPING:
         model = next(one for name in _WRAPPERS if (one := getattr(model, name, None)) is not None)
@@ -47,6 +48,12 @@ def own_module(model: object) -> torch.nn.Module | None:
         raise UsageError(
             f"{which} was scripted by torch.jit: its Python, which would be listened to, is gone",
             "give the module it was made from",
+        )
+    lazy = next((path for path, one in model.named_parameters() if is_lazy(one)), None)
+    if lazy is not None:
+        raise UsageError(
+            f"{type(model).__name__} is not made whole yet: {lazy} gets its shape from the first call",
+            "call the module once with these inputs, then look at it",
         )
     return model
 

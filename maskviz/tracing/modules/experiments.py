@@ -35,10 +35,12 @@ class Moved:
     Attributes:
         most: Largest absolute change of those that were asked about.
         size: Largest absolute output.
+        passes: Forward passes it took.
     """
 
     most: float
     size: float
+    passes: int
 
 
 def moved_by_later(ran: ModuleRun) -> Moved | None:
@@ -57,31 +59,54 @@ def moved_by_later(ran: ModuleRun) -> Moved | None:
 
 
 def _moved(ran: ModuleRun, side: Batch, places: BoolArray, asked: BoolArray) -> Moved | None:
-    """Change the inputs at `places` [batch, position], look at the outputs that are `asked` about."""
+    """Change the inputs at `places` [batch, position], look at the outputs that are `asked` about.
+
+    An input of the same shape may be an encoder's, whose every token may move every output, and cross attention over as
+    many keys as queries does not say that it is one. So each is changed alone: of those that move something, the one
+    that moves least is what the outputs follow.
+    """
     subject: Any = ran.subject
     if not hasattr(subject, "with_inputs") or not asked.any():
         return None
-    changed = 0
+    names: list[str] = []
 
-    def change(name: str, value: Any) -> Any:
-        nonlocal changed
-        other = _other(name, value, places, ran)
-        changed += other is not None
-        return value if other is None else other
+    def noticed(name: str, value: Any) -> Any:
+        names.extend([name] if _other(name, value, places, ran) is not None else [])
+        return value
 
-    again = subject.with_inputs(change)
-    if not changed:
-        return None
-    before, after = (main_of(one.plain(), ran.trace) for one in (subject, again))
-    if before is None or after is None or before.ndim != 3 or before.shape[:2] != side.ids.shape:
+    subject.with_inputs(noticed)
+    before = main_of(subject.plain(), ran.trace) if names else None
+    if before is None or before.ndim != 3 or before.shape[:2] != side.ids.shape:
         return None
     at = torch.as_tensor(np.array(asked), device=before.device)
-    difference = (before.float() - after.float()).abs()[at].nan_to_num(0.0)
-    return Moved(float(difference.max()) if difference.numel() else 0.0, float(before.float().abs().max()))
+    found: list[float] = []
+    for name in names:
+        after = main_of(_with_others(ran, places, name).plain(), ran.trace)
+        if after is None or after.shape != before.shape:
+            return None
+        difference = (before.float() - after.float()).abs().nan_to_num(0.0)
+        if difference.any():
+            found.append(float(difference[at].max()))
+    return Moved(min(found, default=0.0), float(before.float().abs().max()), 1 + len(names))
+
+
+def _with_others(ran: ModuleRun, places: BoolArray, changed: str) -> Any:
+    """The subject with something else at `places` of one input; an array stays one."""
+
+    def change(name: str, value: Any) -> Any:
+        other = _other(name, value, places, ran) if name == changed else None
+        if other is None:
+            return value
+        return other.numpy() if isinstance(value, np.ndarray) else other
+
+    subject: Any = ran.subject
+    return subject.with_inputs(change)
 
 
 def _other(name: str, value: Any, places: BoolArray, ran: ModuleRun) -> torch.Tensor | None:
     """An input with something else at places; None where it is none of the side's positions, or a mask."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":  # what Keras is called with
+        value = torch.tensor(value)
     if not isinstance(value, torch.Tensor) or value.ndim < 2 or value.is_nested or "mask" in name.lower():
         return None
     at = torch.as_tensor(np.array(places), device=value.device)

@@ -16,10 +16,10 @@ from maskviz.tracing.modules.ear import Ear, paths_known
 from maskviz.tracing.modules.heard import Hearing
 from maskviz.tracing.modules.keras_layers import call_keras, listening_to_keras
 from maskviz.tracing.modules.other_libraries import other_libraries_heard
+from maskviz.tracing.modules.state import same_state
 from maskviz.tracing.seam.flex import uncompiled
 from maskviz.tracing.seam.implementations import copied, evaluating
 from maskviz.tracing.seam.replacing import alone
-from maskviz.tracing.seam.torch_names import buffers_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +73,7 @@ class TorchSubject:
             block.enter_context(torch.no_grad())
             block.enter_context(same_randomness())
             block.enter_context(uncompiled())
-            block.enter_context(_same_buffers(self.module))
+            block.enter_context(same_state(self.module))
             block.enter_context(_unwarned())
             yield
 
@@ -127,23 +127,6 @@ def slow_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _same_buffers(module: torch.nn.Module) -> Iterator[None]:
-    """Put every buffer back afterwards: the same tensors with the same numbers."""
-    before = [(part, dict(buffers_of(part))) for part in module.modules()]
-    numbers = {id(one): (one, one.detach().clone()) for _, own in before for one in own.values() if one is not None}
-    try:
-        yield
-    finally:
-        for part, own in before:
-            buffers_of(part).clear()
-            buffers_of(part).update(own)
-        with torch.no_grad():
-            for tensor, content in numbers.values():
-                if tensor.shape != content.shape or not torch.equal(tensor, content):
-                    tensor.resize_(content.shape).copy_(content)
 
 
 @contextmanager

@@ -101,6 +101,49 @@ def test_everything_is_afterwards_as_it_was(training: bool, raises: bool) -> Non
     assert torch.equal(given, X)
 
 
+class Remembered:
+    """A cache that is no module: keys in a list."""
+
+    def __init__(self) -> None:
+        self.keys: list[torch.Tensor] = []
+
+
+class Remembering(nn.Module):
+    """A decoder that keeps its cache in attributes, as caches are often written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache, self.position, self.written = Remembered(), 0, torch.zeros(ROWS, 20, WIDTH)
+        self.weights: torch.Tensor | None = None
+        self.seen: dict[str, int] = {"calls": 0}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.cache.keys.append(x)
+        self.written[:, self.position : self.position + x.shape[1]] = x
+        keys = self.written[:, : self.position + x.shape[1]]
+        later = torch.ones(x.shape[1], keys.shape[1], dtype=torch.bool).triu(self.position + 1)
+        self.position += x.shape[1]
+        self.seen["calls"] += 1
+        self.weights = (x @ keys.mT).masked_fill(later, -torch.inf).softmax(-1)
+        assert torch.equal(keys, torch.cat(self.cache.keys, 1))
+        return self.weights @ keys
+
+
+def test_what_a_module_remembers_in_its_attributes_is_what_it_remembered_before() -> None:
+    module, twin = Remembering(), Remembering()
+    for one in (module, twin):
+        one(X)
+    before, cached, written = module.weights, module.cache, module.written.clone()
+    step = X[:, :2]
+    found = patterns(ran(module, step))
+    assert apart(found, [twin(step) is not None and twin.weights[:, None]]) < 1e-6  # type: ignore[index]
+    assert module.cache is cached
+    assert len(cached.keys) == 1
+    assert (module.position, module.seen) == (LENGTH, {"calls": 1})
+    assert module.weights is before
+    assert torch.equal(module.written, written)
+
+
 def test_the_same_random_numbers_are_drawn_after_as_without_looking() -> None:
     module = Everything()
     torch.manual_seed(3)
