@@ -205,6 +205,22 @@ def test_a_check_finds_what_is_wrong_with_masks_and_lets_right_ones_pass(
     assert {one.rule for one in maskviz.check(encoder, given)} == rules
 
 
+@pytest.mark.parametrize(
+    ("form", "rules"), [("[:, None]", {"T6"}), ("[:, None, None]", set()), ("inverted", {"T1", "N1"})]
+)
+def test_masks_that_scores_are_filled_by_are_asked_as_fused_ones_are(form: str, rules: set[str]) -> None:
+    """A batch as large as the number of heads takes a mask without a head axis for one of heads."""
+    keep = torch.ones(HEADS, LENGTH, dtype=torch.bool)
+    keep[1, 4:] = keep[2, 3:] = False
+    masks = {
+        "[:, None]": keep[:, None].expand(HEADS, LENGTH, LENGTH).clone(),
+        "[:, None, None]": keep[:, None, None],
+        "inverted": ~keep[:, None, None],
+    }
+    given = {"x": vectors(rows=HEADS), "mask": masks[form]}
+    assert {one.rule for one in maskviz.check(seeded(lambda: Attention("by hand")), given)} == rules
+
+
 def test_a_layer_that_sees_the_next_token_is_found() -> None:
     assert not maskviz.check(seeded(LanguageModel), {"ids": IDS})
     found = maskviz.check(seeded(lambda: LanguageModel(leaking=True)), {"ids": IDS})

@@ -140,8 +140,8 @@ def _array(mask: HandedMask, calls: Sequence[AttentionCall], trace: Trace) -> Gi
 def _final(visible: BoolArray, calls: Sequence[AttentionCall], ran: ModuleRun) -> GivenArray:
     """What calls may see in the end, however it came about; what was handed over is tried by itself."""
     name = f"what {_where(calls)} may see"
-    heard = zip(ran.trace.calls, ran.masks, strict=True)
-    by_hand = [call for call, masks in heard if not masks and any(call is one for one in calls)]
+    heard = zip(ran.trace.calls, ran.by_hand, strict=True)
+    by_hand = [call for call, own in heard if own and any(call is one for one in calls)]
     trial = Trial(not_numbers=max((_not_numbers(visible, call) for call in by_hand), default=0))
     dtype = ran.trace.card.dtype
     return GivenArray(name, visible, "bool", Dialect.SDPA, _sizes(calls[0]), dtype, visible, trial=trial)

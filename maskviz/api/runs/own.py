@@ -123,7 +123,10 @@ def own_ready(own: Own) -> OwnReady:
     if own.inputs is None:
         raise UsageError(
             f"there are no inputs for {own.name or type(own.module).__name__}",
-            either("give the arguments of its forward: {'src': tensor}", "give --inputs FILE: .npz, .pt, .safetensors"),
+            either(
+                "give the arguments of its forward: {'src': tensor}",
+                "give --inputs FILE: .npz, .pt, .safetensors, .json",
+            ),
         )
     if is_keras(own.module):
         inputs = _arrays(own.inputs)

@@ -34,6 +34,7 @@ _QUOTIENTS = frozenset(
     {torch.div, torch.true_divide, torch.Tensor.div, torch.Tensor.div_, torch.Tensor.true_divide}
     | {torch.Tensor.__truediv__, torch.Tensor.__itruediv__}
 )
+_FILLS = frozenset({torch.masked_fill, torch.Tensor.masked_fill, torch.Tensor.masked_fill_, torch.where})
 # What makes something new of its tensors: what was known of them is not known of the result.
 _ENDS = frozenset(
     {functional.linear, functional.embedding, functional.scaled_dot_product_attention}
@@ -90,6 +91,8 @@ class ByHand:
             found = self._raised(positional, arguments, (found, result))
         elif function in _QUOTIENTS and found.raised and (axis := _axis_of_sum(*positional[:2])) is not None:
             found = replace(found, weights=result, axis=axis, raised=False)
+        if function in _FILLS and found.weights is None:
+            found = replace(found, masks=(*found.masks, *_filled(function, positional, arguments)))
         if function in _SUMS and found.weights is None:
             masks = tuple(self._added(positional))
             hidden = tuple(_hidden_by(one.tensor, result) for one in masks if one.tensor.is_floating_point())
@@ -376,6 +379,19 @@ def _visible(known: _Product, weights: torch.Tensor, axes: tuple[int, ...]) -> B
     if known.weights.shape == weights.shape:
         seen = seen & ~to_array((weights == 0) & (known.weights > 0))
     return np.asarray(seen.transpose(axes))
+
+
+def _filled(
+    function: Callable[..., Any], positional: tuple[Any, ...], arguments: dict[str, Any]
+) -> Iterator[HandedMask]:
+    """The booleans by which scores are filled: where they are True, or with `where` where they are not."""
+    if function is torch.where:
+        keep = positional[0] if positional else arguments.get("condition")
+    else:
+        fill = positional[1] if len(positional) > 1 else arguments.get("mask")
+        keep = ~fill if isinstance(fill, torch.Tensor) and fill.dtype is torch.bool else None
+    if isinstance(keep, torch.Tensor) and keep.dtype is torch.bool and keep.ndim > 1:
+        yield HandedMask("the mask of the scores", Dialect.SDPA, keep)
 
 
 def _hidden_by(numbers: torch.Tensor, result: torch.Tensor) -> torch.Tensor:

@@ -56,6 +56,12 @@ def keras_card_facts(model: Any) -> KerasFacts:
     return KerasFacts(type(model).__name__, parameters, str(model.dtype_policy.name), device)
 
 
+def computes_with_torch(model: Any) -> bool:
+    """Whether torch computes behind Keras."""
+    del model
+    return str(_keras().backend.backend()) == "torch"
+
+
 def keras_vocabularies(model: Any) -> Iterator[int]:
     """Sizes of the tables of embeddings in a model."""
     for layer in keras_names.all_layers(model):

@@ -42,6 +42,7 @@ class ModuleRun:
         vocabularies: Sizes of the tables of embeddings the module has.
         output: Its main output, [batch, token, width] where it has three axes, or None.
         masks: The masks each call was handed, in the order of the calls.
+        by_hand: Whether each call is a softmax written by hand.
     """
 
     subject: Subject
@@ -50,6 +51,7 @@ class ModuleRun:
     vocabularies: frozenset[int] = frozenset()
     output: torch.Tensor | None = None
     masks: tuple[tuple[HandedMask, ...], ...] = ()
+    by_hand: tuple[bool, ...] = ()
 
 
 def run_module(subject: Subject, known: Known, vocabularies: frozenset[int] = frozenset()) -> ModuleRun:
@@ -74,7 +76,15 @@ def run_module(subject: Subject, known: Known, vocabularies: frozenset[int] = fr
     trace = replace(trace, drift=drift, outputs=_outputs(after, trace, vocabularies))
     numberless = _NUMBERLESS if before is not None and bool(before.isnan().any()) else ()
     trace = replace(trace, notes=(*trace.notes, *numberless, *doubts(trace, before)), doubted=drifted(trace, before))
-    return ModuleRun(subject, known, trace, vocabularies, after, tuple(call.masks for call in hearing.calls))
+    return ModuleRun(
+        subject,
+        known,
+        trace,
+        vocabularies,
+        after,
+        tuple(call.masks for call in hearing.calls),
+        tuple(call.how == "softmax" for call in hearing.calls),
+    )
 
 
 _NUMBERLESS = ("some outputs of the module are not numbers (NaN) on these inputs",)

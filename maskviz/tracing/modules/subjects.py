@@ -14,7 +14,7 @@ from maskviz.core.errors import CannotTraceError, MaskvizError
 from maskviz.tracing.calling import is_ours, same_randomness
 from maskviz.tracing.modules.ear import Ear, paths_known
 from maskviz.tracing.modules.heard import Hearing
-from maskviz.tracing.modules.keras_layers import call_keras, listening_to_keras
+from maskviz.tracing.modules.keras_layers import call_keras, computes_with_torch, listening_to_keras
 from maskviz.tracing.modules.other_libraries import other_libraries_heard
 from maskviz.tracing.modules.state import same_state
 from maskviz.tracing.seam.flex import uncompiled
@@ -97,7 +97,12 @@ class KerasSubject:
 
     def heard(self, hearing: Hearing) -> Any:
         """What it returns while it is listened to, with the gates of the hearing."""
-        with alone(), _unwarned(), listening_to_keras(self.module, hearing):
+        with ExitStack() as block:
+            block.enter_context(alone())
+            block.enter_context(_unwarned())
+            block.enter_context(listening_to_keras(self.module, hearing))
+            if computes_with_torch(self.module):  # attention by hand, of keras.ops, is torch's own there
+                block.enter_context(Ear(hearing))
             return call_keras(self.module, self.inputs)
 
     def with_inputs(self, change: Callable[[str, Any], Any]) -> KerasSubject:

@@ -23,6 +23,7 @@ from maskviz.tracing.modules.ear import Ear
 from maskviz.tracing.modules.heard import HeardCall, Hearing
 from maskviz.tracing.modules.keras_layers import call_keras, is_keras, keras_card_facts, listening_to_keras
 from maskviz.tracing.modules.keras_spread import with_even_rows
+from maskviz.tracing.modules.subjects import KerasSubject
 from maskviz.tracing.seam import keras_names
 from maskviz.tracing.seam.replacing import MovedError
 
@@ -441,6 +442,21 @@ def test_a_mask_whose_numbers_are_no_zeros_and_ones_is_heard_as_the_plain_call_r
         output, (call,) = heard(layer, given)
         close(output, plain, 1e-5)
         assert np.array_equal(call.visible[:, 0], kit.SQUARE)
+
+
+def test_attention_written_with_the_operations_of_keras_is_heard_where_torch_computes(kit: Any, keras: Any) -> None:
+    if keras.backend.backend() != "torch":
+        pytest.skip("what jax and tensorflow compute by hand is not listened to")
+
+    class ByHand(keras.Model):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            scores = keras.ops.matmul(x, keras.ops.transpose(x, (0, 2, 1)))
+            return keras.ops.matmul(keras.ops.softmax(scores), x)
+
+    hearing = Hearing()
+    output = KerasSubject(ByHand(), kit.X).heard(hearing)
+    (call,) = hearing.calls
+    close(np.matmul(call.weights, kit.X), output, 1e-5)
 
 
 def test_what_tensorflow_compiles_is_heard_as_it_is_written_and_what_jax_compiles_is_refused(
